@@ -1,0 +1,4 @@
+"""Boards as data, the profiler that measures on a device, the estimator for boards not at hand."""
+
+if __name__ != "edgedistill.device_profiles":  # reached through the link at the root: every module would load twice
+    raise ImportError("import edgedistill.device_profiles, not device_profiles: the folder at the root is a link for readers")

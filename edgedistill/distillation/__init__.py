@@ -1,0 +1,1 @@
+"""MLFS: stages, sampling, losses, the training loop."""

@@ -1,0 +1,80 @@
+"""Every error that EdgeDistill raises on purpose.
+
+EdgeDistillError
+├── InputError              what the user gave cannot be used
+│   ├── ModelError          a model folder or id: missing, unreadable, unsupported
+│   ├── DataError           a data file or column: missing, empty, malformed
+│   └── BoardError          a board name or TOML
+├── CheckpointError         a supernet checkpoint: missing, damaged, of another version
+├── TrainingError           training cannot go on (a loss that is no number)
+├── ExportError             a graph could not be made, or disagrees with torch
+├── PaletteError            a palette: missing, damaged, of another version
+├── OnnxruntimeMissing      no onnxruntime can be imported
+├── LoadError               a subnet's session could not be created
+└── SessionClosed           a call on a session after close()
+
+A message is one line: what was wrong, what was expected, what to do.
+"""
+
+__all__ = [
+    "BoardError",
+    "CheckpointError",
+    "DataError",
+    "EdgeDistillError",
+    "ExportError",
+    "InputError",
+    "LoadError",
+    "ModelError",
+    "OnnxruntimeMissing",
+    "PaletteError",
+    "SessionClosed",
+    "TrainingError",
+]
+
+
+class EdgeDistillError(Exception):
+    """The root of the tree: catch it to catch everything of ours."""
+
+
+class InputError(EdgeDistillError):
+    """What the user gave cannot be used."""
+
+
+class ModelError(InputError):
+    """A model is missing, unreadable or of an unsupported type."""
+
+
+class DataError(InputError):
+    """Data are missing, empty, malformed or unfit for the task."""
+
+
+class BoardError(InputError):
+    """A board is unknown, or its TOML is malformed."""
+
+
+class CheckpointError(EdgeDistillError):
+    """A supernet checkpoint is missing, damaged or of another version."""
+
+
+class TrainingError(EdgeDistillError):
+    """Training cannot go on."""
+
+
+class ExportError(EdgeDistillError):
+    """A subnet could not be exported, or its graph disagrees with torch."""
+
+
+class PaletteError(EdgeDistillError):
+    """A palette is missing, damaged or of another version."""
+
+
+class OnnxruntimeMissing(EdgeDistillError):
+    """No onnxruntime can be imported."""
+
+
+class LoadError(EdgeDistillError):
+    """A subnet's session could not be created."""
+
+
+class SessionClosed(EdgeDistillError):
+    """The session was closed before this call."""

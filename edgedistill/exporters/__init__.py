@@ -1,0 +1,4 @@
+"""Supernet to palette."""
+
+if __name__ != "edgedistill.exporters":  # reached through the link at the root: every module would load twice
+    raise ImportError("import edgedistill.exporters, not exporters: the folder at the root is a link for readers")

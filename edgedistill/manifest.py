@@ -1,0 +1,383 @@
+"""The palette's contract: what an exporter writes and a runtime reads.
+
+A palette is one folder: ``manifest.json``, one weights file a precision, one graph a subnet, the
+tokenizer, and ``profiles/<device>.json`` beside them. The manifest names every file with its size and
+SHA-256 and carries its own digest; profiles stay outside it, so that profiling breaks no digest.
+
+Sizes are megabytes of 10⁶ bytes, times milliseconds. `load` is the one way in: it validates, and
+checks that every file is there with its recorded size. `Palette.check_hashes` reads the bytes too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edgedistill.errors import PaletteError
+from edgedistill.subnet import LayerShape, SubnetConfig
+
+__all__ = [
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "Conditions",
+    "DeviceInfo",
+    "DeviceProfile",
+    "FileEntry",
+    "LatencyPoint",
+    "Layer",
+    "Manifest",
+    "Palette",
+    "Provenance",
+    "Quality",
+    "SubnetEntry",
+    "SubnetProfile",
+    "TensorSpec",
+    "TokenizerEntry",
+    "load",
+    "write_atomically",
+    "write_profile",
+]
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+PROFILES_FOLDER = "profiles"
+
+
+def _plain_file_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise ValueError("expected a plain file name: letters, digits, '.', '_', '-', no folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain_file_name)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32"]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FileEntry(_Strict):
+    """One file of the palette."""
+
+    name: FileName
+    size_bytes: Count
+    sha256: Sha256
+
+
+class TensorSpec(_Strict):
+    """An input or output of every graph; a dimension is a number or a symbolic name."""
+
+    name: str
+    dtype: Literal["int64", "float32"]
+    shape: list[int | str]
+
+
+class TokenizerEntry(_Strict):
+    """The tokenizer's file, and how texts are cut: ``max_tokens`` with the special ones."""
+
+    file: FileName
+    max_tokens: Positive
+    pad_token_id: Count
+    pad_token: str
+
+
+class Provenance(_Strict):
+    """Where the supernet came from."""
+
+    base_model: str
+    base_revision: str | None
+    base_sha256: Sha256
+    data: str
+    data_sha256: Sha256
+    seed: int
+    stages: list[int]
+    rank: Positive
+    versions: dict[str, str]
+
+
+class Layer(_Strict):
+    """A kept layer: its index in the supernet, its heads and its FFN width."""
+
+    index: Count
+    heads: Positive
+    ffn: Positive
+
+
+class Quality(_Strict):
+    """A score on a data split, with the 95 % interval of its sampling error."""
+
+    metric: str
+    split: str
+    value: float
+    low: float
+    high: float
+    examples: Positive
+
+
+class SubnetEntry(_Strict):
+    """A subnet in one precision. ``macs`` are of one sequence of 64 tokens."""
+
+    name: str
+    precision: Precision
+    graph: FileName
+    weights: FileName
+    layers: Annotated[list[Layer], Field(min_length=1)]
+    hidden: Positive
+    layer_parameters: Count
+    total_parameters: Count
+    macs: Count
+    size_mb: Finite
+    quality: list[Quality]
+
+    @property
+    def config(self) -> SubnetConfig:
+        """The configuration as the rest of the code has it."""
+        return SubnetConfig(tuple(LayerShape(la.index, la.heads, la.ffn) for la in self.layers), self.hidden)
+
+    def score(self, split: str) -> float:
+        """The value of the first quality measured on ``split``; NaN where there is none."""
+        return next((q.value for q in self.quality if q.split == split), float("nan"))
+
+
+class Manifest(_Strict):
+    """What a palette holds; written once, replaced as a whole, never edited."""
+
+    schema_version: Literal[1]
+    task: Literal["text-classification"]
+    labels: Annotated[list[str], Field(min_length=2)]
+    tokenizer: TokenizerEntry
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    provenance: Provenance
+    subnets: Annotated[list[SubnetEntry], Field(min_length=1)]
+    files: list[FileEntry]
+    digest: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        names = [subnet.name for subnet in self.subnets]
+        if len(set(names)) != len(names):
+            raise ValueError("two subnets have the same name")
+        listed = {entry.name for entry in self.files}
+        used = {self.tokenizer.file} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
+        if listed != used:
+            raise ValueError(f"files differ from what the entries use: {', '.join(sorted(listed ^ used))}")
+        return self
+
+    def subnet(self, name: str) -> SubnetEntry:
+        """The entry of that name.
+
+        Raises:
+            PaletteError: no subnet has it.
+        """
+        for entry in self.subnets:
+            if entry.name == name:
+                return entry
+        known = ", ".join(s.name for s in self.subnets)
+        raise PaletteError(f"no subnet {name!r} in this palette; it has {known}")
+
+    def sealed(self) -> Manifest:
+        """A copy that carries its own digest."""
+        return self.model_copy(update={"digest": self._digest()})
+
+    def _digest(self) -> str:
+        content = self.model_dump(mode="json", exclude={"digest"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class DeviceInfo(_Strict):
+    """The machine that a profile speaks of. ``memory_mb`` is all of its memory."""
+
+    name: str
+    board: str
+    cpu: str
+    cores: Positive
+    memory_mb: Finite
+    system: str
+    onnxruntime: str
+    provider: str
+
+
+class Conditions(_Strict):
+    """Under which a profile was measured. ``other_load``: share of all cores that others used, 0 to 1."""
+
+    threads: Positive
+    date: str
+    quiet: bool
+    other_load: Finite
+
+
+class LatencyPoint(_Strict):
+    """Latency of one ``run`` for a batch of sequences of ``tokens`` tokens."""
+
+    batch: Positive
+    tokens: Positive
+    p50_ms: Finite
+    p95_ms: Finite
+    p99_ms: Finite
+    samples: Count
+
+
+class SubnetProfile(_Strict):
+    """One subnet on the device. ``peak_mb`` and ``steady_mb``: resident memory above that before loading."""
+
+    subnet: str
+    precision: Precision
+    latency: Annotated[list[LatencyPoint], Field(min_length=1)]
+    load_ms: Finite
+    peak_mb: Finite
+    steady_mb: Finite
+
+    def latency_at(self, tokens: int) -> LatencyPoint:
+        """The measured point whose length is nearest, the longer one at a tie."""
+        return min(self.latency, key=lambda p: (abs(p.tokens - tokens), -p.tokens))
+
+
+class DeviceProfile(_Strict):
+    """Latency and memory of a palette's subnets on one device: measured there, or estimated for it.
+
+    ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
+    """
+
+    schema_version: Literal[1]
+    kind: Literal["measured", "estimated"]
+    method: str
+    manifest_digest: str
+    device: DeviceInfo
+    conditions: Conditions
+    subnets: list[SubnetProfile]
+
+    def subnet(self, name: str) -> SubnetProfile | None:
+        """That subnet's figures; None where the profile has none."""
+        return next((s for s in self.subnets if s.subnet == name), None)
+
+
+class Palette:
+    """A palette that was read and found whole: its folder, its manifest and its profiles by device."""
+
+    def __init__(self, folder: Path, manifest: Manifest, profiles: dict[str, DeviceProfile]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.profiles = profiles
+
+    def graph_path(self, subnet: str) -> Path:
+        """Where that subnet's graph lies."""
+        return self.folder / self.manifest.subnet(subnet).graph
+
+    def check_hashes(self) -> None:
+        """Read every file and compare it with its recorded SHA-256.
+
+        A file is read once in a process, then again only when its size, time or inode changed.
+
+        Raises:
+            PaletteError: a file was altered.
+        """
+        for entry in self.manifest.files:
+            path = self.folder / entry.name
+            if _sha256_of(path) != entry.sha256:
+                raise PaletteError(f"{path} was altered: its SHA-256 is not the manifest's; export the palette again")
+
+
+_hashes: dict[tuple[str, int, int, int], str] = {}
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        stat = path.stat()
+        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        if key not in _hashes:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            _hashes[key] = digest.hexdigest()
+    except OSError as error:
+        raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
+    return _hashes[key]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _parse(path: Path, model: type[_Model]) -> _Model:
+    """Read and validate one JSON file; the first thing wrong makes the message."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PaletteError(f"{path} is not UTF-8 text: it is damaged; export the palette again") from error
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        raise PaletteError(f"{path}: {place}: {first['msg']}; export the palette again") from error
+
+
+def load(folder: str | Path, *, profiles: str | Path | None = None) -> Palette:
+    """Read a palette: its manifest, and the profiles beside it (or in the folder ``profiles``).
+
+    Raises:
+        PaletteError: no manifest, one that is damaged or of another version, or a file that is missing,
+            truncated or a link.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise PaletteError(f"{folder} is no palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
+    manifest = _parse(path, Manifest)
+    if manifest.sealed().digest != manifest.digest:
+        raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
+    for entry in manifest.files:
+        _check_size(folder / entry.name, entry.size_bytes)
+    return Palette(folder, manifest, _load_profiles(Path(profiles or folder / PROFILES_FOLDER), manifest))
+
+
+def _check_size(path: Path, expected: int) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise PaletteError(f"{path} is missing (a link does not count); export the palette again")
+    actual = path.stat().st_size
+    if actual != expected:
+        raise PaletteError(f"{path} has {actual} bytes, expected {expected}; export the palette again")
+
+
+def _load_profiles(folder: Path, manifest: Manifest) -> dict[str, DeviceProfile]:
+    found = {path.stem: _parse(path, DeviceProfile) for path in sorted(folder.glob("*.json"))}
+    return {name: profile for name, profile in found.items() if profile.manifest_digest == manifest.digest}
+
+
+def write_profile(palette: Palette, profile: DeviceProfile, *, folder: str | Path | None = None) -> Path:
+    """Put ``profile`` beside the palette (or in ``folder``), replacing this device's last one at once."""
+    target = Path(folder or palette.folder / PROFILES_FOLDER) / f"{_plain_file_name(profile.device.name)}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, profile.model_dump(mode="json"))
+    return target
+
+
+def write_atomically(path: Path, document: dict[str, Any]) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

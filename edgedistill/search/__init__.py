@@ -1,0 +1,1 @@
+"""Which subnets make the family."""

@@ -1,0 +1,140 @@
+"""The shared vocabulary: what a subnet is, and what it costs. No torch.
+
+Shapes: d = hidden width, h = heads, s = head size (never cut), f = FFN width, V = vocabulary.
+A layer's weight matrices are query, key, value [h·s, d], output [d, h·s], FFN up [f, d] and down [d, f].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "evenly_kept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The dimensions of a pretrained encoder at full size, with its classification head."""
+
+    model_type: str
+    layers: int
+    hidden: int
+    heads: int
+    head_size: int
+    ffn: int
+    vocabulary: int
+    positions: int
+    token_types: int
+    labels: int
+
+    @property
+    def full(self) -> SubnetConfig:
+        """The configuration that keeps everything."""
+        return SubnetConfig.uniform(range(self.layers), hidden=self.hidden, heads=self.heads, ffn=self.ffn)
+
+    def layer_parameters(self, subnet: SubnetConfig) -> int:
+        """Entries of the layers' weight matrices that are kept: no biases, norms, embeddings or head."""
+        return sum(4 * subnet.hidden * la.heads * self.head_size + 2 * subnet.hidden * la.ffn for la in subnet.layers)
+
+    def total_parameters(self, subnet: SubnetConfig) -> int:
+        """Everything the subnet keeps, the embedding table and the head included."""
+        d = subnet.hidden
+        embeddings = (self.vocabulary + self.positions + self.token_types) * d + 2 * d
+        vectors = sum(3 * la.heads * self.head_size + d + la.ffn + d + 4 * d for la in subnet.layers)
+        head = d * d + d + self.labels * d + self.labels
+        return embeddings + self.layer_parameters(subnet) + vectors + head
+
+    def macs(self, subnet: SubnetConfig, *, tokens: int) -> int:
+        """Multiply-accumulates of one forward pass over one sequence of ``tokens`` tokens."""
+        d = subnet.hidden
+        attention = sum(2 * tokens * tokens * la.heads * self.head_size for la in subnet.layers)
+        return tokens * self.layer_parameters(subnet) + attention + d * d + d * self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """One kept layer: which of the supernet's it is (from 0), and its first heads and FFN neurons."""
+
+    index: int
+    heads: int
+    ffn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetConfig:
+    """A slice of the supernet: the kept layers, each with its widths, and the hidden width of all."""
+
+    layers: tuple[LayerShape, ...]
+    hidden: int
+
+    @classmethod
+    def uniform(cls, kept: Sequence[int], *, hidden: int, heads: int, ffn: int) -> SubnetConfig:
+        """The same widths in every kept layer."""
+        return cls(tuple(LayerShape(index, heads, ffn) for index in kept), hidden)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the kept layers."""
+        return tuple(layer.index for layer in self.layers)
+
+    @property
+    def name(self) -> str:
+        """Short and stable: depth and widths, or depth, hidden and a digest where layers differ."""
+        depth, first = len(self.layers), self.layers[0]
+        if all((la.heads, la.ffn) == (first.heads, first.ffn) for la in self.layers):
+            return f"l{depth}-d{self.hidden}-h{first.heads}-f{first.ffn}"
+        digest = hashlib.sha256(repr(self.layers).encode()).hexdigest()[:8]
+        return f"l{depth}-d{self.hidden}-x{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Which subnets exist: every combination of the choices below, each tuple from large to small.
+
+    One set of layers for each depth, so that a depth names its layers.
+    """
+
+    layers: tuple[tuple[int, ...], ...]
+    hidden: tuple[int, ...]
+    heads: tuple[int, ...]
+    ffn: tuple[int, ...]
+
+    @property
+    def maxnet(self) -> SubnetConfig:
+        """The largest subnet."""
+        return SubnetConfig.uniform(self.layers[0], hidden=self.hidden[0], heads=self.heads[0], ffn=self.ffn[0])
+
+    @property
+    def minnet(self) -> SubnetConfig:
+        """The smallest subnet."""
+        return SubnetConfig.uniform(self.layers[-1], hidden=self.hidden[-1], heads=self.heads[-1], ffn=self.ffn[-1])
+
+    def at_full_depth(self) -> SearchSpace:
+        """The subspace of stage 1: widths vary, depth does not."""
+        return replace(self, layers=self.layers[:1])
+
+    def sample(self, rng: random.Random) -> SubnetConfig:
+        """A subnet drawn uniformly over each choice."""
+        return SubnetConfig.uniform(
+            rng.choice(self.layers),
+            hidden=rng.choice(self.hidden),
+            heads=rng.choice(self.heads),
+            ffn=rng.choice(self.ffn),
+        )
+
+    def __iter__(self) -> Iterator[SubnetConfig]:
+        for kept, hidden, heads, ffn in product(self.layers, self.hidden, self.heads, self.ffn):
+            yield SubnetConfig.uniform(kept, hidden=hidden, heads=heads, ffn=ffn)
+
+    def __len__(self) -> int:
+        return len(self.layers) * len(self.hidden) * len(self.heads) * len(self.ffn)
+
+
+def evenly_kept(total: int, depth: int) -> tuple[int, ...]:
+    """``depth`` of ``total`` layers, spread evenly, the first and the last among them."""
+    if depth == 1:
+        return (total - 1,)
+    return tuple(round(i * (total - 1) / (depth - 1)) for i in range(depth))
