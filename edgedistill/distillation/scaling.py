@@ -1,0 +1,49 @@
+"""How many parameters a stage trains, and the gradient scaling that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.supernet.slicing import extents
+
+__all__ = ["TrainedParameters", "gradient_scale", "trained_parameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedParameters:
+    """What one stage trains of a subnet, by kind, and what full fine-tuning would train of its matrices."""
+
+    low_rank: int
+    vectors: int
+    head: int
+    full_matrices: int
+
+    @property
+    def total(self) -> int:
+        """Everything that the stage trains."""
+        return self.low_rank + self.vectors + self.head
+
+
+def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int) -> TrainedParameters:
+    """Counts of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
+
+    The embedding tables and W0 never train (arXiv 2404.01353, §3).
+    """
+    low_rank = vectors = head = full = 0
+    for name, shape in extents(arch, subnet).items():
+        if name.startswith("classifier."):
+            head += shape[0] * (shape[1] if len(shape) == 2 else 1)
+        elif name.startswith("embeddings.") and len(shape) == 2:
+            continue
+        elif len(shape) == 2:
+            low_rank += rank * (shape[0] + shape[1])
+            full += shape[0] * shape[1]
+        else:
+            vectors += shape[0]
+    return TrainedParameters(low_rank, vectors, head, full)
+
+
+def gradient_scale(maxnet: int, subnet: int, gamma: float) -> float:
+    """(n₁/n_j)^γ with n the trained parameters of the maxnet and of subnet j (§3)."""
+    return float((maxnet / subnet) ** gamma)

@@ -1,0 +1,74 @@
+"""Every graph is checked before it ships: by onnx's checker, and against torch on shapes of many kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgedistill.errors import ExportError
+from edgedistill.exporters.supergraph import INPUTS, OUTPUT
+from edgedistill.runtime.onnx import create_session
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.encoder import ElasticEncoder
+
+__all__ = ["TOLERANCE", "check_graph", "largest_difference"]
+
+TOLERANCE = 1e-4
+_BATCHES = (1, 5)
+_LENGTHS = (1, 17, 128)
+
+
+def check_graph(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> float:
+    """The largest difference from torch over all probes.
+
+    Raises:
+        ExportError: the graph is not valid ONNX, or differs by more than `TOLERANCE`.
+    """
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the graph of {subnet.name} is not valid ONNX: {str(error).splitlines()[0]}") from error
+    difference = largest_difference(path, model, subnet)
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"the graph of {subnet.name} differs from torch by {difference:.1e}, expected at most {TOLERANCE:.0e}"
+        )
+    return difference
+
+
+@torch.no_grad()
+def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> float:
+    """Largest absolute difference of logits between the graph and the supernet, over batches, lengths and masks."""
+    session = create_session(path, threads=2)
+    model.eval()
+    worst = 0.0
+    for feeds in _probes(model):
+        expected = model(*(torch.from_numpy(feeds[name]) for name in INPUTS), subnet).logits
+        (actual,) = session.run([OUTPUT], feeds)
+        worst = max(worst, _gap(expected, actual))
+    return worst
+
+
+def _gap(expected: Tensor, actual: NDArray[np.float32]) -> float:
+    gap = np.abs(expected.numpy() - actual).max()
+    return float(gap) if np.isfinite(gap) else float("inf")
+
+
+def _probes(model: ElasticEncoder) -> Iterator[dict[str, NDArray[np.int64]]]:
+    """Random token ids; in a batch every row but the first is padded by a different length."""
+    rng = np.random.default_rng(0)
+    for batch in _BATCHES:
+        for length in sorted({min(length, model.arch.positions) for length in _LENGTHS}):
+            shape = (batch, length)
+            lengths = np.maximum(1, length - np.arange(batch) * length // (batch + 1))
+            yield {
+                "input_ids": rng.integers(0, model.arch.vocabulary, shape),
+                "attention_mask": (np.arange(length) < lengths[:, None]).astype(np.int64),
+                "token_type_ids": rng.integers(0, model.arch.token_types, shape),
+            }

@@ -1,0 +1,201 @@
+"""A trained supernet and a choice of its subnets become a palette on disk.
+
+Files are named by their content and written first; the manifest, which names them, is replaced last. So a
+reader sees the old palette or the new one. What no manifest names any more goes at the next export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import onnx
+
+from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.errors import ExportError, PaletteError
+from edgedistill.exporters.checks import check_graph
+from edgedistill.exporters.quality import measure_accuracy
+from edgedistill.exporters.supergraph import INPUTS, OUTPUT, export_supergraph
+from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.weights import WeightsFile, write_weights
+from edgedistill.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    FileEntry,
+    Layer,
+    Manifest,
+    Palette,
+    Provenance,
+    SubnetEntry,
+    TensorSpec,
+    TokenizerEntry,
+    load,
+    write_atomically,
+)
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.slicing import full_tensors
+
+__all__ = ["write_palette"]
+
+_MAC_TOKENS = 64
+_OURS = re.compile(r"weights-fp32-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-fp32-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What every subnet's export needs."""
+
+    supernet: Supernet
+    data: EncodedData
+    base: onnx.ModelProto
+    weights: WeightsFile
+
+
+def write_palette(
+    supernet: Supernet,
+    subnets: Sequence[SubnetConfig],
+    data: EncodedData,
+    folder: Path,
+    on_subnet: Callable[[str], None],
+) -> Palette:
+    """Export ``subnets`` to ``folder``, replacing the palette that is there.
+
+    Every graph is checked against torch, and its accuracy measured on validation and test rows through
+    onnxruntime. ``on_subnet`` is called with each subnet's name when it is done.
+
+    Raises:
+        ExportError: the folder holds something else, or a graph fails its check. The old palette stands.
+    """
+    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    with _new_files(folder):
+        base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+        weights = write_weights(folder, arch, tensors, subnets)
+        source = _Source(supernet, data, base, weights)
+        entries = []
+        for subnet in subnets:
+            entries.append(_export_subnet(source, subnet, folder))
+            on_subnet(subnet.name)
+        tokenizer = _write_tokenizer(supernet, folder)
+        manifest = _manifest(supernet, entries, tokenizer, folder)
+        _sync(folder)
+        write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    return load(folder)
+
+
+@contextmanager
+def _new_files(folder: Path) -> Iterator[None]:
+    """Make room, and on failure take away whatever the block wrote."""
+    is_new = not folder.exists()
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists())):
+        raise ExportError(f"{folder} exists and is no palette; give a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_unnamed(folder)
+    before = {path.name for path in folder.iterdir()}
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            if path.name not in before:
+                path.unlink()
+        if is_new:
+            folder.rmdir()
+        raise
+
+
+def _remove_unnamed(folder: Path) -> None:
+    """Delete files of earlier exports that the present manifest does not name."""
+    try:
+        named = {entry.name for entry in load(folder).manifest.files}
+    except PaletteError:
+        named = set()
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and path.name not in named:
+            path.unlink()
+
+
+def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> SubnetEntry:
+    arch = source.supernet.model.arch
+    graph, weight_bytes = derive(source.base, arch, subnet, source.weights)
+    content = graph.SerializeToString(deterministic=True)
+    path = folder / f"{subnet.name}-fp32-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
+    _put(path, content)
+    check_graph(path, source.supernet.model, subnet)
+    splits = {"validation": source.data.validation, "test": source.data.test}
+    return SubnetEntry(
+        name=subnet.name,
+        precision="fp32",
+        graph=path.name,
+        weights=source.weights.name,
+        layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
+        hidden=subnet.hidden,
+        layer_parameters=arch.layer_parameters(subnet),
+        total_parameters=arch.total_parameters(subnet),
+        macs=arch.macs(subnet, tokens=_MAC_TOKENS),
+        size_mb=round((len(content) + weight_bytes) / 1e6, 3),
+        quality=[measure_accuracy(path, split, rows) for split, rows in splits.items()],
+    )
+
+
+def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
+    """The tokenizer, under a name of its content, so that an older palette's is not overwritten."""
+    content = supernet.tokenizer.to_str().encode()
+    name = f"tokenizer-{hashlib.sha256(content).hexdigest()[:12]}.json"
+    _put(folder / name, content)
+    info = supernet.info
+    return TokenizerEntry(
+        file=name, max_tokens=info.max_tokens, pad_token_id=info.pad_token_id, pad_token=info.pad_token
+    )
+
+
+def _manifest(supernet: Supernet, entries: list[SubnetEntry], tokenizer: TokenizerEntry, folder: Path) -> Manifest:
+    info = supernet.info
+    names = sorted({tokenizer.file, *(e.graph for e in entries), *(e.weights for e in entries)})
+    provenance = Provenance(
+        base_model=info.base_model,
+        base_revision=info.base_revision,
+        base_sha256=info.base_sha256,
+        data=info.data,
+        data_sha256=info.data_sha256,
+        seed=info.seed,
+        stages=info.stages,
+        rank=info.rank,
+        versions=info.versions | {"onnx": onnx.__version__, "edgedistill": metadata.version("edgedistill")},
+    )
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        task="text-classification",
+        labels=info.labels,
+        tokenizer=tokenizer,
+        inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in INPUTS],
+        outputs=[TensorSpec(name=OUTPUT, dtype="float32", shape=["batch", len(info.labels)])],
+        provenance=provenance,
+        subnets=entries,
+        files=[_file_entry(folder / name) for name in names],
+    ).sealed()
+
+
+def _file_entry(path: Path) -> FileEntry:
+    content = path.read_bytes()
+    return FileEntry(name=path.name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write beside, then rename: the same file may be open in a session of the palette that is there."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    """Put the files' bytes on the disk before the manifest names them."""
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

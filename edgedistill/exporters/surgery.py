@@ -1,0 +1,151 @@
+"""A subnet's graph from the super-graph: drop layers, bind weights to slices of the shared file.
+
+A prefix of rows is a shorter read of the file. A prefix of columns needs a Slice node behind the weight,
+which onnxruntime folds when it creates the session, so that running costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from edgedistill.exporters.weights import StoredTensor, WeightsFile, graph_extents
+from edgedistill.subnet import Architecture, SubnetConfig
+
+__all__ = ["derive", "template"]
+
+_EMBEDDING_NORM = "embeddings.norm.weight"
+
+
+def template(supergraph: onnx.ModelProto, arch: Architecture) -> onnx.ModelProto:
+    """The super-graph without weights, and with reshapes that fit any width."""
+    names = set(graph_extents(arch, arch.full))
+    graph = supergraph.graph
+    constants = {i.name: i for i in graph.initializer if i.name not in names}
+    nodes, shapes = _width_agnostic(list(graph.node), constants)
+    for node in nodes:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    inputs, outputs = [_bare(value) for value in graph.input], [_bare(value) for value in graph.output]
+    bare = helper.make_graph(nodes, "encoder", inputs, outputs, [*constants.values(), *shapes])
+    return helper.make_model(
+        bare, opset_imports=supergraph.opset_import, ir_version=supergraph.ir_version, producer_name="edgedistill"
+    )
+
+
+def _bare(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    value = onnx.ValueInfoProto.FromString(value.SerializeToString())
+    value.ClearField("metadata_props")
+    return value
+
+
+def _width_agnostic(
+    nodes: list[NodeProto], constants: dict[str, TensorProto]
+) -> tuple[list[NodeProto], list[TensorProto]]:
+    """Reshapes to [batch, sequence, heads, size] or [batch, sequence, width] keep two dimensions, infer the next."""
+    producers = {name: node for node in nodes for name in node.output}
+    shapes: dict[str, TensorProto] = {}
+    result = []
+    for node in nodes:
+        if node.op_type == "Reshape":
+            parts = [constants[name] for name in producers[node.input[1]].input if name in constants]
+            tail = [int(numpy_helper.to_array(part).item()) for part in parts[1:]]
+            name = "_".join(["shape", "rest", *map(str, tail)])
+            shapes[name] = numpy_helper.from_array(np.array([0, 0, -1, *tail], np.int64), name)
+            node = helper.make_node("Reshape", [node.input[0], name], list(node.output))  # noqa: PLW2901
+        result.append(node)
+    return result, list(shapes.values())
+
+
+def derive(
+    base: onnx.ModelProto, arch: Architecture, subnet: SubnetConfig, weights: WeightsFile
+) -> tuple[onnx.ModelProto, int]:
+    """The subnet's graph over the weights file, and how many of the file's bytes it refers to."""
+    model = onnx.ModelProto.FromString(base.SerializeToString())
+    nodes = _without_layers(list(model.graph.node), arch, subnet)
+    nodes = _live(nodes, [value.name for value in model.graph.output])
+    used = {name for node in nodes for name in node.input}
+    kept = {name: shape for name, shape in graph_extents(arch, subnet).items() if name in used}
+    bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in kept.items()]
+    slices = [(name, kept[name]) for name in kept if weights.tensors[name].shape[1:] != kept[name][1:]]
+    cuts, constants = _column_slices(slices)
+    if subnet.hidden != arch.hidden:
+        nodes, end = _cut_embeddings(nodes, subnet.hidden)
+        constants |= end
+    _rename_inputs(nodes, {name: f"{name}.kept" for name, _ in slices})
+    initializers = [i for i in model.graph.initializer if i.name in used]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend([*cuts, *nodes])
+    model.graph.initializer.extend([*initializers, *constants.values(), *bound])
+    model.graph.name = subnet.name
+    return model, sum(kept[name][0] * weights.tensors[name].row_bytes for name in kept)
+
+
+def _without_layers(nodes: list[NodeProto], arch: Architecture, subnet: SubnetConfig) -> list[NodeProto]:
+    """Let whatever reads a dropped layer's output read that of the last kept one before it."""
+    outputs = {name: node.output[0] for node in nodes for name in node.input}
+    previous = outputs[_EMBEDDING_NORM]
+    replaced = {}
+    for index in range(arch.layers):
+        own = outputs[f"layers.{index}.ffn_norm.weight"]
+        if index in subnet.kept:
+            previous = own
+        else:
+            replaced[own] = previous
+    _rename_inputs(nodes, replaced)
+    return nodes
+
+
+def _rename_inputs(nodes: Iterable[NodeProto], names: dict[str, str]) -> None:
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
+
+
+def _live(nodes: list[NodeProto], outputs: list[str]) -> list[NodeProto]:
+    """The nodes that the outputs depend on, in their order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) -> TensorProto:
+    """An initializer that reads the kept rows of a stored tensor."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[shape[0], *stored.shape[1:]])
+    tensor.data_location = TensorProto.EXTERNAL
+    place = {"location": file, "offset": stored.offset, "length": shape[0] * stored.row_bytes}
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def _column_slices(slices: list[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """A Slice behind each weight that keeps fewer columns than the file has, and the bounds that they share."""
+    constants: dict[str, TensorProto] = {}
+    nodes = []
+    for name, shape in slices:
+        bounds = _bounds(1, shape[1])
+        constants |= bounds
+        nodes.append(helper.make_node("Slice", [name, *bounds], [f"{name}.kept"]))
+    return nodes, constants
+
+
+def _bounds(axis: int, end: int) -> dict[str, TensorProto]:
+    """Start, end and axis of a Slice of a prefix, as named constants."""
+    values = {"from_0": 0, f"to_{end}": end, f"axis_{axis}": axis}
+    return {name: numpy_helper.from_array(np.array([value], np.int64), name) for name, value in values.items()}
+
+
+def _cut_embeddings(nodes: list[NodeProto], hidden: int) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """Cut the summed embeddings [b, n, d] before their norm."""
+    place = next(i for i, node in enumerate(nodes) if _EMBEDDING_NORM in node.input)
+    bounds = _bounds(2, hidden)
+    cut = helper.make_node("Slice", [nodes[place].input[0], *bounds], ["embeddings.kept"])
+    nodes[place].input[0] = "embeddings.kept"
+    return [*nodes[:place], cut, *nodes[place:]], bounds

@@ -1,0 +1,154 @@
+"""A supernet on disk: one folder, safetensors and JSON, never half written.
+
+supernet.json         what it is and where it came from
+base.safetensors      W0 in importance order, embeddings, biases, norms, head
+lowrank.safetensors   A and B of each stage that is done
+tokenizer.json        the tokenizer
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from edgedistill.errors import CheckpointError
+from edgedistill.subnet import Architecture, SearchSpace
+from edgedistill.supernet.encoder import ElasticEncoder
+
+__all__ = ["Supernet", "SupernetInfo", "load", "replace_folder", "save"]
+
+_INFO = "supernet.json"
+_BASE = "base.safetensors"
+_LOW_RANK = "lowrank.safetensors"
+_TOKENIZER = "tokenizer.json"
+
+
+class SupernetInfo(BaseModel):
+    """Everything about a supernet that is no tensor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    architecture: Architecture
+    eps: float
+    base_model: str
+    base_revision: str | None
+    base_sha256: str
+    labels: Annotated[list[str], Field(min_length=2)]
+    max_tokens: int
+    pad_token: str
+    pad_token_id: int
+    data: str
+    data_sha256: str
+    recipe: dict[str, Any]
+    rank: int
+    scale: float
+    seed: int
+    stages: list[int]
+    versions: dict[str, str]
+
+    def after(self, stage: int) -> SupernetInfo:
+        """A copy with one more stage done."""
+        return self.model_copy(update={"stages": [*self.stages, stage]})
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    info: SupernetInfo
+    space: SearchSpace
+
+
+@dataclass(frozen=True)
+class Supernet:
+    """A supernet in memory: weights, the space of its subnets, what it is, and its tokenizer."""
+
+    model: ElasticEncoder
+    space: SearchSpace
+    info: SupernetInfo
+    tokenizer: Tokenizer
+
+
+def save(supernet: Supernet, folder: Path) -> None:
+    """Write the folder beside its place, then put it there, in the place of an earlier one."""
+    with replace_folder(folder) as scratch:
+        state = supernet.model.state_dict()
+        pairs = {name: tensor for name, tensor in state.items() if ".pairs." in name}
+        save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in pairs}, scratch / _BASE)
+        save_file({name: tensor.contiguous() for name, tensor in pairs.items()}, scratch / _LOW_RANK)
+        supernet.tokenizer.save(str(scratch / _TOKENIZER))
+        document = _Document(info=supernet.info, space=supernet.space)
+        (scratch / _INFO).write_text(TypeAdapter(_Document).dump_json(document, indent=1).decode())
+
+
+def load(folder: Path) -> Supernet:
+    """Read a supernet.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of another version.
+    """
+    if not (folder / _INFO).is_file():
+        raise CheckpointError(f"{folder} is no supernet: it has no {_INFO}; write one with 'edgedistill train'")
+    try:
+        document = _Document.model_validate_json((folder / _INFO).read_text(encoding="utf-8"))
+        tensors = load_file(folder / _BASE) | load_file(folder / _LOW_RANK)
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+        model = _rebuild(document.info, tensors)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{folder / _INFO}: {place}: {first['msg']}; train again") from error
+    except (OSError, SafetensorError, RuntimeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{folder} is damaged: {str(error).splitlines()[0]}; train again") from error
+    except Exception as error:  # tokenizers raises bare Exception
+        if type(error) is not Exception:
+            raise
+        raise CheckpointError(f"{folder / _TOKENIZER} is damaged: {error}; train again") from error
+    return Supernet(model, document.space, document.info, tokenizer)
+
+
+def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticEncoder:
+    dropout = float(info.recipe.get("dropout", 0.0))
+    model = ElasticEncoder(info.architecture, scale=info.scale, eps=info.eps, dropout=dropout)
+    for _ in info.stages:
+        model.begin_stage(info.rank, torch.Generator())
+    model.load_state_dict(tensors)
+    model.freeze()
+    return model.eval()
+
+
+class replace_folder:  # noqa: N801 - used as a function, in a with statement
+    """A scratch folder beside ``target`` that takes its place when the block ends well."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __enter__(self) -> Path:
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(dir=self._target.parent, prefix=f".{self._target.name}-"))
+        return self._scratch
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            return
+        self._scratch.chmod(0o755)
+        for path in self._scratch.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        old = self._scratch.with_name(f"{self._scratch.name}-old")
+        if self._target.exists():
+            self._target.rename(old)
+        self._scratch.rename(self._target)
+        shutil.rmtree(old, ignore_errors=True)
