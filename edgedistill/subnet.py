@@ -11,13 +11,18 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal
 
-__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "evenly_kept"]
+__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig"]
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The dimensions of a pretrained encoder at full size, with its classification head."""
+    """The dimensions of a pretrained encoder at full size, with its classification head.
+
+    The head reads the first token's state through a tanh pooler [d, d] (BERT), or, where ``pooling`` is
+    mean, the mean state of all tokens directly (sentence encoders).
+    """
 
     model_type: str
     layers: int
@@ -29,6 +34,7 @@ class Architecture:
     positions: int
     token_types: int
     labels: int
+    pooling: Literal["first", "mean"] = "first"
 
     @property
     def full(self) -> SubnetConfig:
@@ -44,14 +50,15 @@ class Architecture:
         d = subnet.hidden
         embeddings = (self.vocabulary + self.positions + self.token_types) * d + 2 * d
         vectors = sum(3 * la.heads * self.head_size + d + la.ffn + d + 4 * d for la in subnet.layers)
-        head = d * d + d + self.labels * d + self.labels
+        head = (d * d + d if self.pooling == "first" else 0) + self.labels * d + self.labels
         return embeddings + self.layer_parameters(subnet) + vectors + head
 
     def macs(self, subnet: SubnetConfig, *, tokens: int) -> int:
         """Multiply-accumulates of one forward pass over one sequence of ``tokens`` tokens."""
         d = subnet.hidden
         attention = sum(2 * tokens * tokens * la.heads * self.head_size for la in subnet.layers)
-        return tokens * self.layer_parameters(subnet) + attention + d * d + d * self.labels
+        pooler = d * d if self.pooling == "first" else 0
+        return tokens * self.layer_parameters(subnet) + attention + pooler + d * self.labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +138,3 @@ class SearchSpace:
 
     def __len__(self) -> int:
         return len(self.layers) * len(self.hidden) * len(self.heads) * len(self.ffn)
-
-
-def evenly_kept(total: int, depth: int) -> tuple[int, ...]:
-    """``depth`` of ``total`` layers, spread evenly, the first and the last among them."""
-    if depth == 1:
-        return (total - 1,)
-    return tuple(round(i * (total - 1) / (depth - 1)) for i in range(depth))

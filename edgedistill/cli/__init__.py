@@ -1,1 +1,25 @@
-"""The command line: one file a command."""
+"""The command line: one file a command. Heavy imports wait inside the commands."""
+
+from __future__ import annotations
+
+import typer
+
+from edgedistill.cli import demo, export, profile, run, train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="edgedistill",
+    help="One pretrained transformer, a palette of ONNX subnets, and a runtime that swaps the right one in.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for command in (demo.demo, train.train, export.export, profile.profile, run.run):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script."""
+    app()

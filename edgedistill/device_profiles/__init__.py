@@ -1,4 +1,12 @@
 """Boards as data, the profiler that measures on a device, the estimator for boards not at hand."""
 
 if __name__ != "edgedistill.device_profiles":  # reached through the link at the root: every module would load twice
-    raise ImportError("import edgedistill.device_profiles, not device_profiles: the folder at the root is a link for readers")
+    raise ImportError(
+        "import edgedistill.device_profiles, not device_profiles: the folder at the root is a link for readers"
+    )
+
+from edgedistill.device_profiles.boards import Board, load_board, shipped_boards
+from edgedistill.device_profiles.estimator import estimate
+from edgedistill.device_profiles.profiler import profile
+
+__all__ = ["Board", "estimate", "load_board", "profile", "shipped_boards"]

@@ -6,7 +6,6 @@ stage goes on as if it had not.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from importlib import metadata
 
@@ -21,14 +20,13 @@ from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.stages import Watcher, fine_tune, forward, train_subnets
 from edgedistill.errors import CheckpointError, DataError
 from edgedistill.subnet import SearchSpace, SubnetConfig
-from edgedistill.supernet.checkpoint import Supernet, SupernetInfo
+from edgedistill.supernet.checkpoint import StageScore, Supernet, SupernetInfo
 from edgedistill.supernet.importance import nested_layers, rewire, score_units
 from edgedistill.supernet.pretrained import load_pretrained
 
 __all__ = ["STAGES", "EncodedData", "begin", "encode_data", "train"]
 
 STAGES = (0, 1, 2)
-_log = logging.getLogger(__name__)
 _SCORED_BATCH = 16
 _ORDERING_ROWS = 1000  # enough to tell layers apart; greedy removal evaluates a dozen subnets
 
@@ -82,7 +80,7 @@ def begin(source: ResolvedModel, data: ClassificationData, recipe: Recipe) -> Su
         rank=recipe.rank,
         scale=recipe.scale,
         seed=recipe.seed,
-        stages=[],
+        scores=[],
         versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
     )
     full = SearchSpace((arch.full.kept,), (arch.hidden,), recipe.heads(arch), recipe.ffn(arch))
@@ -107,7 +105,7 @@ def train(
     encoded = encode_data(supernet, data)
     recipe = Recipe.model_validate(supernet.info.recipe)
     for stage in STAGES:
-        if stage in supernet.info.stages:
+        if stage < len(supernet.info.scores):
             continue
         supernet = _run_stage(supernet, encoded, recipe, stage, watcher)
         save(supernet)
@@ -117,14 +115,15 @@ def train(
 def _run_stage(supernet: Supernet, data: EncodedData, recipe: Recipe, stage: int, watcher: Watcher) -> Supernet:
     model, space = supernet.model, supernet.space
     torch.manual_seed(recipe.seed * len(STAGES) + stage)
+    curve: list[float] = []
     if stage == 0:
-        fine_tune(model, data.train, recipe, watcher)
+        curve = fine_tune(model, data.train, data.validation, recipe, watcher)
         space = _order(supernet, data.validation, recipe)
     else:
         train_subnets(model, space.at_full_depth() if stage == 1 else space, data.train, recipe, watcher, stage=stage)
-    score = evaluate(model, space.maxnet, data.validation)
-    _log.info("stage %d: validation accuracy of the maxnet %.4f", stage, score.accuracy)
-    return Supernet(model, space, supernet.info.after(stage), supernet.tokenizer)
+    validation, test = (evaluate(model, space.maxnet, rows).accuracy for rows in (data.validation, data.test))
+    score = StageScore(stage=stage, validation=validation, test=test, curve=curve)
+    return Supernet(model, space, supernet.info.after(score), supernet.tokenizer)
 
 
 def _order(supernet: Supernet, validation: Encoded, recipe: Recipe) -> SearchSpace:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgedistill.distillation.batches import Batch, Encoded, shuffled_batches
+from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.losses import FeatureProjection, logit_loss
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
@@ -52,19 +53,29 @@ def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> Encode
     return output
 
 
-def fine_tune(model: ElasticEncoder, data: Encoded, recipe: Recipe, watcher: Watcher) -> None:
-    """Stage 0: the maxnet learns the task from the labels. Ends with its pair merged."""
+def fine_tune(
+    model: ElasticEncoder, data: Encoded, validation: Encoded, recipe: Recipe, watcher: Watcher
+) -> list[float]:
+    """Stage 0: the maxnet learns the task from the labels. Ends with its pair merged.
+
+    Returns:
+        The validation accuracy after each epoch: whether it has reached its plateau.
+    """
     subnet = model.arch.full
     model.begin_stage(recipe.rank, _generator(recipe, stage=0))
     optimizer = _Optimizer(model, recipe, recipe.teacher, steps=_steps(data, recipe, recipe.teacher))
-    model.train()
+    epoch, curve = _steps(data, recipe, StageRecipe(epochs=1, learning_rate=1)), []
     for step, batch in optimizer.over(_batches(data, recipe, stage=0)):
+        model.train()
         loss = F.cross_entropy(forward(model, batch, subnet).logits, batch.labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.move(stage=0, losses=[loss])
         watcher(StepReport(0, step, optimizer.steps, {"maxnet": loss.item()}))
+        if step % epoch == 0 or step == optimizer.steps:
+            curve.append(evaluate(model, subnet, validation).accuracy)
     model.freeze()
     model.eval()
+    return curve
 
 
 def train_subnets(

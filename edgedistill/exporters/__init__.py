@@ -1,4 +1,8 @@
-"""Supernet to palette."""
+"""Supernet to palette: graphs, the weights file, checks, the manifest."""
 
 if __name__ != "edgedistill.exporters":  # reached through the link at the root: every module would load twice
     raise ImportError("import edgedistill.exporters, not exporters: the folder at the root is a link for readers")
+
+from edgedistill.exporters.palette import write_palette
+
+__all__ = ["write_palette"]

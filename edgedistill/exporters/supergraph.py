@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from edgedistill.errors import ExportError
 from edgedistill.subnet import Architecture
-from edgedistill.supernet.encoder import masked_bias
+from edgedistill.supernet.encoder import masked_bias, mean_state
 
 __all__ = ["INPUTS", "OPSET", "OUTPUT", "export_supergraph", "transposed"]
 
@@ -88,7 +88,7 @@ class _Encoder(nn.Module):
         super().__init__()
         self.embeddings = _Embeddings(arch, eps)
         self.layers = nn.ModuleList(_Layer(arch, eps) for _ in range(arch.layers))
-        self.pooler = _Linear(arch.hidden, arch.hidden)
+        self.pooler = _Linear(arch.hidden, arch.hidden) if arch.pooling == "first" else None
         self.classifier = _Linear(arch.hidden, arch.labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
@@ -96,7 +96,8 @@ class _Encoder(nn.Module):
         bias = masked_bias(attention_mask, x.dtype)
         for layer in self.layers:
             x = layer(x, bias)
-        logits: Tensor = self.classifier(torch.tanh(self.pooler(x[:, 0])))
+        pooled = mean_state(x, attention_mask) if self.pooler is None else torch.tanh(self.pooler(x[:, 0]))
+        logits: Tensor = self.classifier(pooled)
         return logits
 
 

@@ -26,12 +26,23 @@ from edgedistill.errors import CheckpointError
 from edgedistill.subnet import Architecture, SearchSpace
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["Supernet", "SupernetInfo", "load", "replace_folder", "save"]
+__all__ = ["StageScore", "Supernet", "SupernetInfo", "load", "replace_folder", "save"]
 
 _INFO = "supernet.json"
 _BASE = "base.safetensors"
 _LOW_RANK = "lowrank.safetensors"
 _TOKENIZER = "tokenizer.json"
+
+
+class StageScore(BaseModel):
+    """The maxnet's accuracy after a stage; in stage 0 also its validation accuracy after each epoch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: int
+    validation: float
+    test: float
+    curve: list[float]
 
 
 class SupernetInfo(BaseModel):
@@ -55,12 +66,17 @@ class SupernetInfo(BaseModel):
     rank: int
     scale: float
     seed: int
-    stages: list[int]
+    scores: list[StageScore]
     versions: dict[str, str]
 
-    def after(self, stage: int) -> SupernetInfo:
+    @property
+    def stages(self) -> list[int]:
+        """The stages that are done."""
+        return [score.stage for score in self.scores]
+
+    def after(self, score: StageScore) -> SupernetInfo:
         """A copy with one more stage done."""
-        return self.model_copy(update={"stages": [*self.stages, stage]})
+        return self.model_copy(update={"scores": [*self.scores, score]})
 
 
 class _Document(BaseModel):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
 from edgedistill.supernet.lowrank import ElasticLinear
 
-__all__ = ["ElasticEncoder", "ElasticLayer", "ElasticNorm", "EncoderOutput", "masked_bias"]
+__all__ = ["ElasticEncoder", "ElasticLayer", "ElasticNorm", "EncoderOutput", "masked_bias", "mean_state"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ElasticLayer(nn.Module):
 
 
 class ElasticEncoder(nn.Module):
-    """A whole encoder with its classification head: tanh pooler over the first token, then a linear layer."""
+    """A whole encoder with its classification head, as `Architecture` describes it."""
 
     def __init__(self, arch: Architecture, *, scale: float = 1.0, eps: float = 1e-12, dropout: float = 0.0) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class ElasticEncoder(nn.Module):
         self.eps = eps
         self.embeddings = ElasticEmbeddings(arch, eps)
         self.layers = nn.ModuleList(ElasticLayer(arch, scale, eps, dropout) for _ in range(arch.layers))
-        self.pooler = ElasticLinear(arch.hidden, arch.hidden, scale)
+        self.pooler = ElasticLinear(arch.hidden, arch.hidden, scale) if arch.pooling == "first" else None
         self.classifier = nn.Linear(arch.hidden, arch.labels)
 
     def forward(
@@ -125,9 +125,15 @@ class ElasticEncoder(nn.Module):
         for shape in subnet.layers:
             x = self.layers[shape.index](x, bias, shape)
             hidden.append(x)
-        pooled = torch.tanh(self.pooler(x[:, 0], d, d))
+        pooled = self._pool(x, attention_mask)
         logits = F.linear(pooled, self.classifier.weight[:, :d], self.classifier.bias)
         return EncoderOutput(logits, tuple(hidden))
+
+    def _pool(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        """x [b, n, d] → [b, d]."""
+        if self.pooler is None:
+            return mean_state(x, attention_mask)
+        return torch.tanh(self.pooler(x[:, 0], x.shape[-1], x.shape[-1]))
 
     def elastic_linears(self) -> dict[str, ElasticLinear]:
         """Every elastic matrix by its name."""
@@ -148,6 +154,12 @@ class ElasticEncoder(nn.Module):
         for linear in self.elastic_linears().values():
             linear.freeze()
         self.requires_grad_(False)
+
+
+def mean_state(x: Tensor, attention_mask: Tensor) -> Tensor:
+    """Mean over the tokens that the mask [b, n] keeps: x [b, n, d] → [b, d]."""
+    kept = attention_mask[:, :, None].to(x.dtype)
+    return (x * kept).sum(1) / kept.sum(1)
 
 
 def masked_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:

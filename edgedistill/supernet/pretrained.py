@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from optimum.exporters.tasks import TasksManager
@@ -19,13 +20,14 @@ from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import naming_of
 from edgedistill.supernet.slicing import extents
 
-__all__ = ["TASK", "architecture_of", "load_hugging_face", "load_pretrained"]
+__all__ = ["TASK", "architecture_of", "load_hugging_face", "load_pretrained", "pooling_of"]
 
 TASK = "text-classification"
 _ACTIVATION = "gelu"
+_POOLING: dict[str, Literal["first", "mean"]] = {"mean_tokens": "mean", "cls_token": "first"}
 
 
-def architecture_of(config: Any, labels: int) -> Architecture:
+def architecture_of(config: Any, labels: int, pooling: Literal["first", "mean"]) -> Architecture:
     """The dimensions that a transformers config states, by whatever name its model type gives them.
 
     Raises:
@@ -45,7 +47,27 @@ def architecture_of(config: Any, labels: int) -> Architecture:
         positions=config.max_position_embeddings,
         token_types=config.type_vocab_size,
         labels=labels,
+        pooling=pooling,
     )
+
+
+def pooling_of(folder: Path) -> Literal["first", "mean"]:
+    """How the model was trained to sum up a text: sentence-transformers' note beside the weights says; else BERT's way.
+
+    Raises:
+        ModelError: the note names another way of pooling, or cannot be read.
+    """
+    note = folder / "1_Pooling" / "config.json"
+    if not note.is_file():
+        return "first"
+    try:
+        modes = {key for key, value in json.loads(note.read_text(encoding="utf-8")).items() if value is True}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{note} cannot be read; expected sentence-transformers' pooling settings") from error
+    for mode, pooling in _POOLING.items():
+        if f"pooling_mode_{mode}" in modes:
+            return pooling
+    raise ModelError(f"{note} asks for a pooling that is not supported; supported are {', '.join(_POOLING)}")
 
 
 def _refuse_variants(config: Any) -> None:
@@ -80,7 +102,7 @@ def load_hugging_face(folder: Path, labels: int) -> PreTrainedModel:
 def load_pretrained(folder: Path, labels: int, *, scale: float, dropout: float) -> ElasticEncoder:
     """The checkpoint as an elastic encoder; at full size it computes what transformers' model does."""
     reference = load_hugging_face(folder, labels)
-    arch = architecture_of(reference.config, labels)
+    arch = architecture_of(reference.config, labels, pooling_of(folder))
     eps = float(reference.config.layer_norm_eps)
     model = ElasticEncoder(arch, scale=scale, eps=eps, dropout=dropout)
     rename, source = naming_of(arch.model_type), reference.state_dict()

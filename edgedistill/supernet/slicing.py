@@ -27,7 +27,8 @@ def extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ..
     }
     for layer in subnet.layers:
         kept |= _layer(f"layers.{layer.index}", layer, d, arch.head_size)
-    return kept | _linear("pooler", d, d) | _linear("classifier", arch.labels, d)
+    pooler = _linear("pooler", d, d) if arch.pooling == "first" else {}
+    return kept | pooler | _linear("classifier", arch.labels, d)
 
 
 def _layer(prefix: str, shape: LayerShape, d: int, head_size: int) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,85 @@
+"""What every command shares: one line for an error, progress on standard error, one JSON document."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgedistill.errors import EdgeDistillError
+
+__all__ = ["AsJson", "console", "print_json", "progress", "reported", "stage"]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "safetensors", "scipy"}
+_INTERRUPTED = 130
+
+console = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Turn our errors, an interrupt and a missing training side into one line and an exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return command(*args, **kwargs)
+        except EdgeDistillError as error:
+            _fail(str(error), 1)
+        except KeyboardInterrupt:
+            _fail("interrupted; nothing half done was left behind", _INTERRUPTED)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in _TRAINING_SIDE:
+                raise
+            _fail(f"this command needs {error.name}; install the workstation side: pip install 'edgedistill[train]'", 1)
+        except OSError as error:
+            _fail(f"{error.filename or 'the system'}: {error.strerror}; free space or permissions may be missing", 1)
+
+    return wrapper
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    first_line = " ".join(message.split())
+    print(f"edgedistill: {first_line}", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(code)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """The one document of ``--json``."""
+    print(json.dumps(document, indent=1, ensure_ascii=False))  # noqa: T201
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Bars with the time left, on standard error, gone when the work is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield bars
+
+
+@contextmanager
+def stage(bars: Progress, title: str, total: float) -> Iterator[TaskID]:
+    """One bar that goes when the block ends, and a line with the time that it took."""
+    task = bars.add_task(title, total=total, note="")
+    yield task
+    elapsed = bars.tasks[-1].elapsed or 0.0
+    bars.remove_task(task)
+    console.print(f"[green]✓[/green] {title} [dim]{elapsed:.0f} s[/dim]")

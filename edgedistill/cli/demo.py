@@ -1,0 +1,148 @@
+"""``edgedistill demo``: the whole path once, live."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from edgedistill.cli.common import AsJson, console, print_json, reported
+from edgedistill.cli.export import export_palette
+from edgedistill.cli.profile import palette_document, palette_table, profile_here
+from edgedistill.cli.train import GRAMMAR, LabelColumn, TextColumn, read_data, train_supernet
+
+if TYPE_CHECKING:
+    from edgedistill.demo.serve import Served, View
+    from edgedistill.distillation.data import ClassificationData
+    from edgedistill.manifest import Palette
+    from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["demo"]
+
+_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_COMMAND_TOKENS = 16
+
+
+@reported
+def demo(
+    data: Annotated[
+        str, typer.Option(help="Your own: a folder with train, validation and test as CSV or JSON Lines, or a hub id.")
+    ] = GRAMMAR,
+    model: Annotated[str, typer.Option(help="A folder with a pretrained encoder, or a hub id.")] = _MODEL,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to put it all; default: edgedistill-demo/<data's name>."),
+    ] = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train, export and profile a palette, then watch it swap while this machine is put under load.
+
+    Without options: a smart home's commands and the encoder that the install brought; about five minutes.
+    What an interrupted demo finished is not done again.
+
+    Example: edgedistill demo --data my-texts --text-column utterance --label-column intent
+    """
+    started = time.monotonic()
+    folder = output or Path("edgedistill-demo") / (Path(data).name or "data")
+    rows = read_data(data, text_column, label_column)
+    console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
+    supernet = _train(model, rows, folder / "supernet", seed)
+    palette = export_palette(supernet, rows, folder / "palette", count)
+    measured = profile_here(palette)
+    baseline = _baseline(rows)
+    served, budget_ms = _serve_live(palette, rows)
+    document = _document(supernet, served, baseline) | palette_document(palette, measured)
+    document["wall_s"] = round(time.monotonic() - started, 1)
+    if as_json:
+        print_json(document)
+    else:
+        console.print(palette_table(palette, measured))
+        _print_summary(document, budget_ms)
+
+
+def _train(model: str, rows: ClassificationData, folder: Path, seed: int) -> Supernet:
+    from edgedistill.distillation.recipe import Recipe
+
+    supernet = train_supernet(model, rows, folder, Recipe(seed=seed))
+    teacher = supernet.info.scores[0]
+    curve = " ".join(f"{value:.1%}" for value in teacher.curve)
+    console.print(f"teacher: {teacher.test:.2%} on test; on validation after each epoch: {curve}")
+    return supernet
+
+
+def _baseline(rows: ClassificationData) -> float:
+    from edgedistill.distillation.baseline import word_count_accuracy
+
+    with console.status("fitting the word-count baseline"):
+        return word_count_accuracy(rows)
+
+
+def _serve_live(palette: Palette, rows: ClassificationData) -> tuple[Served, float]:
+    """Serve the test split, and show what happens as it happens."""
+    from edgedistill.demo.serve import budget_for, serve
+    from edgedistill.runtime.onnx import usable_cores
+
+    budget_ms = budget_for(palette, _COMMAND_TOKENS)
+    labelled = [(t, rows.label_names[i]) for t, i in zip(rows.test.texts, rows.test.labels, strict=True)]
+    console.print(f"serving with a budget of {budget_ms:.1f} ms a request")
+    shown: list[str] = []
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+
+        def on_view(view: View) -> None:
+            live.update(_panel(view, budget_ms), refresh=console.is_terminal)
+            if not shown or shown[-1] != view.subnet:
+                shown.append(view.subnet)
+                console.print(f"{view.phase}: [bold]{view.subnet}[/bold] answers ({view.reason})")
+
+        served = serve(palette, labelled, budget_ms=budget_ms, cores=usable_cores(), on_view=on_view)
+    console.print(
+        f"[green]✓[/green] {served.requests:,} requests, {served.failed} failed, {served.swaps} swaps, "
+        f"{served.right / max(1, served.requests):.1%} of the answers right"
+    )
+    return served, budget_ms
+
+
+def _panel(view: View, budget_ms: float) -> Table:
+    table = Table(title=view.phase, show_header=False)
+    load = "unknown" if view.other_load is None else f"{view.other_load:.0%}"
+    colour = "green" if view.recent_p95_ms <= budget_ms else "red"
+    table.add_row("answering", f"[bold]{view.subnet}[/bold]")
+    table.add_row("because", view.reason)
+    table.add_row("CPU used by others", load)
+    table.add_row("p95 of the last requests", f"[{colour}]{view.recent_p95_ms:.1f} ms[/{colour}] of {budget_ms:.1f}")
+    table.add_row("requests", f"{view.requests:,}, {view.failed} failed, {view.swaps} swaps")
+    return table
+
+
+def _document(supernet: Supernet, served: Served, baseline: float) -> dict[str, Any]:
+    arch = supernet.model.arch
+    return {
+        "teacher": {
+            "accuracy": round(supernet.info.scores[0].test, 5),
+            "validation_curve": [round(value, 5) for value in supernet.info.scores[0].curve],
+            "layer_parameters": arch.layer_parameters(arch.full),
+            "total_parameters": arch.total_parameters(arch.full),
+        },
+        "baseline": {"accuracy": round(baseline, 5)},
+        "requests": served.requests,
+        "failed": served.failed,
+        "swaps": served.swaps,
+        "served_accuracy": round(served.right / max(1, served.requests), 5),
+    }
+
+
+def _print_summary(document: dict[str, Any], budget_ms: float) -> None:
+    teacher, baseline, folder = document["teacher"]["accuracy"], document["baseline"]["accuracy"], document["palette"]
+    console.print(f"teacher {teacher:.2%}, word counts with a linear model {baseline:.2%}; {document['wall_s']:.0f} s")
+    console.print("Next, ask it yourself:")
+    console.print(
+        f"  edgedistill run {folder} 'it is too dark in here' --max-latency-ms {budget_ms:.0f}", soft_wrap=True
+    )

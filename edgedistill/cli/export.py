@@ -1,0 +1,96 @@
+"""``edgedistill export``: a supernet in, a palette out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
+from edgedistill.cli.profile import palette_document, palette_table, profile_here
+from edgedistill.cli.train import LabelColumn, TextColumn, read_data
+from edgedistill.manifest import write_profile
+
+if TYPE_CHECKING:
+    from edgedistill.distillation.data import ClassificationData
+    from edgedistill.manifest import Palette
+    from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["export", "export_palette"]
+
+
+@reported
+def export(
+    supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The palette's folder; replaced as a whole.")],
+    data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
+    device: Annotated[list[str] | None, typer.Option(help="Add a board's estimate; may be repeated.")] = None,
+    measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Choose a family of subnets, write it as a palette, and profile it on this machine.
+
+    Example: edgedistill export supernet -o palette --device pi5
+    """
+    from edgedistill.device_profiles import load_board
+
+    started = time.monotonic()
+    boards = [load_board(name) for name in device or []]
+    trained = _load(supernet)
+    rows = read_data(data or trained.info.data, text_column, label_column)
+    palette = export_palette(trained, rows, output, count)
+    profile = profile_here(palette) if measure else None
+    _add_estimates(palette, [*boards])
+    document = palette_document(palette, profile) | {"wall_s": round(time.monotonic() - started, 1)}
+    if as_json:
+        print_json(document)
+    else:
+        console.print(palette_table(palette, profile))
+        console.print(f"Next: edgedistill run {output} 'a text'")
+
+
+def _load(folder: Path) -> Supernet:
+    from edgedistill.distillation.mlfs import STAGES
+    from edgedistill.errors import CheckpointError
+    from edgedistill.supernet import checkpoint
+
+    supernet = checkpoint.load(folder)
+    if len(supernet.info.stages) < len(STAGES):
+        raise CheckpointError(f"{folder} is not trained to the end; run the same 'edgedistill train' again")
+    return supernet
+
+
+def _add_estimates(palette: Palette, boards: list[object]) -> None:
+    from edgedistill.device_profiles import Board, estimate
+
+    for board in boards:
+        assert isinstance(board, Board)
+        path = write_profile(palette, estimate(palette, board))
+        console.print(f"{path}: an estimate, never checked on the board")
+
+
+def export_palette(supernet: Supernet, data: ClassificationData, output: Path, count: int) -> Palette:
+    """Score the space on validation data, choose the family, write it."""
+    from edgedistill.distillation.evaluation import evaluate
+    from edgedistill.distillation.mlfs import encode_data
+    from edgedistill.exporters import write_palette
+    from edgedistill.search import choose_family
+
+    rows = encode_data(supernet, data)
+    with progress() as bars:
+        with stage(bars, f"scoring {len(supernet.space)} subnets on validation data", len(supernet.space)) as task:
+
+            def accuracy(subnet: object) -> float:
+                score = evaluate(supernet.model, subnet, rows.validation).accuracy  # type: ignore[arg-type]
+                bars.advance(task)
+                return score
+
+            family = choose_family(supernet.space, supernet.model.arch, accuracy, count)
+        with stage(bars, f"exporting {len(family)} graphs over one weights file", len(family)) as task:
+            subnets = [scored.subnet for scored in family]
+            return write_palette(supernet, subnets, rows, output, lambda _: bars.advance(task))

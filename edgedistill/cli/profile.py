@@ -1,0 +1,116 @@
+"""``edgedistill profile``: measure a palette on this machine; and the table of a palette."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
+from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+__all__ = ["palette_document", "palette_table", "profile", "profile_here", "subnet_record"]
+
+_SHOWN_TOKENS = 16
+
+
+@reported
+def profile(
+    palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
+    profiles: Annotated[Path | None, typer.Option(help="Write the profile here, if the palette is read-only.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each session; default: usable cores.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every subnet's latency, load time and memory on this machine.
+
+    Example: edgedistill profile palette
+    """
+    started = time.monotonic()
+    found = load(palette, profiles=profiles)
+    measured = profile_here(found, folder=profiles, threads=threads)
+    document = palette_document(found, measured) | {"wall_s": round(time.monotonic() - started, 1)}
+    if as_json:
+        print_json(document)
+    else:
+        console.print(palette_table(found, measured))
+
+
+def profile_here(palette: Palette, *, folder: Path | None = None, threads: int | None = None) -> DeviceProfile:
+    """Measure, and put the profile beside the palette or in ``folder``."""
+    from edgedistill.device_profiles import profile as measure
+
+    with progress() as bars, stage(bars, "profiling this machine", 1) as task:
+        measured = measure(palette, threads=threads, on_progress=lambda done, total: _advance(bars, task, done, total))
+    write_profile(palette, measured, folder=folder)
+    palette.profiles[measured.device.name] = measured
+    if not measured.conditions.quiet:
+        share = measured.conditions.other_load
+        console.print(f"[yellow]this machine was not quiet: other work used {share:.0%} of it[/yellow]")
+    return measured
+
+
+def _advance(bars: Any, task: TaskID, done: int, total: int) -> None:
+    bars.update(task, completed=done, total=total)
+
+
+def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
+    """A row a subnet, largest first; latency and memory where there is a profile."""
+    where = "" if profile is None else f", {profile.kind} on {profile.device.board}, {_SHOWN_TOKENS} tokens"
+    table = Table(title=f"{palette.folder}: accuracy on test{where}")
+    for column in ("subnet", "layers", "heads", "ffn", "layer params", "total params", "MB", "accuracy"):
+        table.add_column(column, justify="left" if column == "subnet" else "right")
+    for column in ("p50 ms", "p95 ms", "memory MB") if profile else ():
+        table.add_column(column, justify="right")
+    for entry in palette.manifest.subnets:
+        record = subnet_record(entry, profile)
+        figures = [f"{record[key]:.2f}" for key in ("p50_ms", "p95_ms")] if profile else []
+        figures += [f"{record['memory_mb']:.0f}"] if profile else []
+        table.add_row(
+            entry.name,
+            str(record["layers"]),
+            str(record["heads"]),
+            str(record["ffn"]),
+            f"{entry.layer_parameters / 1e6:.2f} M",
+            f"{entry.total_parameters / 1e6:.1f} M",
+            f"{entry.size_mb:.1f}",
+            f"{record['accuracy']:.2%}",
+            *figures,
+        )
+    return table
+
+
+def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str, Any]:
+    """One subnet in the JSON documents; latency at 16 tokens, batch 1."""
+    record: dict[str, Any] = {
+        "name": entry.name,
+        "layers": len(entry.layers),
+        "heads": entry.layers[0].heads,
+        "ffn": entry.layers[0].ffn,
+        "hidden": entry.hidden,
+        "precision": entry.precision,
+        "layer_parameters": entry.layer_parameters,
+        "total_parameters": entry.total_parameters,
+        "size_mb": entry.size_mb,
+        "accuracy": round(entry.score("test"), 5),
+    }
+    found = profile.subnet(entry.name) if profile else None
+    point = found.latency_at(_SHOWN_TOKENS) if found else None
+    record["p50_ms"] = round(point.p50_ms, 3) if point else None
+    record["p95_ms"] = round(point.p95_ms, 3) if point else None
+    record["memory_mb"] = round(found.peak_mb, 1) if found else None
+    return record
+
+
+def palette_document(palette: Palette, profile: DeviceProfile | None) -> dict[str, Any]:
+    """A palette and one profile of it as a JSON document."""
+    return {
+        "palette": str(palette.folder),
+        "subnets": [subnet_record(entry, profile) for entry in palette.manifest.subnets],
+        "profile": None if profile is None else {"kind": profile.kind, "device": profile.device.model_dump()},
+    }

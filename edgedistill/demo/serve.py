@@ -1,0 +1,141 @@
+"""The demo's last act: a stream of requests while this machine's CPU is loaded and let go again."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgedistill.demo.load import CpuLoad
+from edgedistill.errors import EdgeDistillError
+from edgedistill.manifest import Palette
+from edgedistill.runtime import AdaptiveSession, TextClassifier
+
+__all__ = ["Phase", "Served", "View", "budget_for", "serve"]
+
+_PAUSE_S = 0.01
+_VIEW_EVERY_S = 0.2
+_RECENT = 60
+_WANTED_SWAPS = 2
+_MOST_CYCLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """For how long the machine is loaded, and by how many processes."""
+
+    title: str
+    processes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is going on at one moment."""
+
+    phase: str
+    subnet: str
+    reason: str
+    other_load: float | None
+    recent_p95_ms: float
+    requests: int
+    failed: int
+    swaps: int
+
+
+@dataclass
+class Served:
+    """What came of the stream: counts, how many labels were right, and each subnet's latencies."""
+
+    requests: int = 0
+    failed: int = 0
+    swaps: int = 0
+    right: int = 0
+    latencies_ms: dict[str, list[float]] = field(default_factory=dict)
+
+
+def budget_for(palette: Palette, tokens: int) -> float:
+    """A latency budget that the largest subnet keeps on a quiet machine and should miss on a loaded one.
+
+    One and a half times its measured p95 on this machine.
+    """
+    largest = palette.manifest.subnets[0].name
+    measured = (p.subnet(largest) for p in palette.profiles.values() if p.kind == "measured")
+    return 1.5 * max(found.latency_at(tokens).p95_ms for found in measured if found is not None)
+
+
+def serve(
+    palette: Palette,
+    rows: Sequence[tuple[str, str]],
+    *,
+    budget_ms: float,
+    cores: int,
+    on_view: Callable[[View], None],
+) -> Served:
+    """Answer ``rows`` (text, label) over and over through quiet and loaded phases.
+
+    Ends after a quiet, a loaded and a quiet phase, or goes round again until there were two swaps.
+    """
+    served, recent = Served(), deque[float](maxlen=_RECENT)
+    stream = itertools.cycle(rows)
+    with AdaptiveSession(palette, max_latency_ms=budget_ms) as session, CpuLoad() as load:
+        classifier = TextClassifier(session)
+        for phase in _phases(cores, session):
+            load.set(phase.processes)
+            for is_view_due in _ticks(phase.seconds):
+                if is_view_due:
+                    on_view(_view(phase.title, session, served, recent))
+                _ask(classifier, next(stream), served, recent)
+        served.swaps = session.swaps
+    return served
+
+
+def _phases(cores: int, session: AdaptiveSession) -> Iterator[Phase]:
+    yield Phase("quiet", 0, 5)
+    for _ in range(_MOST_CYCLES):
+        yield Phase(f"{2 * cores} processes burn the CPU", 2 * cores, 9)
+        yield Phase("quiet again", 0, 12)
+        if session.swaps >= _WANTED_SWAPS:
+            return
+
+
+def _ticks(seconds: float) -> Iterator[bool]:
+    """One tick a request until the time is up, and whether the view should be refreshed."""
+    end = time.monotonic() + seconds
+    next_view = 0.0
+    while (now := time.monotonic()) < end:
+        yield now >= next_view
+        if now >= next_view:
+            next_view = now + _VIEW_EVERY_S
+        time.sleep(_PAUSE_S)
+
+
+def _ask(classifier: TextClassifier, row: tuple[str, str], served: Served, recent: deque[float]) -> None:
+    text, label = row
+    served.requests += 1
+    try:
+        answer = classifier.classify([text])[0]
+    except EdgeDistillError:
+        served.failed += 1
+        return
+    served.right += answer.label == label
+    served.latencies_ms.setdefault(answer.subnet, []).append(answer.latency_ms)
+    recent.append(answer.latency_ms)
+
+
+def _view(phase: str, session: AdaptiveSession, served: Served, recent: deque[float]) -> View:
+    decision = session.decisions[-1]
+    return View(
+        phase=phase,
+        subnet=session.active,
+        reason=decision.reason.value,
+        other_load=decision.readings.other_load,
+        recent_p95_ms=float(np.percentile(recent, 95)) if recent else 0.0,
+        requests=served.requests,
+        failed=served.failed,
+        swaps=session.swaps,
+    )

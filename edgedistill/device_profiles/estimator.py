@@ -1,0 +1,113 @@
+"""A crude guess of what a palette costs on a board that is not at hand. Never checked on the board.
+
+A roofline: a pass takes as long as its multiply-accumulates at the attainable rate, or as reading the layers'
+weights once at the attainable bandwidth, whichever is longer, and a little more for each layer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from edgedistill.device_profiles.boards import Board
+from edgedistill.device_profiles.lengths import DEFAULT_LENGTHS, usable_lengths
+from edgedistill.manifest import (
+    SCHEMA_VERSION,
+    Conditions,
+    DeviceInfo,
+    DeviceProfile,
+    LatencyPoint,
+    Palette,
+    SubnetEntry,
+    SubnetProfile,
+)
+
+__all__ = ["estimate"]
+
+# MiniLM-L6 reached 0.76 of the measured matrix rate at 128 tokens (onnxruntime 1.32, x86-64, two cores); that
+# fp32 matrix products reach 0.8 of a core's peak on Arm is our assumption.
+_COMPUTE_SHARE = 0.76 * 0.8
+# Of the peak bandwidth, what reading in order attains: our assumption.
+_BANDWIDTH_SHARE = 0.65
+# About fifteen operators a layer, a few microseconds each to start: our assumption.
+_LAYER_MS = 0.05
+# Lines through eight subnets of MiniLM-L6 that share a weights file, measured on x86-64 with onnxruntime 1.32:
+# megabytes and milliseconds of any session, and of each megabyte of its layers' weights. A board may load slower.
+_SESSION_MB, _RESIDENT_A_MB = 20.0, 1.1
+_SESSION_LOAD_MS, _LOAD_MS_A_MB = 10.0, 1.4
+_WEIGHT_BYTES = 4
+_MACS_TOKENS = 64
+
+_METHOD = (
+    "estimated: a roofline of the board's data-sheet figures; memory and load time from a line through "
+    "an x86-64's; p95 and p99 repeat p50, steady memory repeats peak; never checked on the board"
+)
+
+
+def estimate(palette: Palette, board: Board) -> DeviceProfile:
+    """What each subnet may cost on ``board``, all its cores used, batch 1: kind "estimated", 0 samples."""
+    lengths = usable_lengths(palette, DEFAULT_LENGTHS)
+    labels = len(palette.manifest.labels)
+    return DeviceProfile(
+        schema_version=SCHEMA_VERSION,
+        kind="estimated",
+        method=_METHOD,
+        manifest_digest=palette.manifest.digest,
+        device=_device(board),
+        conditions=Conditions(
+            threads=board.cores,
+            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            quiet=True,
+            other_load=0.0,
+        ),
+        subnets=[_subnet(entry, labels, board, lengths) for entry in palette.manifest.subnets],
+    )
+
+
+def _device(board: Board) -> DeviceInfo:
+    return DeviceInfo(
+        name=board.name,
+        board=board.title,
+        cpu=board.cpu,
+        cores=board.cores,
+        memory_mb=board.memory_mb,
+        system="not at hand",
+        onnxruntime="not at hand",
+        provider="CPUExecutionProvider",
+    )
+
+
+def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, ...]) -> SubnetProfile:
+    weights_mb = _WEIGHT_BYTES * entry.layer_parameters / 1e6
+    memory_mb = round(_SESSION_MB + _RESIDENT_A_MB * weights_mb, 1)
+    return SubnetProfile(
+        subnet=entry.name,
+        precision=entry.precision,
+        latency=[_point(n, _latency_ms(entry, labels, board, n)) for n in lengths],
+        load_ms=round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1),
+        peak_mb=memory_mb,
+        steady_mb=memory_mb,
+    )
+
+
+def _point(tokens: int, ms: float) -> LatencyPoint:
+    ms = round(ms, 3)
+    return LatencyPoint(batch=1, tokens=tokens, p50_ms=ms, p95_ms=ms, p99_ms=ms, samples=0)
+
+
+def _latency_ms(entry: SubnetEntry, labels: int, board: Board, tokens: int) -> float:
+    macs_per_ms = board.cores * board.clock_ghz * 1e6 * board.macs_per_cycle * _COMPUTE_SHARE
+    bytes_per_ms = board.memory_bandwidth_gb_s * 1e6 * _BANDWIDTH_SHARE
+    compute_ms = _macs(entry, labels, tokens) / macs_per_ms
+    read_ms = _WEIGHT_BYTES * entry.layer_parameters / bytes_per_ms
+    return max(compute_ms, read_ms) + _LAYER_MS * len(entry.layers)
+
+
+def _macs(entry: SubnetEntry, labels: int, tokens: int) -> float:
+    """Multiply-accumulates at ``tokens``, from the entry's at 64.
+
+    They are head + n · layer_parameters + n² · attention (see `Architecture.macs`). All but the last is in the
+    manifest, so that one point gives ``attention``, which the head size would have been needed for.
+    """
+    head = entry.hidden * (entry.hidden + labels)
+    attention = (entry.macs - head - _MACS_TOKENS * entry.layer_parameters) / _MACS_TOKENS**2
+    return head + tokens * entry.layer_parameters + tokens**2 * attention

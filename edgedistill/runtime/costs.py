@@ -1,0 +1,130 @@
+"""What each subnet is expected to cost at a request's size: from a profile, or else from its MACs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+from typing import Protocol
+
+from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
+from edgedistill.runtime.selector import Candidate
+from edgedistill.runtime.slowdown import Size
+
+__all__ = ["Costs", "MacCosts", "ProfileCosts", "costs_for"]
+
+_log = logging.getLogger(__name__)
+
+_MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of so many
+_FEWEST = 5
+
+
+class Costs(Protocol):
+    """Expected figures of the subnets of one palette."""
+
+    def candidates(self, size: Size) -> list[Candidate]:
+        """Every subnet with its figures for requests of ``size``."""
+
+    def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
+        """An observed latency over the expected one; None while nothing is expected."""
+
+
+def costs_for(manifest: Manifest, profile: DeviceProfile | None) -> Costs:
+    """The profile's figures; without one, guesses by MACs, and a line in the log that says so."""
+    if profile is not None:
+        return ProfileCosts(manifest, profile)
+    _log.warning(
+        "no profile of this machine: latencies are guessed from MACs; measure one with 'edgedistill profile PALETTE'"
+    )
+    return MacCosts(manifest)
+
+
+def _qualities(manifest: Manifest) -> dict[str, float]:
+    """Validation scores (test is not for choosing); where one is missing, more MACs count as better for all."""
+    scores = {entry.name: entry.score("validation") for entry in manifest.subnets}
+    if any(math.isnan(score) for score in scores.values()):
+        return {entry.name: float(entry.macs) for entry in manifest.subnets}
+    return scores
+
+
+class ProfileCosts:
+    """Figures of a device profile, which holds every subnet of the palette."""
+
+    def __init__(self, manifest: Manifest, profile: DeviceProfile) -> None:
+        self._qualities = _qualities(manifest)
+        self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
+
+    def candidates(self, size: Size) -> list[Candidate]:
+        """Every subnet with its profiled memory, and its latency interpolated to ``size``."""
+        return [self._candidate(name, quality, size) for name, quality in self._qualities.items()]
+
+    def _candidate(self, name: str, quality: float, size: Size) -> Candidate:
+        p50_ms, p95_ms = self._latency(name, size)
+        return Candidate(name, quality, self._subnets[name].peak_mb, p50_ms, p95_ms)
+
+    def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
+        """Observed over profiled median latency at that size."""
+        p50_ms, _ = self._latency(subnet, size)
+        return latency_ms / p50_ms if p50_ms > 0 else None
+
+    def _latency(self, subnet: str, size: Size) -> tuple[float, float]:
+        points = self._subnets[subnet].latency
+        batch = min((p.batch for p in points), key=lambda b: abs(b - size.batch))
+        row = sorted((p for p in points if p.batch == batch), key=lambda p: p.tokens)
+        low, high, share = _bracket(row, size.tokens)
+        factor = size.batch / batch * max(1.0, size.tokens / row[-1].tokens)
+        p50_ms = low.p50_ms + share * (high.p50_ms - low.p50_ms)
+        p95_ms = low.p95_ms + share * (high.p95_ms - low.p95_ms)
+        return p50_ms * factor, p95_ms * factor
+
+
+def _bracket(row: Sequence[LatencyPoint], tokens: int) -> tuple[LatencyPoint, LatencyPoint, float]:
+    """The points around ``tokens`` and how far between them it is, 0 to 1; beyond the ends, the end itself."""
+    after = bisect_left([point.tokens for point in row], tokens)
+    if after in (0, len(row)):
+        end = row[min(after, len(row) - 1)]
+        return end, end, 0.0
+    low, high = row[after - 1], row[after]
+    return low, high, (tokens - low.tokens) / (high.tokens - low.tokens)
+
+
+class MacCosts:
+    """Latency in proportion to MACs; the time of one MAC is learnt from whatever subnet answers.
+
+    Memory is taken to be the size on disk. The lowest median seen so far counts as the quiet machine.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._macs = {entry.name: entry.macs for entry in manifest.subnets}
+        self._sizes_mb = {entry.name: entry.size_mb for entry in manifest.subnets}
+        self._qualities = _qualities(manifest)
+        self._recent: deque[float] = deque(maxlen=50)
+        self._ms_per_mac: float | None = None
+
+    def candidates(self, size: Size) -> list[Candidate]:
+        """Every subnet with its guesses; no latency before the first requests."""
+        return [
+            Candidate(name, quality, self._sizes_mb[name], self._expected_ms(name, size), None)
+            for name, quality in self._qualities.items()
+        ]
+
+    def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
+        """Observed over guessed latency; learns from the observation first."""
+        macs = self._macs_of(subnet, size)
+        if macs <= 0:
+            return None
+        self._recent.append(latency_ms / macs)
+        if len(self._recent) >= _FEWEST:
+            usual = median(self._recent)
+            self._ms_per_mac = min(usual, self._ms_per_mac or usual)
+        expected_ms = self._expected_ms(subnet, size)
+        return latency_ms / expected_ms if expected_ms else None
+
+    def _expected_ms(self, subnet: str, size: Size) -> float | None:
+        return None if self._ms_per_mac is None else self._ms_per_mac * self._macs_of(subnet, size)
+
+    def _macs_of(self, subnet: str, size: Size) -> float:
+        return self._macs[subnet] * size.work / _MANIFEST_TOKENS

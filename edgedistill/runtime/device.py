@@ -1,0 +1,70 @@
+"""What this machine is: the name and the description that its profiles carry."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import psutil
+
+from edgedistill.manifest import DeviceInfo
+from edgedistill.runtime.cgroup import memory_limit_bytes
+from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores
+
+__all__ = ["cpu_name", "describe_device", "device_name"]
+
+# Arm's kernel interface gives numbers; these are the cores of the boards that we name.
+_ARM_CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd42": "Cortex-A78AE"}
+# The instruction sets that matrix products in fp32 and int8 depend on.
+_FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimd", "asimddp", "i8mm", "sve")
+
+
+def device_name() -> str:
+    """This machine's name, fit for a file name: letters, digits, '.', '_', '-'."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node()).lstrip(".") or "device"
+
+
+def describe_device(root: Path = Path("/")) -> DeviceInfo:
+    """This machine, as a profile records it.
+
+    Raises:
+        OnnxruntimeMissing: no onnxruntime, whose version belongs to the description.
+    """
+    return DeviceInfo(
+        name=device_name(),
+        board=_board(root),
+        cpu=cpu_name(root),
+        cores=usable_cores(root),
+        memory_mb=_memory_mb(root),
+        system=f"{platform.system()} {platform.release()}",
+        onnxruntime=getattr(import_onnxruntime(root), "__version__", "unknown"),
+        provider=PROVIDER,
+    )
+
+
+def cpu_name(root: Path = Path("/")) -> str:
+    """The processor's name with the instruction sets that matter here in brackets."""
+    path = root / "proc/cpuinfo"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    # Every core has a block; the first line of a kind stands for all.
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    arm = fields.get("CPU part")
+    known = fields.get("model name") or (f"Arm {_ARM_CORES.get(arm, arm)}" if arm else platform.machine())
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    features = [name for name in _FEATURES if name in flags]
+    return f"{known} ({', '.join(features)})" if features else known
+
+
+def _board(root: Path) -> str:
+    for name in ("proc/device-tree/model", "sys/devices/virtual/dmi/id/product_name"):
+        path = root / name
+        if path.is_file():
+            return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    return platform.machine()
+
+
+def _memory_mb(root: Path) -> float:
+    limit = memory_limit_bytes(root)
+    total = psutil.virtual_memory().total
+    return (total if limit is None else min(total, limit)) / 1e6

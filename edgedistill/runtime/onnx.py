@@ -1,0 +1,100 @@
+"""The one place that touches onnxruntime, imported on use: how sessions are made, and how their memory returns.
+
+Any module of that name will do, whichever distribution brought it: boards' vendors build their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from edgedistill.errors import LoadError, OnnxruntimeMissing
+from edgedistill.runtime.cgroup import cpu_quota
+
+__all__ = ["PROVIDER", "OnnxSession", "create_session", "give_back_memory", "import_onnxruntime", "usable_cores"]
+
+PROVIDER = "CPUExecutionProvider"
+
+
+class OnnxSession(Protocol):
+    """What we need of an ``onnxruntime.InferenceSession``."""
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
+        """Outputs in the order of ``output_names``, or all of them for None."""
+
+    def get_inputs(self) -> Sequence[Any]:
+        """Name, type and shape of each input."""
+
+    def get_outputs(self) -> Sequence[Any]:
+        """Name, type and shape of each output."""
+
+
+def import_onnxruntime(root: Path = Path("/")) -> ModuleType:
+    """The module onnxruntime.
+
+    Raises:
+        OnnxruntimeMissing: it cannot be imported; the message names this board's install.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise OnnxruntimeMissing(f"onnxruntime cannot be imported ({error}); {_install_line(root)}") from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _install_line(root: Path) -> str:
+    model = root / "proc/device-tree/model"
+    is_jetson = (root / "etc/nv_tegra_release").exists() or (model.is_file() and b"Jetson" in model.read_bytes())
+    if is_jetson:
+        return "install the onnxruntime-gpu wheel that NVIDIA builds for this JetPack (PyPI's would overwrite it)"
+    return "install it with: pip install 'edgedistill[cpu]'"
+
+
+def create_session(path: str | Path, threads: int) -> OnnxSession:
+    """A CPU session on the graph at ``path`` with ``threads`` threads of its own.
+
+    Raises:
+        OnnxruntimeMissing: no onnxruntime.
+        LoadError: onnxruntime refuses the graph or its weights.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # With lengths that vary, the arena and the memory pattern only grow.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    # An idle pool that spins takes the cores from whoever runs next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session: OnnxSession = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
+    except Exception as error:  # its exceptions share no base class
+        raise LoadError(f"{path} cannot be loaded: {_first_line(error)}; export the palette again") from error
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity mask, and no more than its control groups' CPU quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota(root)
+    # Rounded down: a thread more than the quota pays for stalls all of them in every period.
+    return affinity if quota is None else max(1, min(affinity, int(quota)))
+
+
+def give_back_memory() -> None:
+    """Return what dropped sessions left behind to the system: glibc keeps it until told otherwise."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)

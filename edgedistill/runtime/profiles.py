@@ -1,0 +1,46 @@
+"""Which of a palette's profiles speaks of this machine."""
+
+from __future__ import annotations
+
+from edgedistill.errors import PaletteError
+from edgedistill.manifest import DeviceProfile, Palette
+from edgedistill.runtime.device import cpu_name, device_name
+
+__all__ = ["choose_profile"]
+
+
+def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile | None:
+    """The profile of that name; without a name, the one nearest to this machine, None where there is none.
+
+    Nearest: measured under this machine's name, measured on the same processor, estimated. A profile
+    that lacks a subnet of the palette does not count.
+
+    Raises:
+        PaletteError: the named profile is not there, or lacks a subnet.
+    """
+    if name is not None:
+        return _named(palette, name)
+    here, cpu = device_name(), cpu_name()
+    whole = [profile for profile in palette.profiles.values() if _missing(palette, profile) is None]
+    measured = [profile for profile in whole if profile.kind == "measured"]
+    preferences = (
+        *(p for p in measured if p.device.name == here),
+        *(p for p in measured if p.device.cpu == cpu),
+        *(p for p in whole if p.kind == "estimated"),
+    )
+    return next(iter(preferences), None)
+
+
+def _named(palette: Palette, name: str) -> DeviceProfile:
+    profile = palette.profiles.get(name)
+    if profile is None:
+        known = ", ".join(sorted(palette.profiles)) or "none"
+        raise PaletteError(f"no profile {name!r} of this palette; it has {known}")
+    missing = _missing(palette, profile)
+    if missing is not None:
+        raise PaletteError(f"the profile {name!r} has no figures of {missing}; profile the palette again")
+    return profile
+
+
+def _missing(palette: Palette, profile: DeviceProfile) -> str | None:
+    return next((entry.name for entry in palette.manifest.subnets if profile.subnet(entry.name) is None), None)

@@ -1,0 +1,96 @@
+"""A loaded subnet that counts its leases, so that a request that started on it ends on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+
+from edgedistill.runtime.onnx import OnnxSession
+
+__all__ = ["LoadedSubnet", "SessionState"]
+
+
+class SessionState(Enum):
+    """Where a loaded subnet is in its life.
+
+    SERVING ── retire() with leases out ──► DRAINING ── last release() ──► DRAINED ── close() ──► CLOSED
+       └────── retire() with none out ───────────────────────────────────────▲
+    """
+
+    SERVING = "serving"  # leases are given
+    DRAINING = "draining"  # no new leases; the old ones go on
+    DRAINED = "drained"  # no leases; the session is still in memory
+    CLOSED = "closed"  # the session is dropped
+
+
+class LoadedSubnet:
+    """One subnet in memory.
+
+    ``on_drained`` is called once, in the thread of whoever ends the last lease: it must be quick and only
+    tell the owner, who then calls `close` away from the requests.
+    """
+
+    def __init__(self, name: str, session: OnnxSession, on_drained: Callable[[], None] = lambda: None) -> None:
+        self.name = name
+        self._session: OnnxSession | None = session
+        self._on_drained = on_drained
+        self._leases = 0
+        self._state = SessionState.SERVING
+        self._drained = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def state(self) -> SessionState:
+        """Where it is in its life."""
+        return self._state
+
+    @property
+    def session(self) -> OnnxSession:
+        """The session; for holders of a lease."""
+        assert self._session is not None, "used without a lease"
+        return self._session
+
+    def acquire(self) -> bool:
+        """Take a lease; False when it is retired, and its successor is to be asked."""
+        with self._lock:
+            if self._state is not SessionState.SERVING:
+                return False
+            self._leases += 1
+            return True
+
+    def release(self) -> None:
+        """End a lease."""
+        with self._lock:
+            self._leases -= 1
+            drained = self._drain_if_free()
+        if drained:
+            self._on_drained()
+
+    def retire(self) -> None:
+        """Give no more leases."""
+        with self._lock:
+            if self._state is not SessionState.SERVING:
+                return
+            self._state = SessionState.DRAINING
+            drained = self._drain_if_free()
+        if drained:
+            self._on_drained()
+
+    def _drain_if_free(self) -> bool:
+        if self._state is not SessionState.DRAINING or self._leases:
+            return False
+        self._state = SessionState.DRAINED
+        self._drained.set()
+        return True
+
+    def wait_drained(self) -> None:
+        """Block until the last lease has ended."""
+        self._drained.wait()
+
+    def close(self) -> None:
+        """Drop the session; only once drained."""
+        with self._lock:
+            assert self._state is SessionState.DRAINED, "closed under a request"
+            self._session = None
+            self._state = SessionState.CLOSED

@@ -1,0 +1,179 @@
+"""Text classification over an adaptive session: strings in, labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedistill.errors import InputError, PaletteError
+from edgedistill.manifest import Palette, TokenizerEntry
+from edgedistill.runtime.adaptive import AdaptiveSession
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+__all__ = ["Label", "TextClassifier"]
+
+_BATCH = 32
+_USUAL_CHARACTERS = 16  # a token; more than most languages need
+# Which property of an encoding a graph's input is.
+_INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+_OUTPUT = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The answer to one text.
+
+    Attributes:
+        label: the most probable label.
+        score: its probability, 0 to 1.
+        subnet: which subnet answered.
+        latency_ms: how long the run took that this text was in.
+        truncated: whether the text was longer than the model reads.
+    """
+
+    label: str
+    score: float
+    subnet: str
+    latency_ms: float
+    truncated: bool
+
+
+class TextClassifier:
+    """Classifies texts with the palette behind ``session``: an open session, or a palette to open.
+
+    A session that was given stays the caller's to close; one opened here closes with the classifier.
+    ``options`` are those of `AdaptiveSession`.
+
+    Raises:
+        PaletteError: the palette or its tokenizer is damaged.
+    """
+
+    def __init__(self, session: AdaptiveSession | str | Path | Palette, **options: Any) -> None:
+        self._owned = not isinstance(session, AdaptiveSession)
+        self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
+        manifest = self._session.palette.manifest
+        self._labels = manifest.labels
+        self._inputs = [spec.name for spec in manifest.inputs]
+        self._pad_id = manifest.tokenizer.pad_token_id
+        self._max_tokens = manifest.tokenizer.max_tokens
+        try:
+            self._tokenizer = _load_tokenizer(self._session.palette.folder, manifest.tokenizer)
+            _check_inputs(self._inputs)
+        except PaletteError:
+            self.close()
+            raise
+
+    @property
+    def session(self) -> AdaptiveSession:
+        """The session behind it."""
+        return self._session
+
+    def classify(self, texts: Sequence[str]) -> list[Label]:
+        """One label a text, in their order; runs take up to 32 texts at a time.
+
+        Raises:
+            InputError: a text is empty, blank or no valid Unicode; none is answered then.
+            SessionClosed: after `close`.
+        """
+        encodings = [self._encode(text, place) for place, text in enumerate(texts, start=1)]
+        batches = (encodings[start : start + _BATCH] for start in range(0, len(encodings), _BATCH))
+        return [label for batch in batches for label in self._answer(batch)]
+
+    def _answer(self, encodings: Sequence[Encoding]) -> Iterator[Label]:
+        answer = self._session.answer([_OUTPUT], self._feeds(encodings))
+        for encoding, scores in zip(encodings, _softmax(answer.outputs[0]), strict=True):
+            best = int(scores.argmax())
+            truncated = bool(encoding.overflowing)
+            yield Label(self._labels[best], float(scores[best]), answer.subnet, answer.latency_ms, truncated)
+
+    def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
+        """The graph's inputs, each [batch, tokens of the longest], padded at the end."""
+        shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
+        feeds = {}
+        for name in self._inputs:
+            feed = np.full(shape, self._pad_id if name == "input_ids" else 0, dtype=np.int64)
+            for row, encoding in zip(feed, encodings, strict=True):
+                row[: len(encoding.ids)] = getattr(encoding, _INPUTS[name])
+            feeds[name] = feed
+        return feeds
+
+    def _encode(self, text: str, place: int) -> Encoding:
+        _check_text(text, place)
+        for start in _starts(text, self._max_tokens * _USUAL_CHARACTERS):
+            encoding = self._tokenizer.encode(start)
+            # What overflows from a start of the text is cut off from all of it in the same place.
+            if encoding.overflowing:
+                break
+        if not encoding.ids:
+            raise InputError(f"text {place} has no tokens: only characters that the model does not know")
+        return encoding
+
+    def close(self) -> None:
+        """Close the session if it was opened here."""
+        if self._owned:
+            self._session.close()
+
+    def __enter__(self) -> TextClassifier:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _starts(text: str, characters: int) -> Iterator[str]:
+    """Ever longer starts of the text, cut before whitespace so that no word is split; at last all of it."""
+    while characters < len(text):
+        cut = characters
+        while cut and not text[cut].isspace():
+            cut -= 1
+        if cut:
+            yield text[:cut]
+        characters *= 4
+    yield text
+
+
+def _check_text(text: str, place: int) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"text {place} is a {type(text).__name__}; expected a string")
+    if not text.strip():
+        raise InputError(f"text {place} is empty; expected at least one word")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"text {place} is no valid Unicode: half a surrogate pair at {error.start}") from error
+
+
+def _check_inputs(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in _INPUTS:
+            raise PaletteError(f"the graphs want an input {name!r}; a text gives {', '.join(_INPUTS)}")
+
+
+def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    path = folder / entry.file
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise PaletteError(f"{path} is no tokenizer: {error}; export the palette again") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(entry.max_tokens)
+    return tokenizer
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities [batch, labels] of logits [batch, labels]."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
+    return probabilities

@@ -1,0 +1,113 @@
+"""Fakes for applications' tests: a clock, sensors that follow a script, sessions without onnxruntime.
+
+Hand them to `edgedistill.runtime.AdaptiveSession` as ``clock``, ``sensors`` and ``create``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedistill.errors import LoadError
+from edgedistill.runtime.sensors import Readings
+
+__all__ = ["FakeClock", "FakeSensors", "FakeSession", "FakeSessions"]
+
+
+class FakeClock:
+    """A clock that moves only when told."""
+
+    def __init__(self, now_s: float = 0.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        """Seconds since the clock's start."""
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        """Move on without waiting."""
+        self.now_s += seconds
+
+
+class FakeSensors:
+    """Gives the scripted readings one after another, then the last of them for ever."""
+
+    def __init__(self, script: Iterable[Readings] = ()) -> None:
+        self._script = list(script) or [Readings()]
+
+    def read(self) -> Readings:
+        """The next readings."""
+        return self._script.pop(0) if len(self._script) > 1 else self._script[0]
+
+    def then(self, *readings: Readings) -> None:
+        """Forget the script; go on with these."""
+        self._script = list(readings)
+
+
+class FakeSession:
+    """Answers every run with its subnet's name after a while."""
+
+    def __init__(self, subnet: str, latency: Callable[[], None]) -> None:
+        self.subnet = subnet
+        self._latency = latency
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,  # noqa: ARG002 (onnxruntime's signature)
+        input_feed: Mapping[str, Any],  # noqa: ARG002
+    ) -> list[NDArray[Any]]:
+        """One array [1] that holds the subnet's name."""
+        self._latency()
+        return [np.array([self.subnet])]
+
+    def get_inputs(self) -> list[Any]:
+        """None: it takes whatever it is fed."""
+        return []
+
+    def get_outputs(self) -> list[Any]:
+        """None are described."""
+        return []
+
+
+class FakeSessions:
+    """Makes a `FakeSession` of any subnet, as slow and as unreliable as wanted.
+
+    Args:
+        latency_ms: how long a run takes, by subnet; 0 for those not named. May be changed at any time.
+        load_ms: how long a load takes.
+        sleep: how time passes: for real, or `FakeClock.sleep`.
+    """
+
+    def __init__(
+        self,
+        latency_ms: Mapping[str, float] | None = None,
+        *,
+        load_ms: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.latency_ms = dict(latency_ms or {})
+        self.load_ms = load_ms
+        self.tried: list[str] = []
+        self._sleep = sleep
+        self._failures: dict[str, float] = {}
+
+    def fail(self, subnet: str, *, times: float = float("inf")) -> None:
+        """Let the next ``times`` loads of this subnet fail."""
+        self._failures[subnet] = times
+
+    def __call__(self, subnet: str) -> FakeSession:
+        """A session of that subnet.
+
+        Raises:
+            LoadError: as told by `fail`.
+        """
+        self.tried.append(subnet)
+        self._sleep(self.load_ms / 1e3)
+        if self._failures.get(subnet, 0) > 0:
+            self._failures[subnet] -= 1
+            raise LoadError(f"{subnet} cannot be loaded: the test wants it so")
+        return FakeSession(subnet, lambda: self._sleep(self.latency_ms.get(subnet, 0.0) / 1e3))

@@ -1,0 +1,187 @@
+"""Bad input: one clear line, a non-zero exit, no traceback, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from edgedistill.cli import app
+
+
+def invoke(*arguments: object, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+
+
+def one_line(result: Result, says: str) -> None:
+    assert result.exit_code != 0
+    assert "Traceback" not in result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("edgedistill: ")]
+    assert len(errors) == 1, result.output
+    assert says in errors[0], errors[0]
+
+
+def _rows(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+GOOD = [{"text": f"say {label} {i}", "label": label} for label in ("yes", "no") for i in range(12)]
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "says"),
+    [
+        (GOOD, ["--text-column", "body"], "body"),
+        (GOOD, ["--label-column", "kind"], "kind"),
+        ([{"text": "a", "label": "one"}] * 20, [], "one"),
+        ([], [], "empty"),
+    ],
+    ids=["text column", "label column", "one class", "empty file"],
+)
+def test_data_that_cannot_be_used(tmp_path: Path, rows: list[dict[str, str]], options: list[str], says: str) -> None:
+    _rows(tmp_path / "data", "train", rows)
+    result = invoke("train", MINILM, "--data", tmp_path / "data", "-o", tmp_path / "supernet", *options)
+    one_line(result, says)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_data_that_are_not_there(tmp_path: Path) -> None:
+    one_line(invoke("train", MINILM, "--data", tmp_path / "none", "-o", tmp_path / "out"), "none")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"model_type": "gpt2"}'], ids=["missing", "unreadable", "gpt2"])
+def test_a_model_that_cannot_be_used(tmp_path: Path, content: str | None) -> None:
+    _rows(tmp_path / "data", "train", GOOD)
+    if content is not None:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "config.json").write_text(content)
+    result = invoke("train", tmp_path / "model", "--data", tmp_path / "data", "-o", tmp_path / "supernet")
+    one_line(result, "model")
+    assert not (tmp_path / "supernet").exists()
+
+
+def test_a_supernet_that_is_not_one(tmp_path: Path) -> None:
+    one_line(invoke("export", tmp_path, "-o", tmp_path / "palette"), "no supernet")
+
+
+def test_a_damaged_supernet(tmp_path: Path, workplace: Path) -> None:
+    copy = tmp_path / "supernet"
+    shutil.copytree(workplace / "supernet", copy)
+    os.truncate(copy / "lowrank.safetensors", 1000)
+    one_line(invoke("export", copy, "-o", tmp_path / "palette"), "damaged")
+    assert not (tmp_path / "palette").exists()
+
+
+def test_an_unknown_board(tmp_path: Path, workplace: Path) -> None:
+    result = invoke("export", workplace / "supernet", "-o", tmp_path / "palette", "--device", "toaster")
+    one_line(result, "toaster")
+    assert not (tmp_path / "palette").exists()
+
+
+def test_an_output_folder_that_holds_something_else(tmp_path: Path, workplace: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    data = ["--data", workplace / "commands", "--no-profile"]
+    one_line(invoke("export", workplace / "supernet", "-o", tmp_path, *data), "no palette")
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def _remove_graph(folder: Path) -> None:
+    next(folder.glob("*.onnx")).unlink()
+
+
+def _truncate_weights(folder: Path) -> None:
+    weights = next(folder.glob("weights-*.bin"))
+    os.truncate(weights, weights.stat().st_size // 2)
+
+
+def _alter_weights(folder: Path) -> None:
+    with next(folder.glob("weights-*.bin")).open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\x01\x02\x03\x04")
+
+
+def _unknown_key(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"colour": "blue"}))
+
+
+def _not_json(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"schema_version": 1,')
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (_remove_graph, "is missing"),
+        (_truncate_weights, "expected"),
+        (_alter_weights, "was altered"),
+        (_unknown_key, "colour"),
+        (_not_json, "manifest.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "is no palette"),
+    ],
+    ids=["missing graph", "truncated weights", "altered weights", "unknown key", "no JSON", "no manifest"],
+)
+def test_a_harmed_palette(tmp_path: Path, palette: Path, harm: Callable[[Path], None], says: str) -> None:
+    copy = tmp_path / "palette"
+    shutil.copytree(palette, copy)
+    harm(copy)
+    one_line(invoke("run", copy, "a text"), says)
+
+
+def test_no_onnxruntime(palette: Path) -> None:
+    blocked = "import sys; sys.modules['onnxruntime'] = None; from edgedistill.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, "run", palette, "a text"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install" in done.stderr
+
+
+def test_a_budget_that_nothing_meets_is_answered_by_the_smallest(palette: Path) -> None:
+    result = invoke("run", palette, "turn it on", "--max-latency-ms", "0.0001", "--json")
+    assert result.exit_code == 0
+    smallest = json.loads((palette / "manifest.json").read_text())["subnets"][-1]["name"]
+    assert json.loads(result.stdout)["subnet"] == smallest
+    assert "no subnet meets the budget" in " ".join(result.stderr.split())
+
+
+def test_one_bad_line_does_not_stop_the_others(palette: Path) -> None:
+    lines = [json.dumps({"text": t}) for t in ("turn it on", "", "x" * 100_000, "stop")]
+    result = invoke("run", palette, stdin="\n".join([*lines, "no json", '{"txt": "a"}']) + "\n")
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert ["error" in record for record in records] == [False, True, False, False, True, True]
+    assert records[2]["truncated"] is True
+    assert "truncated" not in records[0]
+    assert set(records[0]) == {"text", "label", "score", "subnet", "latency_ms"}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4.0])
+def test_ctrl_c_during_training_leaves_nothing(tmp_path: Path, workplace: Path, seconds: float) -> None:
+    """Interrupted before the first stage is done: no supernet, no scratch folder."""
+    command = [sys.executable, "-m", "edgedistill", "train", MINILM, "--data", "demo", "-o", "supernet"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = ""
+    while "a stage trains" not in seen:
+        seen += process.stderr.readline()
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,55 @@
+"""A real palette for every test that wants one: what the README's own commands make of real weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import readme
+from edgedistill.demo.commands import generate
+
+INTENTS = 4
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands ran: ``commands``, ``supernet`` and ``palette``."""
+    folder = tmp_path_factory.mktemp("workplace")
+    _write_commands(folder / "commands")
+    done = run_shell(readme.block("run"), folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def palette(workplace: Path) -> Path:
+    """A palette of real subnets of MiniLM, trained for a few steps; read it, do not write to it."""
+    return workplace / "palette"
+
+
+def run_shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script with this environment's commands first on the path."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+
+
+def _write_commands(folder: Path) -> None:
+    """A few intents of the demo's commands, as a user's folder of JSON Lines."""
+    data = generate()
+    folder.mkdir()
+    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        rows = zip(split.texts, split.labels, strict=True)
+        lines = [json.dumps({"text": t, "label": data.label_names[i]}) for t, i in rows if i < INTENTS]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

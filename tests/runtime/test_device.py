@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import pytest
+
+from edgedistill.runtime.device import cpu_name, describe_device, device_name
+
+PI_5 = "processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n\nprocessor\t: 1\nCPU part\t: 0xd0b\n"
+PC = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: sse avx2 avx512_vnni\n"
+
+
+@pytest.mark.parametrize(
+    ("node", "name"), [("pi5", "pi5"), ("Käthe's pi.local", "K-the-s-pi.local"), ("..", "device"), ("", "device")]
+)
+def test_the_name_is_fit_for_a_file(monkeypatch: pytest.MonkeyPatch, node: str, name: str) -> None:
+    monkeypatch.setattr(platform, "node", lambda: node)
+    assert device_name() == name
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        (PI_5, "Cortex-A76 (asimd, asimddp)"),
+        (PC, "Some CPU (avx2, avx512_vnni)"),
+        ("CPU part\t: 0xfff\n", "Arm 0xfff"),
+        ("", platform.machine()),
+    ],
+)
+def test_the_processor_with_what_matters_of_it(tmp_path: Path, cpuinfo: str, name: str) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(cpuinfo)
+    assert cpu_name(tmp_path).endswith(name)
+
+
+def test_the_description_of_a_board(tmp_path: Path) -> None:
+    model = tmp_path / "proc/device-tree/model"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
+    (tmp_path / "proc/self").mkdir()
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("123000000\n")
+    device = describe_device(tmp_path)
+    assert device.board == "Raspberry Pi 5 Model B Rev 1.0"
+    assert device.memory_mb == 123.0
+    assert device.provider == "CPUExecutionProvider"
+    assert re.match(r"\d+\.\d+", device.onnxruntime)
+
+
+def test_this_machine_can_be_described() -> None:
+    device = describe_device()
+    assert device.cores >= 1
+    assert device.memory_mb > 100

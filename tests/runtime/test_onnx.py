@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import psutil
+import pytest
+from onnx import helper, numpy_helper
+
+from edgedistill.errors import LoadError, OnnxruntimeMissing
+from edgedistill.runtime import onnx as ours
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}")
+sys.meta_path.insert(0, Block())
+"""
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    return done.stdout
+
+
+def test_a_missing_onnxruntime_is_told_in_one_line_with_the_install() -> None:
+    code = (
+        BLOCK.format(blocked={"onnxruntime"})
+        + "from edgedistill.runtime.onnx import create_session\n"
+        + "from edgedistill.errors import OnnxruntimeMissing\n"
+        + "try: create_session('x', 1)\n"
+        + "except OnnxruntimeMissing as error: print(error)"
+    )
+    (line,) = python(code).splitlines()
+    assert "pip install 'edgedistill[cpu]'" in line
+
+
+@pytest.mark.parametrize("sign", ["etc/nv_tegra_release", "proc/device-tree/model"])
+def test_on_a_jetson_the_vendors_wheel_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    (tmp_path / sign).parent.mkdir(parents=True)
+    (tmp_path / sign).write_bytes(b"NVIDIA Jetson Orin Nano\0")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(OnnxruntimeMissing, match="NVIDIA builds"):
+        ours.import_onnxruntime(tmp_path)
+
+
+def test_the_runtime_needs_nothing_of_the_training_side() -> None:
+    blocked = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "safetensors"}
+    code = BLOCK.format(blocked=blocked) + "import edgedistill.runtime, edgedistill.testing; print('fine')"
+    assert python(code) == "fine\n"
+
+
+def test_importing_the_runtime_leaves_heavy_modules_for_later() -> None:
+    code = "import edgedistill.runtime, sys; print(sorted({'onnxruntime', 'tokenizers', 'typer'} & set(sys.modules)))"
+    assert python(code) == "[]\n"
+
+
+def test_any_module_of_the_name_will_do(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("__version__ = '9.9-vendor'\n")
+    code = "from edgedistill.runtime.device import describe_device; print(describe_device().onnxruntime)"
+    assert python(code, PYTHONPATH=str(tmp_path)) == "9.9-vendor\n"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no graph at all"])
+def test_a_graph_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "graph.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LoadError) as caught:
+        ours.create_session(path, 1)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_dropped_sessions_give_their_memory_back(tmp_path: Path) -> None:
+    path = tmp_path / "wide.onnx"
+    weights = numpy_helper.from_array(np.ones((2048, 2048), np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2048]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "wide", ends[:1], ends[1:], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+    def resident_mb_after_a_session() -> float:
+        session = ours.create_session(path, 1)
+        session.run(None, {"x": np.ones((1, 2048), np.float32)})
+        del session
+        ours.give_back_memory()
+        return float(psutil.Process().memory_info().rss) / 1e6
+
+    first = resident_mb_after_a_session()
+    last = [resident_mb_after_a_session() for _ in range(10)][-1]
+    assert last - first < 8, "one session holds at least 16 MB"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import threading
+import weakref
+
+import pytest
+
+from edgedistill.runtime.sessions import LoadedSubnet, SessionState
+from edgedistill.testing import FakeSession
+
+
+def loaded(on_drained: list[str] | None = None) -> LoadedSubnet:
+    told = [] if on_drained is None else on_drained
+    return LoadedSubnet("s", FakeSession("s", lambda: None), lambda: told.append(threading.current_thread().name))
+
+
+def test_a_life_with_a_request_under_way() -> None:
+    told: list[str] = []
+    subnet = loaded(told)
+    assert subnet.state is SessionState.SERVING
+    assert subnet.acquire()
+    assert subnet.acquire()
+    subnet.retire()
+    assert subnet.state is SessionState.DRAINING
+    assert not subnet.acquire()
+    subnet.release()
+    assert subnet.state is SessionState.DRAINING
+    assert told == []
+    assert subnet.session.run(None, {})[0] == ["s"]
+    subnet.release()
+    assert subnet.state is SessionState.DRAINED
+    assert len(told) == 1
+    subnet.close()
+    assert subnet.state is SessionState.CLOSED
+
+
+def test_a_life_without_requests_drains_at_once() -> None:
+    told: list[str] = []
+    subnet = loaded(told)
+    subnet.retire()
+    subnet.retire()
+    assert subnet.state is SessionState.DRAINED
+    assert len(told) == 1
+
+
+def test_releases_while_serving_close_nothing() -> None:
+    subnet = loaded()
+    assert subnet.acquire()
+    subnet.release()
+    assert subnet.state is SessionState.SERVING
+    assert subnet.acquire()
+
+
+def test_the_last_release_only_tells_and_close_drops_the_session() -> None:
+    session = FakeSession("s", lambda: None)
+    gone = weakref.ref(session)
+    subnet = LoadedSubnet("s", session)
+    del session
+    subnet.acquire()
+    subnet.retire()
+    subnet.release()
+    assert gone() is not None, "dropping it is work, which no request should do"
+    subnet.close()
+    assert gone() is None
+
+
+def test_closing_under_a_request_is_a_bug() -> None:
+    subnet = loaded()
+    subnet.acquire()
+    subnet.retire()
+    with pytest.raises(AssertionError):
+        subnet.close()
+
+
+def test_many_threads_and_one_retirement() -> None:
+    told: list[str] = []
+    subnet = loaded(told)
+    served = threading.Barrier(9)
+
+    def request() -> None:
+        served.wait()
+        while subnet.acquire():
+            assert subnet.state is not SessionState.DRAINED
+            subnet.release()
+
+    threads = [threading.Thread(target=request) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    served.wait()
+    subnet.retire()
+    for thread in threads:
+        thread.join()
+    subnet.wait_drained()
+    assert len(told) == 1
+    assert subnet.state is SessionState.DRAINED

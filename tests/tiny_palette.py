@@ -1,0 +1,184 @@
+"""A palette in milliseconds: three little real ONNX graphs over one weights file, with a word-level tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from edgedistill.manifest import (
+    MANIFEST_NAME,
+    Conditions,
+    DeviceInfo,
+    DeviceProfile,
+    FileEntry,
+    LatencyPoint,
+    Layer,
+    Manifest,
+    Provenance,
+    Quality,
+    SubnetEntry,
+    SubnetProfile,
+    TensorSpec,
+    TokenizerEntry,
+    write_atomically,
+)
+
+WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
+LABELS = ["lamp", "music", "timer"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "turn", "on", "the", "lamp", "play", "some", "music", "set", "a", "timer"]
+MAX_TOKENS = 16
+_FULL = WIDTHS["large"]
+
+
+def write(folder: Path) -> Path:
+    """Write the palette into ``folder``, which must not exist yet; its path."""
+    folder.mkdir(parents=True)
+    offsets = _write_weights(folder / "weights.bin")
+    for name, width in WIDTHS.items():
+        onnx.save(_graph(width, offsets), folder / f"{name}.onnx")
+    _tokenizer().save(str(folder / "tokenizer.json"))
+    write_atomically(folder / MANIFEST_NAME, _manifest(folder).model_dump(mode="json"))
+    return folder
+
+
+def profile(
+    manifest: Manifest, *, name: str = "here", kind: str = "measured", cpu: str = "some", p50_ms: float = 4.0
+) -> DeviceProfile:
+    """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
+    return DeviceProfile.model_validate(
+        {
+            "schema_version": 1,
+            "kind": kind,
+            "method": "written by a test",
+            "manifest_digest": manifest.digest,
+            "device": DeviceInfo(
+                name=name, board="b", cpu=cpu, cores=2, memory_mb=8e3, system="s", onnxruntime="1", provider="CPU"
+            ),
+            "conditions": Conditions(threads=1, date="2026-01-01", quiet=True, other_load=0.0),
+            "subnets": [
+                _subnet_profile(subnet, p50_ms / 2**place, 100.0 / 2**place) for place, subnet in enumerate(WIDTHS)
+            ],
+        }
+    )
+
+
+def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
+    points = [
+        LatencyPoint(
+            batch=1, tokens=tokens, p50_ms=p50_ms * scale, p95_ms=p50_ms * scale * 1.25, p99_ms=9.0, samples=100
+        )
+        for tokens, scale in ((64, 1.0), (128, 2.0))
+    ]
+    return SubnetProfile(
+        subnet=name, precision="fp32", latency=points, load_ms=1.0, peak_mb=peak_mb, steady_mb=peak_mb / 2
+    )
+
+
+def _write_weights(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
+    rng = np.random.default_rng(0)
+    offsets = {}
+    with path.open("wb") as file:
+        for name, shape in {"embeddings": (len(WORDS), _FULL), "classifier": (_FULL, len(LABELS))}.items():
+            offsets[name] = (file.tell(), shape)
+            data = rng.normal(size=shape).astype(np.float32).tobytes()
+            file.write(data + bytes(-len(data) % 4096))
+    return offsets
+
+
+def _external(name: str, offset: int, shape: tuple[int, ...]) -> onnx.TensorProto:
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
+    entries = {"location": "weights.bin", "offset": offset, "length": int(np.prod(shape)) * 4}
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def _graph(width: int, offsets: dict[str, tuple[int, tuple[int, ...]]]) -> onnx.ModelProto:
+    numbers = {"zero": [0], "width": [width], "first_axis": [0], "second_axis": [1], "last_axis": [-1]}
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "input_ids"], ["rows"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last_axis"], ["column"]),
+        helper.make_node("Mul", ["rows", "column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "second_axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["column", "second_axis"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["mean"]),
+        helper.make_node("Slice", ["mean", "zero", "width", "second_axis"], ["narrow"]),
+        helper.make_node("Slice", ["classifier", "zero", "width", "first_axis"], ["narrow_classifier"]),
+        helper.make_node("MatMul", ["narrow", "narrow_classifier"], ["logits"]),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [1], value) for name, value in numbers.items()]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])],
+        constants + [_external(name, *place) for name, place in offsets.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = [(word, WORDS.index(word)) for word in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=special)
+    return tokenizer
+
+
+def _manifest(folder: Path) -> Manifest:
+    return Manifest(
+        schema_version=1,
+        task="text-classification",
+        labels=LABELS,
+        tokenizer=TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]"),
+        inputs=[
+            TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in ("input_ids", "attention_mask")
+        ],
+        outputs=[TensorSpec(name="logits", dtype="float32", shape=["batch", len(LABELS)])],
+        provenance=Provenance(
+            base_model="none",
+            base_revision=None,
+            base_sha256="0" * 64,
+            data="none",
+            data_sha256="0" * 64,
+            seed=0,
+            stages=[],
+            rank=1,
+            versions={},
+        ),
+        subnets=[_subnet(name, width) for name, width in WIDTHS.items()],
+        files=[_file(path) for path in sorted(folder.iterdir())],
+    ).sealed()
+
+
+def _subnet(name: str, width: int) -> SubnetEntry:
+    score = 0.5 + width / 40
+    return SubnetEntry(
+        name=name,
+        precision="fp32",
+        graph=f"{name}.onnx",
+        weights="weights.bin",
+        layers=[Layer(index=0, heads=1, ffn=1)],
+        hidden=width,
+        layer_parameters=0,
+        total_parameters=(len(WORDS) + len(LABELS)) * width,
+        macs=64 * width,
+        size_mb=width / 1e3,
+        quality=[
+            Quality(metric="accuracy", split="validation", value=score, low=score, high=score, examples=100),
+        ],
+    )
+
+
+def _file(path: Path) -> FileEntry:
+    data = path.read_bytes()
+    return FileEntry(name=path.name, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
