@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from edgedistill.cli.common import console, reported
+from edgedistill.cli.common import reported
 from edgedistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,20 +43,11 @@ def run(
 
     given = [json.dumps({"text": text}) for text in texts] if texts else None
     with AdaptiveSession(palette, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
-        _warn_if_nothing_fits(session)
         classifier = TextClassifier(session)
         records = _answers(classifier, given if given is not None else sys.stdin)
         failed = _print_lines(records) if as_json or given is None else _print_table(records)
     if failed:
         raise typer.Exit(_SOME_FAILED)
-
-
-def _warn_if_nothing_fits(session: AdaptiveSession) -> None:
-    from edgedistill.runtime import Reason
-
-    first = session.decisions[0]
-    if first.reason is Reason.NO_FIT_SMALLEST:
-        console.print(f"no subnet meets the budget; the smallest, {first.subnet}, answers")
 
 
 def _answers(classifier: TextClassifier, lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from edgedistill.distillation.batches import Encoded, encode, load_tokenizer, sorted_batches
 from edgedistill.distillation.data import ClassificationData
 from edgedistill.distillation.evaluation import evaluate
+from edgedistill.distillation.memory import keep_freed_memory
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.stages import Watcher, fine_tune, forward, train_subnets
@@ -102,6 +103,7 @@ def train(
     """
     if data.sha256 != supernet.info.data_sha256:
         raise CheckpointError("the supernet was begun with other data; give the same, or another output folder")
+    keep_freed_memory()
     encoded = encode_data(supernet, data)
     recipe = Recipe.model_validate(supernet.info.recipe)
     for stage in STAGES:

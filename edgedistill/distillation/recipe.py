@@ -36,7 +36,7 @@ class Recipe(_Strict):
     """Rank of every stage's pairs; the paper has 8."""
     scale: _Positive = 1.0
     """s in W = W0 + s·Σ B·A."""
-    teacher: StageRecipe = StageRecipe(epochs=4, learning_rate=1e-3)
+    teacher: StageRecipe = StageRecipe(epochs=3, learning_rate=1e-3)
     """Stage 0: fine-tuning of the full model."""
     widths: StageRecipe = StageRecipe(epochs=1.5, learning_rate=1e-3)
     """Stage 1: widths vary at full depth [P]."""

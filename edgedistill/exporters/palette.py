@@ -45,7 +45,9 @@ from edgedistill.supernet.slicing import full_tensors
 __all__ = ["write_palette"]
 
 _MAC_TOKENS = 64
-_OURS = re.compile(r"weights-fp32-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-fp32-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part")
+_OURS = re.compile(
+    r"weights-fp32-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-fp32-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part"
+)
 
 
 @dataclass(frozen=True)

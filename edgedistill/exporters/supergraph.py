@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 import onnx
 import torch
@@ -109,7 +108,10 @@ def export_supergraph(arch: Architecture, eps: float, tensors: Mapping[str, Tens
     """
     module = _Encoder(arch, eps)
     module.load_state_dict({name: transposed(name, tensor) for name, tensor in tensors.items()})
-    batch, sequence = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("sequence", min=1, max=arch.positions)
+    batch, sequence = (
+        torch.export.Dim("batch", min=1, max=4096),
+        torch.export.Dim("sequence", min=1, max=arch.positions),
+    )
     with _quiet():
         try:
             program = torch.onnx.export(

@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette, load
@@ -22,6 +19,9 @@ from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors, SystemSensors
 from edgedistill.runtime.slowdown import Size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["AdaptiveSession", "Answer", "Node"]
 
@@ -187,5 +187,7 @@ def _creator(palette: Palette, threads: int | None) -> Callable[[str], OnnxSessi
 
 def _size_of(feeds: Mapping[str, Any]) -> Size:
     """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …]."""
+    import numpy as np
+
     shape = next((shape for feed in feeds.values() if len(shape := np.shape(feed)) >= 2), (1, 1))
     return Size(shape[0], shape[1])

@@ -31,8 +31,8 @@ def _groups(root: Path, controller: str) -> list[Path]:
     """The process's group for ``controller`` and its ancestors, as far as they can be seen from here."""
     mount = root / "sys/fs/cgroup"
     unified = None
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
+    fields = (line.split(":", 2) for line in (_text(root / "proc/self/cgroup") or "").splitlines())
+    for controllers, path in (line[1:] for line in fields if len(line) == 3):
         if controller in controllers.split(","):
             return _upwards(mount / controller, path)
         if not controllers:

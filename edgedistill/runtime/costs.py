@@ -7,7 +7,6 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
 from typing import Protocol
 
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
@@ -118,7 +117,7 @@ class MacCosts:
             return None
         self._recent.append(latency_ms / macs)
         if len(self._recent) >= _FEWEST:
-            usual = median(self._recent)
+            usual = sorted(self._recent)[len(self._recent) // 2]
             self._ms_per_mac = min(usual, self._ms_per_mac or usual)
         expected_ms = self._expected_ms(subnet, size)
         return latency_ms / expected_ms if expected_ms else None

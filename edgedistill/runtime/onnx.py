@@ -6,7 +6,6 @@ Any module of that name will do, whichever distribution brought it: boards' vend
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,8 +92,10 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 
 def give_back_memory() -> None:
-    """Return what dropped sessions left behind to the system: glibc keeps it until told otherwise."""
-    gc.collect()
+    """Return what dropped sessions left behind to the system: glibc keeps it until told otherwise.
+
+    No garbage collection: a session is in no cycle, and a full collection would stop every request.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

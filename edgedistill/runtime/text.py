@@ -8,14 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import Palette, TokenizerEntry
 from edgedistill.runtime.adaptive import AdaptiveSession
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
 __all__ = ["Label", "TextClassifier"]
@@ -96,6 +95,8 @@ class TextClassifier:
 
     def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each [batch, tokens of the longest], padded at the end."""
+        import numpy as np
+
         shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
         feeds = {}
         for name in self._inputs:
@@ -174,6 +175,8 @@ def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Probabilities [batch, labels] of logits [batch, labels]."""
+    import numpy as np
+
     powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
     return probabilities

@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-
 import numpy as np
 import onnx
 import onnxruntime

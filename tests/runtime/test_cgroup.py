@@ -101,7 +101,11 @@ def test_a_container_that_sees_only_its_own_group(tmp_path: Path) -> None:
 
 
 def test_a_path_outside_of_the_namespace_is_not_followed(tmp_path: Path) -> None:
-    files = {"proc/self/cgroup": "0::/../other\n", "sys/fs/cgroup/cpu.max": "100000 100000", "sys/fs/other/cpu.max": "1 1"}
+    files = {
+        "proc/self/cgroup": "0::/../other\n",
+        "sys/fs/cgroup/cpu.max": "100000 100000",
+        "sys/fs/other/cpu.max": "1 1",
+    }
     assert cpu_quota(tree(tmp_path, files)) == 1.0
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +46,7 @@ def test_a_missing_onnxruntime_is_told_in_one_line_with_the_install() -> None:
 
 
 @pytest.mark.parametrize("sign", ["etc/nv_tegra_release", "proc/device-tree/model"])
-def test_on_a_jetson_the_vendors_wheel_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str
-) -> None:
+def test_on_a_jetson_the_vendors_wheel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sign: str) -> None:
     (tmp_path / sign).parent.mkdir(parents=True)
     (tmp_path / sign).write_bytes(b"NVIDIA Jetson Orin Nano\0")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -80,6 +80,17 @@ def test_a_graph_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, conte
         ours.create_session(path, 1)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_session_goes_with_its_last_reference(tiny: Path) -> None:
+    session = ours.create_session(tiny / "large.onnx", 1)
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None, "it is in a cycle: its memory would wait for a garbage collection"
+    finally:
+        gc.enable()
 
 
 def test_dropped_sessions_give_their_memory_back(tmp_path: Path) -> None:

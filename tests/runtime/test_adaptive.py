@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import gc
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from numpy.typing import NDArray
+
+from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
+from edgedistill.manifest import Palette, load
+from edgedistill.runtime import AdaptiveSession, Reason
+from edgedistill.runtime.onnx import create_session
+from edgedistill.testing import FakeSessions
+
+Feeds = dict[str, NDArray[np.int64]]
+WAIT_S = 20.0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end_s = time.perf_counter() + WAIT_S
+    while not condition():
+        assert time.perf_counter() < end_s, "it did not happen"
+        time.sleep(0.002)
+
+
+def feeds_for(palette: Palette, count: int, *, tokens: int = 14) -> list[Feeds]:
+    """Random requests that any palette's graphs take: [1 to 3 sequences, 3 to ``tokens`` tokens]."""
+    rng = np.random.default_rng(0)
+    shapes = [(int(rng.integers(1, 4)), int(rng.integers(3, tokens + 1))) for _ in range(count)]
+    fills = {"attention_mask": lambda s: np.ones(s, np.int64), "token_type_ids": lambda s: np.zeros(s, np.int64)}
+    ids = {"input_ids": lambda s: rng.integers(0, 14, s)}
+    return [{spec.name: (ids | fills)[spec.name](shape) for spec in palette.manifest.inputs} for shape in shapes]
+
+
+def plain_answers(palette: Palette, feeds: list[Feeds]) -> dict[str, list[NDArray[np.float32]]]:
+    """What a plain session of each subnet answers."""
+    answers = {}
+    for entry in palette.manifest.subnets:
+        session = create_session(palette.graph_path(entry.name), 1)
+        answers[entry.name] = [session.run(None, feed)[0] for feed in feeds]
+    return answers
+
+
+def test_it_answers_as_a_plain_session_does(tiny: Path) -> None:
+    palette = load(tiny)
+    feeds = feeds_for(palette, 5)
+    expected = plain_answers(palette, feeds)
+    with AdaptiveSession(tiny, threads=1) as session:
+        assert session.active == "large"
+        for feed, logits in zip(feeds, expected["large"], strict=True):
+            (mine,) = session.run(["logits"], feed)
+            np.testing.assert_array_equal(mine, logits)
+        answer = session.answer(None, feeds[0])
+    assert answer.subnet == "large"
+    assert answer.latency_ms > 0
+
+
+def test_it_describes_inputs_and_outputs_as_onnxruntime_does(tiny: Path) -> None:
+    plain = create_session(tiny / "large.onnx", 1)
+    with AdaptiveSession(tiny, threads=1) as session:
+        for mine, theirs in (
+            (session.get_inputs(), plain.get_inputs()),
+            (session.get_outputs(), plain.get_outputs()),
+        ):
+            assert [(n.name, n.type, n.shape) for n in mine] == [(n.name, n.type, n.shape) for n in theirs]
+
+
+def test_onnxruntimes_own_complaint_comes_through_and_harms_nothing(tiny: Path) -> None:
+    feed = feeds_for(load(tiny), 1)[0]
+    with AdaptiveSession(tiny, threads=1) as session:
+        with pytest.raises(ValueError, match="attention_mask"):
+            session.run(None, {"input_ids": feed["input_ids"]})
+        assert len(session.run(None, feed)) == 1
+        session.pin("small")
+        wait_until(lambda: session.active == "small")
+
+
+def stress(folder: Path, *, swaps: int, seconds: float) -> tuple[int, int]:
+    """Eight threads of requests while pins swap the subnet; how many were answered, after how many swaps."""
+    palette = load(folder)
+    feeds = feeds_for(palette, 40)
+    expected = plain_answers(palette, feeds)
+    names = [entry.name for entry in palette.manifest.subnets]
+    stop = threading.Event()
+    failures: list[str] = []
+    answered = [0] * 8
+
+    def requests(session: AdaptiveSession, place: int) -> None:
+        rng = np.random.default_rng(place)
+        try:
+            while not stop.is_set():
+                which = int(rng.integers(len(feeds)))
+                answer = session.answer(None, feeds[which])
+                gap = float(np.abs(answer.outputs[0] - expected[answer.subnet][which]).max())
+                if not gap <= 1e-6:
+                    failures.append(f"{answer.subnet} was off by {gap}")
+                answered[place] += 1
+        except Exception as error:
+            failures.append(repr(error))
+
+    with AdaptiveSession(palette, threads=1) as session:
+        threads = [threading.Thread(target=requests, args=(session, place)) for place in range(8)]
+        for thread in threads:
+            thread.start()
+        end_s = time.perf_counter() + seconds
+        turn = 0
+        while session.swaps < swaps or time.perf_counter() < end_s:
+            turn += 1
+            wanted = names[turn % len(names)]
+            session.pin(wanted)
+            wait_until(lambda wanted=wanted: session.active == wanted)  # type: ignore[misc]
+        stop.set()
+        for thread in threads:
+            thread.join()
+        swapped = session.swaps
+    assert failures == []
+    assert all(count > 0 for count in answered)
+    return sum(answered), swapped
+
+
+def test_no_request_is_lost_or_wrong_while_subnets_swap(tiny: Path) -> None:
+    requests, swaps = stress(tiny, swaps=40, seconds=1.0)
+    assert requests > 100
+    assert swaps >= 40
+
+
+def test_no_request_is_lost_or_wrong_on_real_subnets(palette: Path) -> None:
+    _, swaps = stress(palette, swaps=20, seconds=2.0)
+    assert swaps >= 20
+
+
+def test_swaps_keep_no_memory(palette: Path) -> None:
+    names = [entry.name for entry in load(palette).manifest.subnets]
+    with AdaptiveSession(palette, threads=1) as session:
+
+        def resident_mb_after(swaps: int) -> float:
+            for turn in range(swaps):
+                for wanted in (names[-1 - turn % (len(names) - 1)], names[0]):
+                    session.pin(wanted)
+                    wait_until(lambda wanted=wanted: session.active == wanted)  # type: ignore[misc]
+            time.sleep(0.3)  # for the last one to drain
+            return float(psutil.Process().memory_info().rss) / 1e6
+
+        first_mb = resident_mb_after(1)
+        assert resident_mb_after(10) - first_mb < 20
+
+
+def test_requests_go_on_while_a_slow_load_runs(tiny: Path) -> None:
+    sessions = FakeSessions(load_ms=400.0)
+    with AdaptiveSession(tiny, create=sessions) as session:
+        session.pin("small")
+        wait_until(lambda: sessions.tried == ["large", "small"])
+        start_s = time.perf_counter()
+        slowest_ms = 0.0
+        while session.active == "large" and time.perf_counter() - start_s < WAIT_S:
+            slowest_ms = max(slowest_ms, session.answer(None, {}).latency_ms)
+        assert time.perf_counter() - start_s > 0.2
+        assert slowest_ms < 200.0
+        assert session.run(None, {})[0] == ["small"]
+
+
+def test_closing_waits_for_the_request_under_way(tiny: Path) -> None:
+    sessions = FakeSessions({"large": 300.0})
+    session = AdaptiveSession(tiny, create=sessions)
+    answers: list[str] = []
+    request = threading.Thread(target=lambda: answers.append(session.answer(None, {}).subnet))
+    request.start()
+    time.sleep(0.1)
+    session.close()
+    request.join(0.1)
+    assert answers == ["large"]
+    with pytest.raises(SessionClosed):
+        session.run(None, {})
+
+
+def test_a_closed_session_says_so_to_every_call(tiny: Path) -> None:
+    session = AdaptiveSession(tiny, threads=1)
+    session.close()
+    session.close()
+    for call in (lambda: session.run(None, {}), session.get_inputs, session.get_outputs, lambda: session.active):
+        with pytest.raises(SessionClosed):
+            call()
+
+
+def test_a_forgotten_session_ends_its_thread(tiny: Path) -> None:
+    before = threading.active_count()
+    session = AdaptiveSession(tiny, threads=1)
+    assert threading.active_count() == before + 1
+    gone = weakref.ref(session)
+    del session
+    gc.collect()
+    assert gone() is None
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_a_script_that_never_closes_ends_quietly(tiny: Path) -> None:
+    code = f"from edgedistill.runtime import AdaptiveSession; s = AdaptiveSession({str(tiny)!r}); s.pin('small')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
+    assert "terminate" not in done.stderr
+
+
+def test_a_graph_that_vanishes_keeps_the_old_one_serving(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "palette"))
+    feed = feeds_for(load(folder), 1)[0]
+    with AdaptiveSession(folder, threads=1) as session:
+        (folder / "small.onnx").unlink()
+        session.pin("small")
+        wait_until(lambda: any(r.reason is Reason.LOAD_FAILED for r in session.decisions))
+        assert session.answer(None, feed).subnet == "large"
+
+
+def test_a_budget_chooses_by_the_profile_from_the_start(profiled: Callable[..., Palette]) -> None:
+    palette = profiled({"name": "board"})  # p95 at 64 tokens: 5, 2.5 and 1.25 ms
+    length = min(64, palette.manifest.tokenizer.max_tokens)
+    assert length < 64, "below the first point counts as the first"
+    for budget_ms, subnet in ((5.0, "large"), (3.0, "middle"), (0.1, "small")):
+        with AdaptiveSession(palette, max_latency_ms=budget_ms, profile="board", create=FakeSessions()) as session:
+            assert session.active == subnet
+    assert session.decisions[0].reason is Reason.NO_FIT_SMALLEST
+    with AdaptiveSession(palette, max_memory_mb=60.0, profile="board", create=FakeSessions()) as session:
+        assert session.active == "middle"
+
+
+def test_it_moves_by_its_own_latency(profiled: Callable[..., Palette]) -> None:
+    """The whole loop with real time: slower answers move it down, faster ones up again."""
+    palette = profiled({"name": "board"})
+    quiet = {"large": 4.0, "middle": 2.0, "small": 1.0}
+    sessions = FakeSessions(quiet)
+    feed = {"input_ids": np.zeros((1, 64), np.int64)}
+    with AdaptiveSession(
+        palette,
+        max_latency_ms=25.0,
+        profile="board",
+        create=sessions,
+        interval_s=0.02,
+        dwell_s=0.1,
+        up_dwell_s=0.2,
+    ) as session:
+
+        def serve_until(subnet: str) -> None:
+            end_s = time.perf_counter() + WAIT_S
+            while session.answer(None, feed).subnet != subnet:
+                assert time.perf_counter() < end_s
+
+        assert session.active == "large"
+        sessions.latency_ms = {name: ms * 8 for name, ms in quiet.items()}
+        serve_until("middle")
+        sessions.latency_ms = quiet
+        serve_until("large")
+        assert session.swaps >= 2
+
+
+def test_a_damaged_palette_is_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "palette"))
+    weights = bytearray((folder / "weights.bin").read_bytes())
+    weights[5] ^= 1
+    (folder / "weights.bin").write_bytes(weights)
+    with pytest.raises(PaletteError, match="altered"):
+        AdaptiveSession(folder)
+
+
+def test_a_first_load_that_fails_is_told(tiny: Path) -> None:
+    sessions = FakeSessions()
+    sessions.fail("large")
+    with pytest.raises(LoadError):
+        AdaptiveSession(tiny, create=sessions)
+
+
+@pytest.mark.parametrize(
+    "option", [{"threads": 0}, {"interval_s": 0.0}, {"max_latency_ms": -1.0}, {"max_memory_mb": 0.0}, {"dwell_s": -1.0}]
+)
+def test_an_option_out_of_range_is_refused(tiny: Path, option: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=next(iter(option))):
+        AdaptiveSession(tiny, **option)  # type: ignore[arg-type]
+
+
+def test_an_unknown_subnet_or_profile_is_refused(tiny: Path) -> None:
+    with AdaptiveSession(tiny, threads=1) as session, pytest.raises(PaletteError, match="no subnet 'huge'"):
+        session.pin("huge")
+    with pytest.raises(PaletteError, match="no profile 'pi9'"):
+        AdaptiveSession(tiny, profile="pi9")
