@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
 from edgedistill.cli import demo, export, profile, run, train
@@ -21,5 +23,6 @@ for command in (demo.demo, train.train, export.export, profile.profile, run.run)
 
 
 def main() -> None:
-    """The console script."""
+    """The console script: what the library logs as a warning is a line on standard error."""
+    logging.basicConfig(level=logging.WARNING, format="edgedistill: %(message)s")
     app()

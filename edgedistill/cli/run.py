@@ -16,7 +16,7 @@ from edgedistill.cli.common import reported
 from edgedistill.errors import InputError
 
 if TYPE_CHECKING:
-    from edgedistill.runtime import AdaptiveSession, TextClassifier
+    from edgedistill.runtime import TextClassifier
 
 __all__ = ["run"]
 
