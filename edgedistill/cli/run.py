@@ -54,11 +54,12 @@ def _answers(classifier: TextClassifier, lines: Iterable[str]) -> Iterator[dict[
     for line in lines:
         if not line.strip():
             continue
+        text = line.strip()
         try:
             text = _text_of(line)
             found = classifier.classify([text])[0]
         except InputError as error:
-            yield {"text": line.strip()[:200], "error": str(error)}
+            yield {"text": text[:200], "error": str(error)}
             continue
         record = {
             "text": text,

@@ -1,7 +1,8 @@
 """Which subnets make the family: the best of each size, from the largest to the smallest.
 
-Every subnet of the space is scored on validation data. Those that no smaller subnet equals make the front;
-of it we take the largest, the smallest, and between them those nearest to sizes spread evenly in ratio.
+Every subnet of the space is scored on validation data. Those that no smaller subnet equals make the front
+(with the next fronts, where it is too short for the family); of it we take the largest, the smallest, and
+between them those nearest to sizes spread evenly in ratio.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def choose_family(
     """At most ``count`` subnets, largest first; the maxnet and the minnet are always among them."""
     scored = [Scored(subnet, arch.layer_parameters(subnet), accuracy(subnet)) for subnet in space]
     ends = [s for s in scored if s.subnet in {space.maxnet, space.minnet}]
-    return spread(pareto_front(scored), ends, count)
+    return spread(_best_fronts(scored, count), ends, count)
 
 
 def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
@@ -40,6 +41,16 @@ def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
         if not front or candidate.accuracy > front[-1].accuracy:
             front.append(candidate)
     return front
+
+
+def _best_fronts(scored: list[Scored], count: int) -> list[Scored]:
+    """The front, and where it is shorter than ``count`` the fronts behind it."""
+    found: list[Scored] = []
+    rest = scored
+    while rest and len(found) < count:
+        found += pareto_front(rest)
+        rest = [s for s in scored if s not in found]
+    return found
 
 
 def spread(front: Sequence[Scored], ends: Sequence[Scored], count: int) -> list[Scored]:

@@ -48,10 +48,17 @@ def test_the_family_has_both_ends_and_is_spread(count: int) -> None:
     assert max(ratios) < 12 ** (1 / (count - 1)) * 1.6
 
 
-def test_the_ends_stay_even_when_they_are_dominated() -> None:
+def test_a_short_front_is_filled_from_those_behind_it() -> None:
     family = choose_family(SPACE, ARCH, lambda s: 1 - _by_size(s), 6)
-    assert [s.subnet for s in family] == [SPACE.maxnet, SPACE.minnet]
+    assert len(family) == len({s.subnet for s in family}) == 6
+    assert (family[0].subnet, family[-1].subnet) == (SPACE.maxnet, SPACE.minnet)
 
 
-def test_more_than_the_space_holds_is_the_front() -> None:
-    assert len(choose_family(SPACE, ARCH, _by_size, 99)) <= len(SPACE)
+def test_of_equal_sizes_the_more_accurate_is_taken() -> None:
+    deep = SubnetConfig.uniform((0, 1, 2, 3, 4, 5), hidden=384, heads=6, ffn=768)
+    family = choose_family(SPACE, ARCH, lambda s: _by_size(s) + (s == deep), 8)
+    assert deep in [s.subnet for s in family]
+
+
+def test_more_than_the_space_holds_is_all_of_it() -> None:
+    assert len(choose_family(SPACE, ARCH, _by_size, 99)) == len(SPACE)

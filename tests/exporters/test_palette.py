@@ -1,0 +1,137 @@
+"""Writing a palette: what it holds, and that the old one stands whenever a new one fails."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import tiny_encoder
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from edgedistill.distillation.batches import Encoded
+from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.errors import ExportError
+from edgedistill.exporters import palette as palette_module
+from edgedistill.exporters import write_palette
+from edgedistill.manifest import load
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet, SupernetInfo
+
+SUBNETS = list(tiny_encoder.SPACE)
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    model = tiny_encoder.encoder()
+    model.freeze()
+    info = SupernetInfo(
+        architecture=tiny_encoder.ARCH,
+        eps=model.eps,
+        base_model="tiny",
+        base_revision=None,
+        base_sha256="0" * 64,
+        labels=["a", "b", "c", "d", "e"],
+        max_tokens=32,
+        pad_token="[PAD]",
+        pad_token_id=0,
+        data="rows",
+        data_sha256="1" * 64,
+        recipe={},
+        rank=2,
+        scale=model.layers[0].query.scale,
+        seed=0,
+        scores=[{"stage": stage, "validation": 0.5, "test": 0.5, "curve": []} for stage in (0, 1)],  # type: ignore[list-item]
+        versions={},
+    )
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "word": 2}, unk_token="[UNK]"))
+    return Supernet(model, tiny_encoder.SPACE, info, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def rows() -> EncodedData:
+    rng = random.Random(0)
+    ids = tuple(tuple(rng.randrange(50) for _ in range(rng.randrange(1, 20))) for _ in range(40))
+    split = Encoded(ids, tuple(rng.randrange(5) for _ in ids), 0)
+    return EncodedData(split, split, split)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_palette_names_all_of_its_files_and_opens(supernet: Supernet, rows: EncodedData, tmp_path: Path) -> None:
+    done: list[str] = []
+    written = write_palette(supernet, SUBNETS[:4], rows, tmp_path / "palette", done.append)
+    assert done == [s.name for s in SUBNETS[:4]]
+    written.check_hashes()
+    assert {e.name for e in written.manifest.files} | {"manifest.json"} == set(_files(written.folder))
+    for entry, subnet in zip(written.manifest.subnets, SUBNETS[:4], strict=True):
+        assert entry.config == subnet
+        assert {q.split for q in entry.quality} == {"validation", "test"}
+        assert all(q.low <= q.value <= q.high for q in entry.quality)
+        onnxruntime.InferenceSession(written.folder / entry.graph, providers=["CPUExecutionProvider"])
+
+
+def test_the_same_supernet_gives_the_same_bytes(supernet: Supernet, rows: EncodedData, tmp_path: Path) -> None:
+    first, second = (
+        write_palette(supernet, SUBNETS[:2], rows, tmp_path / name, lambda _: None).folder for name in ("one", "two")
+    )
+    assert _files(first) == _files(second)
+
+
+def test_a_failed_export_leaves_the_old_palette_and_nothing_else(
+    supernet: Supernet, rows: EncodedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_palette(supernet, SUBNETS[:2], rows, tmp_path / "palette", lambda _: None).folder
+    before = _files(folder)
+    checks = iter([0.0, ExportError("it differs")])
+
+    def fail_on_the_second(*_: object) -> float:
+        result = next(checks)
+        if isinstance(result, ExportError):
+            raise result
+        return result
+
+    monkeypatch.setattr(palette_module, "check_graph", fail_on_the_second)
+    with pytest.raises(ExportError, match="it differs"):
+        write_palette(supernet, SUBNETS[2:6], rows, folder, lambda _: None)
+    assert _files(folder) == before
+    checks = iter([ExportError("again")])
+    with pytest.raises(ExportError, match="again"):
+        write_palette(supernet, SUBNETS[:1], rows, tmp_path / "new", lambda _: None)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_no_manifest_names_goes_at_the_next_export(supernet: Supernet, rows: EncodedData, tmp_path: Path) -> None:
+    folder = tmp_path / "palette"
+    write_palette(supernet, SUBNETS[:1], rows, folder, lambda _: None)
+    first = set(_files(folder))
+    write_palette(supernet, SUBNETS[-1:], rows, folder, lambda _: None)
+    assert first <= set(_files(folder))  # a session may still have them open
+    write_palette(supernet, SUBNETS[-1:], rows, folder, lambda _: None)
+    assert set(_files(folder)) == {e.name for e in load(folder).manifest.files} | {"manifest.json"}
+
+
+def test_a_supernet_comes_back_from_disk_as_it_was(supernet: Supernet, tmp_path: Path) -> None:
+    checkpoint.save(supernet, tmp_path / "supernet")
+    again = checkpoint.load(tmp_path / "supernet")
+    assert again.info == supernet.info
+    assert again.space == supernet.space
+    feeds = tiny_encoder.inputs(2, 5)
+    for subnet in (SUBNETS[0], SUBNETS[-1]):
+        difference = again.model(*feeds, subnet).logits - supernet.model(*feeds, subnet).logits
+        assert float(difference.abs().max()) < 1e-6
+    checkpoint.save(again, tmp_path / "supernet")
+    assert [path.name for path in tmp_path.iterdir()] == ["supernet"]
+
+
+def test_a_checkpoint_with_an_unknown_key_is_refused_by_name(supernet: Supernet, tmp_path: Path) -> None:
+    checkpoint.save(supernet, tmp_path / "supernet")
+    path = tmp_path / "supernet" / "supernet.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "blue"}))
+    with pytest.raises(checkpoint.CheckpointError, match="colour"):
+        checkpoint.load(tmp_path / "supernet")
