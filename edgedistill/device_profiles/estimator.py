@@ -106,8 +106,9 @@ def _macs(entry: SubnetEntry, labels: int, tokens: int) -> float:
     """Multiply-accumulates at ``tokens``, from the entry's at 64.
 
     They are head + n · layer_parameters + n² · attention (see `Architecture.macs`). All but the last is in the
-    manifest, so that one point gives ``attention``, which the head size would have been needed for.
+    manifest (a pooler's d² aside, which then counts as attention), so that one point gives ``attention``, which
+    the head size would have been needed for.
     """
-    head = entry.hidden * (entry.hidden + labels)
+    head = entry.hidden * labels
     attention = (entry.macs - head - _MACS_TOKENS * entry.layer_parameters) / _MACS_TOKENS**2
     return head + tokens * entry.layer_parameters + tokens**2 * attention

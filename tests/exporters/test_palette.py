@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
@@ -49,6 +52,21 @@ def supernet() -> Supernet:
     )
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "word": 2}, unk_token="[UNK]"))
     return Supernet(model, tiny_encoder.SPACE, info, tokenizer)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_supergraph() -> Iterator[None]:
+    """Torch's exporter takes seconds and gives the same graph each time: let the tests here share it."""
+    real, made = palette_module.export_supergraph, []
+
+    def shared(*arguments: Any) -> onnx.ModelProto:
+        if not made:
+            made.append(real(*arguments))
+        return made[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(palette_module, "export_supergraph", shared)
+        yield
 
 
 @pytest.fixture(scope="module")

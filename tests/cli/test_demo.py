@@ -1,0 +1,102 @@
+"""The whole path once, as a person types it, on a few intents; and every command's help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edgedistill.cli import app
+
+SUBNET_KEYS = {
+    "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters",
+    "size_mb", "accuracy", "p50_ms", "p95_ms", "memory_mb",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
+    command = [sys.executable, "-m", "edgedistill", "demo", "--data", "commands", "-o", "demo", "--json"]
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert set(document["teacher"]) >= {"accuracy", "layer_parameters", "total_parameters"}
+    assert 0 < document["baseline"]["accuracy"] <= 1
+    assert len(document["subnets"]) >= 6
+    for subnet in document["subnets"]:
+        assert set(subnet) == SUBNET_KEYS
+        assert 0 < subnet["p50_ms"] <= subnet["p95_ms"]
+    sizes = [subnet["layer_parameters"] for subnet in document["subnets"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert document["requests"] > 100
+    assert document["failed"] == 0
+    assert document["swaps"] >= 2
+    assert (workplace / document["palette"] / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "export", "profile", "run"])
+def test_every_command_helps_with_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: edgedistill {command}" in " ".join(result.output.split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    listed = (
+        "import sys; from edgedistill.cli import app; "
+        "print([m for m in ('torch', 'transformers', 'onnx', 'onnxruntime', 'datasets', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_second_export_goes_on_with_an_estimate_beside_the_measurement(palette: Path) -> None:
+    """The README's commands gave `--device pi5`: an estimate that says so, beside what was measured here."""
+    profiles = {path.stem: json.loads(path.read_text()) for path in (palette / "profiles").iterdir()}
+    assert profiles["pi5"]["kind"] == "estimated"
+    assert "never checked on the board" in profiles["pi5"]["method"]
+    assert sorted(p["kind"] for p in profiles.values()) == ["estimated", "measured"]
+
+
+def test_the_same_train_command_again_has_nothing_left_to_do(workplace: Path) -> None:
+    command = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", "--json"]
+    before = (workplace / "supernet" / "lowrank.safetensors").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "edgedistill", *command], cwd=workplace, capture_output=True, text=True, check=True
+    )
+    assert [score["stage"] for score in json.loads(done.stdout)["stages"]] == [0, 1, 2]
+    assert (workplace / "supernet" / "lowrank.safetensors").read_bytes() == before
+
+
+def test_other_settings_do_not_go_on_with_a_supernet(workplace: Path) -> None:
+    command = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", "--seed", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "edgedistill", *command], cwd=workplace, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "other settings" in done.stderr
+
+
+def test_a_graph_runs_with_nothing_but_onnxruntime(palette: Path) -> None:
+    """No code of ours, no torch: onnxruntime and numpy on a graph and the weights beside it."""
+    script = f"""
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {{"edgedistill", "torch", "transformers", "onnx", "optimum", "tokenizers"}}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Nothing())
+import numpy, onnxruntime, pathlib
+for path in sorted(pathlib.Path({str(palette)!r}).glob("*.onnx")):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    feeds = {{i.name: numpy.ones((3, 9), numpy.int64) for i in session.get_inputs()}}
+    print(session.run(None, feeds)[0].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(list(palette.glob("*.onnx"))) >= 6
+    assert set(lines) == {"(3, 4)"}
