@@ -20,6 +20,7 @@ ARCH = Architecture(
     positions=512,
     token_types=2,
     labels=len(tiny_palette.LABELS),
+    pooling="mean",
 )
 SUBNETS = {
     "large": ARCH.full,
