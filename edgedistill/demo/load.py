@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -11,8 +12,8 @@ __all__ = ["CpuLoad"]
 # Ends by itself when its parent is gone or the time is up, whatever happened to the parent.
 _BURN = """
 import os, time
-parent, end = os.getppid(), time.monotonic() + {seconds}
-while os.getppid() == parent and time.monotonic() < end:
+end = time.monotonic() + {seconds}
+while os.getppid() == {parent} and time.monotonic() < end:
     sum(range(100_000))
 """
 _LONGEST_S = 600
@@ -44,5 +45,5 @@ class CpuLoad:
             process.kill()
             process.wait()
         while len(self._processes) < processes:
-            command = [sys.executable, "-c", _BURN.format(seconds=_LONGEST_S)]
+            command = [sys.executable, "-c", _BURN.format(parent=os.getpid(), seconds=_LONGEST_S)]
             self._processes.append(subprocess.Popen(command))

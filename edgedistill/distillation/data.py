@@ -54,11 +54,9 @@ class ClassificationData:
         """Number the labels of train in alphabetical order.
 
         Raises:
-            DataError: a single class, or a label that train does not have.
+            DataError: a label that train does not have.
         """
         names = tuple(sorted({label for _, label in rows["train"]}))
-        if len(names) < 2:
-            raise DataError(f"{source}: every row of train has the label {names[0]!r}; expected at least two labels")
         index = {name: place for place, name in enumerate(names)}
         for split in _SPLITS[1:]:
             unseen = sorted({label for _, label in rows[split]} - index.keys())
@@ -85,6 +83,9 @@ def load_classification(
     """
     tables = _tables(str(source))
     rows = {name: _rows(table, text_column, label_column) for name, table in tables.items()}
+    names = {label for _, label in rows["train"]}
+    if len(names) < 2:
+        raise DataError(f"{source}: every row of train has the label {names.pop()!r}; expected at least two labels")
     return ClassificationData.from_rows(_complete(rows, str(source)), str(source))
 
 
@@ -118,7 +119,8 @@ def _file_of(folder: Path, split: str) -> Path | None:
 def _read(path: Path) -> _Table:
     import datasets
 
-    if not path.read_bytes().strip():
+    content = path.read_bytes().strip()
+    if not content or (path.suffix == ".csv" and b"\n" not in content):
         raise DataError(f"{path} is empty; expected rows with a text and a label")
     if path.suffix != ".csv":
         _check_json_lines(path)
