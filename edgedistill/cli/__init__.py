@@ -24,5 +24,7 @@ for command in (demo.demo, train.train, export.export, profile.profile, run.run)
 
 def main() -> None:
     """The console script: what the library logs as a warning is a line on standard error."""
-    logging.basicConfig(level=logging.WARNING, format="edgedistill: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("edgedistill: %(message)s"))
+    logging.getLogger("edgedistill").addHandler(handler)
     app()

@@ -13,7 +13,7 @@ import numpy as np
 from edgedistill.demo.load import CpuLoad
 from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import Palette
-from edgedistill.runtime import AdaptiveSession, TextClassifier
+from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier
 
 __all__ = ["Phase", "Served", "View", "budget_for", "serve"]
 
@@ -128,12 +128,14 @@ def _ask(classifier: TextClassifier, row: tuple[str, str], served: Served, recen
 
 
 def _view(phase: str, session: AdaptiveSession, served: Served, recent: deque[float]) -> View:
-    decision = session.decisions[-1]
+    # Not that it is kept, but what brought it: the newest decision that chose a subnet.
+    brought = [d for d in session.decisions if d.reason not in {Reason.KEEP, Reason.DWELL}]
+    decision = brought[-1]
     return View(
         phase=phase,
         subnet=session.active,
         reason=decision.reason.value,
-        other_load=decision.readings.other_load,
+        other_load=session.decisions[-1].readings.other_load,
         recent_p95_ms=float(np.percentile(recent, 95)) if recent else 0.0,
         requests=served.requests,
         failed=served.failed,

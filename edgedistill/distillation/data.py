@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -100,8 +101,11 @@ class _Table:
 def _tables(source: str) -> dict[str, _Table]:
     folder = Path(source)
     if not folder.is_dir():
-        if folder.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
-            raise DataError(f"{source} is no folder; expected one with train, validation and test as .csv or .jsonl")
+        if folder.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
+            raise DataError(
+                f"{source} is no folder; expected one with train, validation and test as .csv or .jsonl, "
+                "or a hub id (owner/name)"
+            )
         return _hub_tables(source)
     files = {name: path for name in _SPLITS if (path := _file_of(folder, name)) is not None}
     if "train" not in files:
@@ -169,15 +173,17 @@ def _hub_tables(name: str) -> dict[str, _Table]:
 
 @contextmanager
 def _silent(datasets: Any) -> Iterator[None]:
-    """Without progress bars and notes on how a file is read."""
-    shown, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    """Without progress bars, notes on how a file is read, and the hub client's tries."""
+    hidden, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
+        logging.disable(logging.NOTSET)
         datasets.logging.set_verbosity(level)
-        if not shown:
+        if not hidden:
             datasets.enable_progress_bars()
 
 

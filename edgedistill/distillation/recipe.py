@@ -20,10 +20,11 @@ class _Strict(BaseModel):
 
 
 class StageRecipe(_Strict):
-    """One stage: passes over the training data, and AdamW's peak learning rate."""
+    """One stage: passes over the training data, but at least so many steps, and AdamW's peak learning rate."""
 
     epochs: Annotated[float, Field(gt=0)]
     learning_rate: _Positive
+    least_steps: Annotated[int, Field(ge=1)] = 1
 
 
 class Recipe(_Strict):
@@ -36,11 +37,11 @@ class Recipe(_Strict):
     """Rank of every stage's pairs; the paper has 8."""
     scale: _Positive = 1.0
     """s in W = W0 + s·Σ B·A."""
-    teacher: StageRecipe = StageRecipe(epochs=3, learning_rate=1e-3)
+    teacher: StageRecipe = StageRecipe(epochs=3, learning_rate=1e-3, least_steps=280)
     """Stage 0: fine-tuning of the full model."""
-    widths: StageRecipe = StageRecipe(epochs=1.5, learning_rate=1e-3)
+    widths: StageRecipe = StageRecipe(epochs=1.5, learning_rate=1e-3, least_steps=140)
     """Stage 1: widths vary at full depth [P]."""
-    depths: StageRecipe = StageRecipe(epochs=3, learning_rate=1e-3)
+    depths: StageRecipe = StageRecipe(epochs=4, learning_rate=1e-3, least_steps=280)
     """Stage 2: widths and depths vary [P]."""
     dropout: _Share = 0.1
     """In stage 0 alone: later stages imitate the teacher, and noise on both sides hides it."""

@@ -168,7 +168,7 @@ class _Optimizer:
 
 
 def _steps(data: Encoded, recipe: Recipe, plan: StageRecipe) -> int:
-    return max(1, round(plan.epochs * len(data.ids) / recipe.batch_size))
+    return max(plan.least_steps, round(plan.epochs * len(data.ids) / recipe.batch_size))
 
 
 def _batches(data: Encoded, recipe: Recipe, stage: int) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ SUBNET_KEYS = {
 
 @pytest.mark.slow
 def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
+    # Training is the same as in `train`, and done: the demo goes on from there.
+    shutil.copytree(workplace / "supernet", workplace / "demo" / "supernet")
     command = [sys.executable, "-m", "edgedistill", "demo", "--data", "commands", "-o", "demo", "--json"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
