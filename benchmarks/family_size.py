@@ -27,7 +27,7 @@ def size(palette: Palette) -> tuple[int, int]:
 def main(folder: str) -> None:
     """Export twice, and compare."""
     supernet = checkpoint.load(Path(folder))
-    data = read_data(supernet.info.data, "text", "label")
+    data = read_data(supernet.info.data, *supernet.info.columns)
     totals, counts, ratios = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for count in (6, 12):

@@ -10,7 +10,7 @@ import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
-from edgedistill.cli.train import LabelColumn, TextColumn, read_data
+from edgedistill.cli.train import read_data
 from edgedistill.manifest import write_profile
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ def export(
     supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The palette's folder; replaced as a whole.")],
     data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
-    text_column: TextColumn = "text",
-    label_column: LabelColumn = "label",
     count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
     device: Annotated[list[str] | None, typer.Option(help="Add a board's estimate; may be repeated.")] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
@@ -42,7 +40,7 @@ def export(
     started = time.monotonic()
     boards = [load_board(name) for name in device or []]
     trained = _load(supernet)
-    rows = read_data(data or trained.info.data, text_column, label_column)
+    rows = read_data(data or trained.info.data, *trained.info.columns)
     palette = export_palette(trained, rows, output, count)
     profile = profile_here(palette) if measure else None
     _add_estimates(palette, [*boards])

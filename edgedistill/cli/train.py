@@ -12,9 +12,7 @@ from edgedistill.cli.common import AsJson, console, print_json, progress, report
 from edgedistill.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from edgedistill.distillation.data import ClassificationData
     from edgedistill.distillation.stages import StepReport
@@ -89,7 +87,10 @@ def train_supernet(model: str, data: ClassificationData, output: Path, recipe: A
     supernet = _go_on(output, source.sha256, recipe) if output.exists() else mlfs.begin(source, data, recipe)
     _print_counts(supernet.model.arch, supernet.info.rank)
     with progress() as bars:
-        return mlfs.train(supernet, data, _watcher(bars), save=lambda done: checkpoint.save(done, output))
+        watcher = _Watcher(bars)
+        return mlfs.train(
+            supernet, data, watcher.step, announce=watcher.announce, save=lambda done: checkpoint.save(done, output)
+        )
 
 
 def _go_on(output: Path, base_sha256: str, recipe: Any) -> Supernet:
@@ -104,19 +105,28 @@ def _go_on(output: Path, base_sha256: str, recipe: Any) -> Supernet:
     return supernet
 
 
-def _watcher(bars: Progress) -> Callable[[StepReport], None]:
-    tasks: dict[int, Any] = {}
+class _Watcher:
+    """A bar for each stage, and a moving one for what takes a while in between."""
 
-    def watch(report: StepReport) -> None:
-        if report.stage not in tasks:
-            tasks[report.stage] = bars.add_task(_TITLES[report.stage], total=report.steps, note="")
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stages: dict[int, TaskID] = {}
+        self._between = bars.add_task("", total=None, visible=False, note="")
+
+    def step(self, report: StepReport) -> None:
+        """Move the stage's bar; a line when it is done."""
+        if report.stage not in self._stages:
+            self._bars.update(self._between, visible=False)
+            self._stages[report.stage] = self._bars.add_task(_TITLES[report.stage], total=report.steps, note="")
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items())
-        bars.update(tasks[report.stage], completed=report.step, note=f"loss {losses}")
+        self._bars.update(self._stages[report.stage], completed=report.step, note=f"loss {losses}")
         if report.step == report.steps:
-            elapsed = bars.tasks[-1].elapsed or 0.0
+            elapsed = self._bars.tasks[-1].elapsed or 0.0
             console.print(f"[green]✓[/green] {_TITLES[report.stage]} [dim]{report.steps} steps, {elapsed:.0f} s[/dim]")
 
-    return watch
+    def announce(self, title: str) -> None:
+        """Say what is under way now."""
+        self._bars.update(self._between, description=title, visible=True)
 
 
 def _print_counts(arch: Architecture, rank: int) -> None:

@@ -41,17 +41,24 @@ class Split:
 
 @dataclass(frozen=True)
 class ClassificationData:
-    """Single texts with one label each. ``sha256`` is over every row of every split, in order."""
+    """Single texts with one label each.
+
+    ``columns`` are the names of the text's and the label's, as they were read; ``sha256`` is over every row of
+    every split, in order.
+    """
 
     train: Split
     validation: Split
     test: Split
     label_names: tuple[str, ...]
     source: str
+    columns: tuple[str, str]
     sha256: str
 
     @classmethod
-    def from_rows(cls, rows: dict[str, list[_Row]], source: str) -> ClassificationData:
+    def from_rows(
+        cls, rows: dict[str, list[_Row]], source: str, columns: tuple[str, str] = ("text", "label")
+    ) -> ClassificationData:
         """Number the labels of train in alphabetical order.
 
         Raises:
@@ -68,7 +75,7 @@ class ClassificationData:
             for name in _SPLITS
         )
         digest = hashlib.sha256(json.dumps([rows[name] for name in _SPLITS]).encode()).hexdigest()
-        return cls(train, validation, test, names, source, digest)
+        return cls(train, validation, test, names, source, columns, digest)
 
 
 def load_classification(
@@ -87,7 +94,7 @@ def load_classification(
     names = {label for _, label in rows["train"]}
     if len(names) < 2:
         raise DataError(f"{source}: every row of train has the label {names.pop()!r}; expected at least two labels")
-    return ClassificationData.from_rows(_complete(rows, str(source)), str(source))
+    return ClassificationData.from_rows(_complete(rows, str(source)), str(source), (text_column, label_column))
 
 
 @dataclass(frozen=True)

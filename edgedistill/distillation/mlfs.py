@@ -76,6 +76,7 @@ def begin(source: ResolvedModel, data: ClassificationData, recipe: Recipe) -> Su
         pad_token=pad_token,
         pad_token_id=tokenizer.token_to_id(pad_token),
         data=data.source,
+        columns=data.columns,
         data_sha256=data.sha256,
         recipe=recipe.model_dump(mode="json"),
         rank=recipe.rank,
@@ -93,9 +94,12 @@ def train(
     data: ClassificationData,
     watcher: Watcher,
     *,
+    announce: Callable[[str], None],
     save: Callable[[Supernet], None],
 ) -> Supernet:
     """Run the stages that are not done yet; ``save`` is called after each.
+
+    ``watcher`` is called after each step, ``announce`` before what takes a while between the stages.
 
     Raises:
         CheckpointError: the supernet was begun with other data.
@@ -109,20 +113,30 @@ def train(
     for stage in STAGES:
         if stage < len(supernet.info.scores):
             continue
-        supernet = _run_stage(supernet, encoded, recipe, stage, watcher)
+        supernet = _run_stage(supernet, encoded, recipe, stage, watcher, announce)
         save(supernet)
     return supernet
 
 
-def _run_stage(supernet: Supernet, data: EncodedData, recipe: Recipe, stage: int, watcher: Watcher) -> Supernet:
+def _run_stage(
+    supernet: Supernet,
+    data: EncodedData,
+    recipe: Recipe,
+    stage: int,
+    watcher: Watcher,
+    announce: Callable[[str], None],
+) -> Supernet:
     model, space = supernet.model, supernet.space
     torch.manual_seed(recipe.seed * len(STAGES) + stage)
     curve: list[float] = []
     if stage == 0:
         curve = fine_tune(model, data.train, data.validation, recipe, watcher)
+        announce("putting heads, neurons and layers in order of importance")
         space = _order(supernet, data.validation, recipe)
     else:
-        train_subnets(model, space.at_full_depth() if stage == 1 else space, data.train, recipe, watcher, stage=stage)
+        trained = space.at_full_depth() if stage == 1 else space
+        train_subnets(model, trained, data.train, recipe, watcher, stage=stage)
+    announce("scoring the full model")
     validation, test = (evaluate(model, space.maxnet, rows).accuracy for rows in (data.validation, data.test))
     score = StageScore(stage=stage, validation=validation, test=test, curve=curve)
     return Supernet(model, space, supernet.info.after(score), supernet.tokenizer)

@@ -61,6 +61,7 @@ class SupernetInfo(BaseModel):
     pad_token: str
     pad_token_id: int
     data: str
+    columns: tuple[str, str]
     data_sha256: str
     recipe: dict[str, Any]
     rank: int

@@ -48,6 +48,7 @@ def test_columns_by_name_and_labels_that_are_numbers(tmp_path: Path) -> None:
     rows = [{"utterance": r["text"], "intent": "01"[r["label"] == "on"]} for r in ROWS]
     data = load_classification(_write(tmp_path, "train.csv", rows), text_column="utterance", label_column="intent")
     assert data.label_names == ("0", "1")
+    assert data.columns == ("utterance", "intent")
 
 
 def test_what_is_missing_is_cut_from_train_the_same_each_time(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def supernet() -> Supernet:
         pad_token="[PAD]",
         pad_token_id=0,
         data="rows",
+        columns=("text", "label"),
         data_sha256="1" * 64,
         recipe={},
         rank=2,

@@ -133,11 +133,13 @@ def test_no_request_is_lost_or_wrong_while_subnets_swap(tiny: Path) -> None:
     assert swaps >= 40
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_or_wrong_on_real_subnets(palette: Path) -> None:
     _, swaps = stress(palette, swaps=20, seconds=2.0)
     assert swaps >= 20
 
 
+@pytest.mark.slow
 def test_swaps_keep_no_memory(palette: Path) -> None:
     names = [entry.name for entry in load(palette).manifest.subnets]
     with AdaptiveSession(palette, threads=1) as session:
