@@ -15,6 +15,7 @@ from edgedistill.errors import ModelError
 
 __all__ = ["Batch", "Encoded", "encode", "load_tokenizer", "shuffled_batches", "sorted_batches"]
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
 _CHUNK = 50  # batches sorted together: sorting more would leave too little chance in the order
 
 
@@ -45,6 +46,9 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
     """
     from transformers import AutoTokenizer
 
+    # transformers makes up an empty tokenizer where there is no file at all.
+    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
     try:
         wrapper = AutoTokenizer.from_pretrained(folder)
         tokenizer = Tokenizer.from_str(wrapper.backend_tokenizer.to_str())
