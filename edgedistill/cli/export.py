@@ -16,6 +16,7 @@ from edgedistill.manifest import write_profile
 if TYPE_CHECKING:
     from edgedistill.distillation.data import ClassificationData
     from edgedistill.manifest import Palette
+    from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["export", "export_palette"]
@@ -35,7 +36,7 @@ def export(
 
     Example: edgedistill export supernet -o palette --device pi5
     """
-    from edgedistill.device_profiles import load_board
+    from edgedistill.device_profiles import estimate, load_board
 
     started = time.monotonic()
     boards = [load_board(name) for name in device or []]
@@ -43,7 +44,9 @@ def export(
     rows = read_data(data or trained.info.data, *trained.info.columns)
     palette = export_palette(trained, rows, output, count)
     profile = profile_here(palette) if measure else None
-    _add_estimates(palette, [*boards])
+    for board in boards:
+        path = write_profile(palette, estimate(palette, board))
+        console.print(f"{path}: an estimate, never checked on the board")
     document = palette_document(palette, profile) | {"wall_s": round(time.monotonic() - started, 1)}
     if as_json:
         print_json(document)
@@ -63,15 +66,6 @@ def _load(folder: Path) -> Supernet:
     return supernet
 
 
-def _add_estimates(palette: Palette, boards: list[object]) -> None:
-    from edgedistill.device_profiles import Board, estimate
-
-    for board in boards:
-        assert isinstance(board, Board)
-        path = write_profile(palette, estimate(palette, board))
-        console.print(f"{path}: an estimate, never checked on the board")
-
-
 def export_palette(supernet: Supernet, data: ClassificationData, output: Path, count: int) -> Palette:
     """Score the space on validation data, choose the family, write it."""
     from edgedistill.distillation.evaluation import evaluate
@@ -83,8 +77,8 @@ def export_palette(supernet: Supernet, data: ClassificationData, output: Path, c
     with progress() as bars:
         with stage(bars, f"scoring {len(supernet.space)} subnets on validation data", len(supernet.space)) as task:
 
-            def accuracy(subnet: object) -> float:
-                score = evaluate(supernet.model, subnet, rows.validation).accuracy  # type: ignore[arg-type]
+            def accuracy(subnet: SubnetConfig) -> float:
+                score = evaluate(supernet.model, subnet, rows.validation).accuracy
                 bars.advance(task)
                 return score
 

@@ -13,7 +13,7 @@ from edgedistill.cli.common import AsJson, console, print_json, progress, report
 from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 __all__ = ["palette_document", "palette_table", "profile", "profile_here", "subnet_record"]
 
@@ -55,7 +55,7 @@ def profile_here(palette: Palette, *, folder: Path | None = None, threads: int |
     return measured
 
 
-def _advance(bars: Any, task: TaskID, done: int, total: int) -> None:
+def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
     bars.update(task, completed=done, total=total)
 
 

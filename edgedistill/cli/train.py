@@ -15,22 +15,20 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from edgedistill.distillation.data import ClassificationData
+    from edgedistill.distillation.recipe import Recipe
     from edgedistill.distillation.stages import StepReport
     from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["DataOption", "LabelColumn", "TextColumn", "read_data", "train", "train_supernet"]
+__all__ = ["GRAMMAR", "LabelColumn", "TextColumn", "read_data", "train", "train_supernet"]
 
 _TITLES = (
     "stage 0: the teacher learns the task",
     "stage 1: subnets of every width",
     "stage 2: subnets of every width and depth",
 )
-GRAMMAR = "demo"
+GRAMMAR = "demo"  # the data that the package brings
 
-DataOption = Annotated[
-    str, typer.Option(help="A folder with train, validation and test as CSV or JSON Lines, a hub id, or 'demo'.")
-]
 TextColumn = Annotated[str, typer.Option(help="The column that holds the text.")]
 LabelColumn = Annotated[str, typer.Option(help="The column that holds the label.")]
 
@@ -38,7 +36,9 @@ LabelColumn = Annotated[str, typer.Option(help="The column that holds the label.
 @reported
 def train(
     model: Annotated[str, typer.Argument(help="A folder with a pretrained encoder, or a hub id.")],
-    data: DataOption,
+    data: Annotated[
+        str, typer.Option(help="A folder with train, validation and test as CSV or JSON Lines, a hub id, or 'demo'.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the supernet to.")],
     text_column: TextColumn = "text",
     label_column: LabelColumn = "label",
@@ -56,7 +56,7 @@ def train(
     started = time.monotonic()
     rows = read_data(data, text_column, label_column)
     supernet = train_supernet(model, rows, output, Recipe(seed=seed))
-    document = describe(supernet, output) | {"wall_s": round(time.monotonic() - started, 1)}
+    document = _describe(supernet, output) | {"wall_s": round(time.monotonic() - started, 1)}
     if as_json:
         print_json(document)
     else:
@@ -76,7 +76,7 @@ def read_data(source: str, text_column: str, label_column: str) -> Classificatio
         return load_classification(source, text_column=text_column, label_column=label_column)
 
 
-def train_supernet(model: str, data: ClassificationData, output: Path, recipe: Any) -> Supernet:
+def train_supernet(model: str, data: ClassificationData, output: Path, recipe: Recipe) -> Supernet:
     """Begin at ``output`` or go on with what is there, stage by stage, each with its bar."""
     with console.status("loading the training side"):
         from edgedistill.distillation import mlfs
@@ -93,7 +93,7 @@ def train_supernet(model: str, data: ClassificationData, output: Path, recipe: A
         )
 
 
-def _go_on(output: Path, base_sha256: str, recipe: Any) -> Supernet:
+def _go_on(output: Path, base_sha256: str, recipe: Recipe) -> Supernet:
     from edgedistill.supernet import checkpoint
 
     supernet = checkpoint.load(output)
@@ -141,7 +141,7 @@ def _print_counts(arch: Architecture, rank: int) -> None:
     )
 
 
-def describe(supernet: Supernet, output: Path) -> dict[str, Any]:
+def _describe(supernet: Supernet, output: Path) -> dict[str, Any]:
     """The command's JSON document."""
     from edgedistill.distillation.scaling import trained_parameters
 
