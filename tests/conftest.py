@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import readme
+
 from edgedistill.demo.commands import generate
 
 INTENTS = 4

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
@@ -60,22 +61,20 @@ def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
-    """A row a subnet, largest first; latency and memory where there is a profile."""
-    where = "" if profile is None else f", {profile.kind} on {profile.device.board}, {_SHOWN_TOKENS} tokens"
-    table = Table(title=f"{palette.folder}: accuracy on test{where}")
-    for column in ("subnet", "layers", "heads", "ffn", "layer params", "total params", "MB", "accuracy"):
-        table.add_column(column, justify="left" if column == "subnet" else "right")
-    for column in ("p50 ms", "p95 ms", "memory MB") if profile else ():
+    """A row a subnet, largest first; latency and memory where there is a profile. Fits 80 columns."""
+    where = "" if profile is None else f"; {profile.kind} on {profile.device.board} at {_SHOWN_TOKENS} tokens"
+    table = Table(title=f"accuracy on test{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("subnet", no_wrap=True)
+    measured = ("p50 ms", "p95 ms", "memory MB") if profile else ()
+    for column in ("layer params", "total params", "MB", "accuracy", *measured):
         table.add_column(column, justify="right")
     for entry in palette.manifest.subnets:
         record = subnet_record(entry, profile)
-        figures = [f"{record[key]:.2f}" for key in ("p50_ms", "p95_ms")] if profile else []
-        figures += [f"{record['memory_mb']:.0f}"] if profile else []
+        figures = (
+            [f"{record['p50_ms']:.2f}", f"{record['p95_ms']:.2f}", f"{record['memory_mb']:.0f}"] if profile else []
+        )
         table.add_row(
             entry.name,
-            str(record["layers"]),
-            str(record["heads"]),
-            str(record["ffn"]),
             f"{entry.layer_parameters / 1e6:.2f} M",
             f"{entry.total_parameters / 1e6:.1f} M",
             f"{entry.size_mb:.1f}",
