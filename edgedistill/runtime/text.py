@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import Palette, TokenizerEntry
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Label", "TextClassifier"]
 
 _BATCH = 32
-_USUAL_CHARACTERS = 16  # a token; more than most languages need
+_MOST_CHARACTERS = 64  # a token; what lies beyond is not read, so that a huge text costs no more than a long one
 # Which property of an encoding a graph's input is.
 _INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 _OUTPUT = "logits"
@@ -35,13 +35,20 @@ class Label:
         score: its probability, 0 to 1.
         subnet: which subnet answered.
         latency_ms: how long the run took that this text was in.
-        truncated: whether the text was longer than the model reads.
+        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
     """
 
     label: str
     score: float
     subnet: str
     latency_ms: float
+    truncated: bool
+
+
+class _Read(NamedTuple):
+    """A text as token ids, and whether that is all of it."""
+
+    encoding: Encoding
     truncated: bool
 
 
@@ -82,16 +89,15 @@ class TextClassifier:
             InputError: a text is empty, blank or no valid Unicode; none is answered then.
             SessionClosed: after `close`.
         """
-        encodings = [self._encode(text, place) for place, text in enumerate(texts, start=1)]
-        batches = (encodings[start : start + _BATCH] for start in range(0, len(encodings), _BATCH))
+        read = [self._read(text, place) for place, text in enumerate(texts, start=1)]
+        batches = (read[start : start + _BATCH] for start in range(0, len(read), _BATCH))
         return [label for batch in batches for label in self._answer(batch)]
 
-    def _answer(self, encodings: Sequence[Encoding]) -> Iterator[Label]:
-        answer = self._session.answer([_OUTPUT], self._feeds(encodings))
-        for encoding, scores in zip(encodings, _softmax(answer.outputs[0]), strict=True):
+    def _answer(self, batch: Sequence[_Read]) -> Iterator[Label]:
+        answer = self._session.answer([_OUTPUT], self._feeds([one.encoding for one in batch]))
+        for one, scores in zip(batch, _softmax(answer.outputs[0]), strict=True):
             best = int(scores.argmax())
-            truncated = bool(encoding.overflowing)
-            yield Label(self._labels[best], float(scores[best]), answer.subnet, answer.latency_ms, truncated)
+            yield Label(self._labels[best], float(scores[best]), answer.subnet, answer.latency_ms, one.truncated)
 
     def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each [batch, tokens of the longest], padded at the end."""
@@ -106,16 +112,15 @@ class TextClassifier:
             feeds[name] = feed
         return feeds
 
-    def _encode(self, text: str, place: int) -> Encoding:
+    def _read(self, text: str, place: int) -> _Read:
         _check_text(text, place)
-        for start in _starts(text, self._max_tokens * _USUAL_CHARACTERS):
-            encoding = self._tokenizer.encode(start)
-            # What overflows from a start of the text is cut off from all of it in the same place.
-            if encoding.overflowing:
-                break
+        most = self._max_tokens * _MOST_CHARACTERS
+        text = text if len(text) <= most else text.strip()
+        start = text[:most]
+        encoding = self._tokenizer.encode(start)
         if not encoding.ids:
             raise InputError(f"text {place} has no tokens: only characters that the model does not know")
-        return encoding
+        return _Read(encoding, bool(encoding.overflowing) or len(start) < len(text))
 
     def close(self) -> None:
         """Close the session if it was opened here."""
@@ -129,18 +134,6 @@ class TextClassifier:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _starts(text: str, characters: int) -> Iterator[str]:
-    """Ever longer starts of the text, cut before whitespace so that no word is split; at last all of it."""
-    while characters < len(text):
-        cut = characters
-        while cut and not text[cut].isspace():
-            cut -= 1
-        if cut:
-            yield text[:cut]
-        characters *= 4
-    yield text
 
 
 def _check_text(text: str, place: int) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,9 @@ def test_one_bad_line_does_not_stop_the_others(palette: Path) -> None:
 def test_ctrl_c_during_training_leaves_nothing(tmp_path: Path, workplace: Path, seconds: float) -> None:
     """Interrupted before the first stage is done: no supernet, no scratch folder."""
     command = [sys.executable, "-m", "edgedistill", "train", MINILM, "--data", "demo", "-o", "supernet"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A test run in the background of a shell ignores SIGINT, and its children would too.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)  # noqa: PLW1509
     assert process.stderr is not None
     seen = ""
     while "a stage trains" not in seen:
