@@ -187,15 +187,22 @@ def test_ctrl_c_during_training_leaves_nothing(tmp_path: Path, workplace: Path, 
     command = [sys.executable, "-m", "edgedistill", "train", MINILM, "--data", "demo", "-o", "supernet"]
     # A test run in the background of a shell ignores SIGINT, and its children would too.
     heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)  # noqa: PLW1509
-    assert process.stderr is not None
-    seen = ""
-    while "a stage trains" not in seen:
-        seen += process.stderr.readline()
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=60)[1]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
+        try:
+            rest = _interrupted(process, seconds)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
+
+
+def _interrupted(process: subprocess.Popen[str], seconds: float) -> str:
+    """Wait until it trains, send what Ctrl-C sends, and give what it says then."""
+    assert process.stderr is not None
+    while "a stage trains" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=60)[1]
