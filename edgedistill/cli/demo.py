@@ -18,7 +18,7 @@ from edgedistill.cli.train import GRAMMAR, LabelColumn, TextColumn, read_data, t
 if TYPE_CHECKING:
     from edgedistill.demo.serve import Served, View
     from edgedistill.distillation.data import ClassificationData
-    from edgedistill.manifest import Palette
+    from edgedistill.manifest import DeviceProfile, Palette
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["demo"]
@@ -58,7 +58,7 @@ def demo(
     palette = export_palette(supernet, rows, folder / "palette", count)
     measured = profile_here(palette)
     baseline = _baseline(rows)
-    served, budget_ms = _serve_live(palette, rows)
+    served, budget_ms = _serve_live(palette, measured, rows)
     document = _document(supernet, served, baseline) | palette_document(palette, measured)
     document["wall_s"] = round(time.monotonic() - started, 1)
     if as_json:
@@ -85,12 +85,12 @@ def _baseline(rows: ClassificationData) -> float:
         return word_count_accuracy(rows)
 
 
-def _serve_live(palette: Palette, rows: ClassificationData) -> tuple[Served, float]:
+def _serve_live(palette: Palette, measured: DeviceProfile, rows: ClassificationData) -> tuple[Served, float]:
     """Serve the test split, and show what happens as it happens."""
     from edgedistill.demo.serve import budget_for, serve
     from edgedistill.runtime.onnx import usable_cores
 
-    budget_ms = budget_for(palette, _COMMAND_TOKENS)
+    budget_ms = budget_for(palette, measured, _COMMAND_TOKENS)
     labelled = [(t, rows.label_names[i]) for t, i in zip(rows.test.texts, rows.test.labels, strict=True)]
     console.print(f"serving with a budget of {budget_ms:.1f} ms a request")
     shown: list[str] = []

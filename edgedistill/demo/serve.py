@@ -12,7 +12,7 @@ import numpy as np
 
 from edgedistill.demo.load import CpuLoad
 from edgedistill.errors import EdgeDistillError
-from edgedistill.manifest import Palette
+from edgedistill.manifest import DeviceProfile, Palette
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier
 
 __all__ = ["Phase", "Served", "View", "budget_for", "serve"]
@@ -58,14 +58,15 @@ class Served:
     latencies_ms: dict[str, list[float]] = field(default_factory=dict)
 
 
-def budget_for(palette: Palette, tokens: int) -> float:
-    """A latency budget that the largest subnet keeps on a quiet machine and should miss on a loaded one.
+def budget_for(palette: Palette, profile: DeviceProfile, tokens: int) -> float:
+    """A latency budget that the best subnet keeps on a quiet machine and misses on a loaded one.
 
-    One and a half times its measured p95 on this machine.
+    That is 1.7 times the median latency which ``profile`` has of it, but well above its 95th percentile there.
     """
-    largest = palette.manifest.subnets[0].name
-    measured = (p.subnet(largest) for p in palette.profiles.values() if p.kind == "measured")
-    return 1.5 * max(found.latency_at(tokens).p95_ms for found in measured if found is not None)
+    entries = {entry.name: entry for entry in palette.manifest.subnets}
+    points = {found.subnet: found.latency_at(tokens) for found in profile.subnets}
+    best = max(points, key=lambda name: (entries[name].score("validation"), -points[name].p50_ms))
+    return max(1.7 * points[best].p50_ms, 1.25 * points[best].p95_ms)
 
 
 def serve(

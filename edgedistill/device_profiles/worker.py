@@ -55,10 +55,13 @@ def _memory(job: Job) -> MemoryResult:
     load_ms = (time.perf_counter() - begin) * 1e3
     for feed in feeds:
         session.run(None, feed)
+    steady_mb = _resident_mb("VmRSS")
+    # The kernel's two counters lag apart by some pages: a peak is never below what is resident now.
+    peak_mb = max(_resident_mb("VmHWM"), steady_mb)
     return MemoryResult(
         load_ms=load_ms,
-        peak_mb=max(0.0, _resident_mb("VmHWM") - baseline_mb),
-        steady_mb=max(0.0, _resident_mb("VmRSS") - baseline_mb),
+        peak_mb=max(0.0, peak_mb - baseline_mb),
+        steady_mb=max(0.0, steady_mb - baseline_mb),
         cpu_s=time.process_time(),
     )
 
