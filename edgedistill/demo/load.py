@@ -46,4 +46,5 @@ class CpuLoad:
             process.wait()
         while len(self._processes) < processes:
             command = [sys.executable, "-c", _BURN.format(parent=os.getpid(), seconds=_LONGEST_S)]
-            self._processes.append(subprocess.Popen(command))
+            # A session of their own: Ctrl-C is for the parent, which then ends them; here it would print a traceback.
+            self._processes.append(subprocess.Popen(command, start_new_session=True))

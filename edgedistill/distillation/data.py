@@ -6,12 +6,13 @@ stratified.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ _SPLITS = ("train", "validation", "test")
 _READERS = {".csv": "csv", ".jsonl": "json", ".json": "json"}
 _SPLIT_SEED = 0
 _VALIDATION_SHARE = 0.05  # of train, where only validation is missing
-_HELD_OUT_SHARE = 0.2  # of train, halved, where both are missing
-_FEWEST_A_LABEL = 5  # to cut a split from
+_TENTH = 0.1  # of train, for each of validation and test, where both are missing
+_FEWEST_A_LABEL = 5  # to cut splits from: one for each of them, and some to learn from
 
 _Row = tuple[str, str]
 
@@ -89,7 +90,7 @@ def load_classification(
     Raises:
         DataError: a file, column, text or label is missing or cannot be used.
     """
-    tables = _tables(str(source))
+    tables = _tables(str(source), (text_column, label_column))
     rows = {name: _rows(table, text_column, label_column) for name, table in tables.items()}
     names = {label for _, label in rows["train"]}
     if len(names) < 2:
@@ -102,10 +103,10 @@ class _Table:
     place: str
     columns: list[str]
     records: list[dict[str, Any]]
-    label_names: list[str] | None
+    label_names: dict[str, list[str]]  # of a column whose labels are stored as their places in such a list
 
 
-def _tables(source: str) -> dict[str, _Table]:
+def _tables(source: str, columns: tuple[str, str]) -> dict[str, _Table]:
     folder = Path(source)
     if not folder.is_dir():
         if folder.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
@@ -117,7 +118,7 @@ def _tables(source: str) -> dict[str, _Table]:
     files = {name: path for name in _SPLITS if (path := _file_of(folder, name)) is not None}
     if "train" not in files:
         raise DataError(f"{folder} has no train.csv or train.jsonl; expected train, validation and test files")
-    return {name: _read(path) for name, path in files.items()}
+    return {name: _read(path, columns) for name, path in files.items()}
 
 
 def _file_of(folder: Path, split: str) -> Path | None:
@@ -127,35 +128,62 @@ def _file_of(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(path: Path) -> _Table:
+def _read(path: Path, columns: tuple[str, str]) -> _Table:
     import datasets
 
-    content = path.read_bytes().strip()
-    if not content or (path.suffix == ".csv" and b"\n" not in content):
-        raise DataError(f"{path} is empty; expected rows with a text and a label")
-    if path.suffix != ".csv":
-        _check_json_lines(path)
-    reader = {"csv": datasets.Dataset.from_csv, "json": datasets.Dataset.from_json}[_READERS[path.suffix]]
     with _silent(datasets), tempfile.TemporaryDirectory() as cache:
         try:
-            table = reader(str(path), cache_dir=cache, keep_in_memory=True)
+            if path.suffix == ".csv":
+                _check_csv(path)
+                # Taken as they stand: by default 01 would become 1, and the text "null" a missing one.
+                as_they_stand = {"converters": dict.fromkeys(columns, str), "keep_default_na": False}
+                table = datasets.Dataset.from_csv(str(path), cache_dir=cache, keep_in_memory=True, **as_they_stand)
+            else:
+                _check_json_lines(path)
+                table = datasets.Dataset.from_json(str(path), cache_dir=cache, keep_in_memory=True)
         except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
-            cause = error.__cause__ or error
+            cause = " ".join(str(error.__cause__ or error).split())
+            raise DataError(f"{path} cannot be read: {cause}; expected CSV or JSON Lines in UTF-8") from error
+        return _Table(str(path), list(table.column_names), table.to_list(), {})
+
+
+def _check_csv(path: Path) -> None:
+    """Name the line that is at fault; the reader shifts the columns of a row that has too many."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            header = next(filter(None, rows), [])
+            counts = [(rows.line_num, len(row)) for row in rows if row]
+        except csv.Error as error:
+            raise DataError(f"{path}, line {rows.line_num} is no CSV: {error}; expected quotes in pairs") from error
+    if not counts:
+        raise _empty(path)
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} has two columns of the same name; it has {', '.join(header)}")
+    for line, count in counts:
+        if count != len(header):
             raise DataError(
-                f"{path} cannot be read: {str(cause).splitlines()[0]}; expected CSV or JSON Lines"
-            ) from error
-        return _Table(str(path), list(table.column_names), table.to_list(), None)
+                f"{path}, line {line} has {count} fields; expected {len(header)} as in the header, "
+                "and a text with a comma in quotes"
+            )
 
 
 def _check_json_lines(path: Path) -> None:
     """Name the line that is at fault; the reader names a byte of a block."""
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    lines = path.read_bytes().splitlines()
+    if not any(line.strip() for line in lines):
+        raise _empty(path)
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line) if line.strip() else {}
         except ValueError as error:
             raise DataError(f"{path}, line {number} is no JSON; expected one object a line") from error
         if not isinstance(record, dict):
             raise DataError(f"{path}, line {number} is no JSON object; expected one with a text and a label")
+
+
+def _empty(place: str | Path) -> DataError:
+    return DataError(f"{place} is empty; expected rows with a text and a label")
 
 
 def _hub_tables(name: str) -> dict[str, _Table]:
@@ -171,8 +199,7 @@ def _hub_tables(name: str) -> dict[str, _Table]:
         if split in found:
             feature = found[split].features
             names = {column: list(f.names) for column, f in feature.items() if hasattr(f, "names")}
-            label_names = next(iter(names.values()), None)
-            tables[split] = _Table(f"{name}, {split}", found[split].column_names, found[split].to_list(), label_names)
+            tables[split] = _Table(f"{name}, {split}", found[split].column_names, found[split].to_list(), names)
     if "train" not in tables:
         raise DataError(f"{name} has no train split; it has {', '.join(found)}")
     return tables
@@ -180,16 +207,14 @@ def _hub_tables(name: str) -> dict[str, _Table]:
 
 @contextmanager
 def _silent(datasets: Any) -> Iterator[None]:
-    """Without progress bars, notes on how a file is read, and the hub client's tries."""
-    hidden, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    """Without progress bars, and without log lines on what is raised anyway or tried again."""
+    hidden, disabled = datasets.are_progress_bars_disabled(), logging.root.manager.disable
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
-        datasets.logging.set_verbosity(level)
+        logging.disable(disabled)
         if not hidden:
             datasets.enable_progress_bars()
 
@@ -199,9 +224,10 @@ def _rows(table: _Table, text_column: str, label_column: str) -> list[_Row]:
         if column not in table.columns:
             raise DataError(f"{table.place} has no column {column!r}; it has {', '.join(table.columns)}")
     if not table.records:
-        raise DataError(f"{table.place} is empty; expected rows with a text and a label")
+        raise _empty(table.place)
+    names = table.label_names.get(label_column, [])
     return [
-        (_text(record[text_column], table.place, number), _label(record[label_column], table, number))
+        (_text(record[text_column], table.place, number), _label(record[label_column], names, table.place, number))
         for number, record in enumerate(table.records, 1)
     ]
 
@@ -212,11 +238,11 @@ def _text(value: Any, place: str, number: int) -> str:
     return value
 
 
-def _label(value: Any, table: _Table, number: int) -> str:
-    if isinstance(value, int) and table.label_names and 0 <= value < len(table.label_names):
-        return table.label_names[value]
-    if value is None or isinstance(value, float) or not str(value).strip():
-        raise DataError(f"{table.place}, row {number} has no label; expected a name or a whole number")
+def _label(value: Any, names: list[str], place: str, number: int) -> str:
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    if not isinstance(value, str | int) or not str(value).strip():
+        raise DataError(f"{place}, row {number} has no label; expected a name or a whole number")
     return str(value)
 
 
@@ -224,30 +250,31 @@ def _complete(rows: dict[str, list[_Row]], source: str) -> dict[str, list[_Row]]
     """Cut the splits that are missing from train."""
     if all(name in rows for name in _SPLITS):
         return rows
-    if "test" in rows:
-        train, validation = _cut(rows["train"], _VALIDATION_SHARE, source)
-        return {"train": train, "validation": validation, "test": rows["test"]}
-    if "validation" in rows:
-        train, validation = _cut(rows["train"], _VALIDATION_SHARE, source)
-        return {"train": train, "validation": validation, "test": rows["validation"]}
-    train, held_out = _cut(rows["train"], _HELD_OUT_SHARE, source)
-    validation, test = _cut(held_out, 0.5, source, fewest=2)
+    unique = list(dict.fromkeys(rows["train"]))
+    _check_enough(unique, source)
+    reported = rows.get("test", rows.get("validation"))
+    if reported is not None:
+        train, validation = _cut(unique, _VALIDATION_SHARE)
+        return {"train": train, "validation": validation, "test": reported}
+    rest, test = _cut(unique, _TENTH)
+    train, validation = _cut(rest, _TENTH / (1 - _TENTH))
     return {"train": train, "validation": validation, "test": test}
 
 
-def _cut(
-    rows: Iterable[_Row], share: float, source: str, fewest: int = _FEWEST_A_LABEL
-) -> tuple[list[_Row], list[_Row]]:
+def _check_enough(rows: list[_Row], source: str) -> None:
+    rarest, count = min(Counter(label for _, label in rows).items(), key=lambda item: item[1])
+    if count < _FEWEST_A_LABEL:
+        raise DataError(
+            f"{source}: {count} different rows of train have the label {rarest!r}, too few to cut a split from; "
+            f"give at least {_FEWEST_A_LABEL}, or validation and test files"
+        )
+
+
+def _cut(rows: list[_Row], share: float) -> tuple[list[_Row], list[_Row]]:
+    """What is left of the rows, and a share of them, at least a row a label."""
     from sklearn.model_selection import train_test_split
 
-    unique = list(dict.fromkeys(rows))
-    labels = [label for _, label in unique]
-    rarest, count = min(Counter(labels).items(), key=lambda item: item[1])
-    size = max(round(share * len(unique)), len(set(labels)))
-    if count < fewest or len(unique) - size < len(set(labels)):
-        raise DataError(
-            f"{source}: {count} different rows have the label {rarest!r}, too few to cut a split from; "
-            "add rows, or give validation and test files"
-        )
-    kept, cut = train_test_split(unique, test_size=size, random_state=_SPLIT_SEED, stratify=labels)
+    labels = [label for _, label in rows]
+    size = max(round(share * len(rows)), len(set(labels)))
+    kept, cut = train_test_split(rows, test_size=size, random_state=_SPLIT_SEED, stratify=labels)
     return kept, cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -76,8 +77,8 @@ def _checked(folder: Path) -> str:
         raise ModelError(f"the model in {folder} cannot be read: {str(error).splitlines()[0]}; get it anew") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(f"the model's {folder / _CONFIG} has no model_type; expected a Hugging Face config")
-    with (folder / _WEIGHTS).open("rb") as weights:
-        return hashlib.file_digest(weights, "sha256").hexdigest()
+    with (folder / _WEIGHTS).open("rb") as stored, mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ) as weights:
+        return hashlib.sha256(weights).hexdigest()
 
 
 def _from_package(name: str) -> ResolvedModel | None:

@@ -102,6 +102,31 @@ def test_a_csv_with_a_header_alone_is_empty(tmp_path: Path) -> None:
         load_classification(tmp_path)
 
 
+def test_csv_fields_are_taken_as_they_stand(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": label} for text, label in (("null", "01"), ("NA", "1"), ("7", "01"))] * 3
+    rows += [{"text": f"{row['text']} {i}", "label": row["label"]} for i in range(5) for row in rows[:3]]
+    data = load_classification(_write(tmp_path, "train.csv", rows))
+    assert data.label_names == ("01", "1")
+    assert {"null", "NA", "7"} <= {*data.train.texts, *data.validation.texts, *data.test.texts}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"text,label\na,b\nstart, then stop,c\n", "line 3 has 3 fields; expected 2"),
+        (b"text,label\nalone\n", "line 2 has 1 fields; expected 2"),
+        (b'text,label\n"never closed,b\n', "no CSV"),
+        (b"text,text\na,b\n", "two columns of the same name"),
+        (b"text,label\nna\xefve,b\n", "cannot be read.*UTF-8"),
+    ],
+)
+def test_a_damaged_csv_is_told_by_its_line(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "train.csv").write_bytes(content)
+    with pytest.raises(DataError, match=says) as caught:
+        load_classification(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_label_that_train_has_not(tmp_path: Path) -> None:
     _write(tmp_path, "train.jsonl", ROWS)
     _write(tmp_path, "validation.jsonl", ROWS)
