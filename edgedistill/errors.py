@@ -4,6 +4,7 @@ EdgeDistillError
 ├── InputError              what the user gave cannot be used
 │   ├── ModelError          a model folder or id: missing, unreadable, unsupported
 │   ├── DataError           a data file or column: missing, empty, malformed
+│   ├── RecipeError         a recipe: an unknown key, an impossible value
 │   └── BoardError          a board name or TOML
 ├── CheckpointError         a supernet checkpoint: missing, damaged, of another version
 ├── TrainingError           training cannot go on (a loss that is no number)
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "OnnxruntimeMissing",
     "PaletteError",
+    "RecipeError",
     "SessionClosed",
     "TrainingError",
 ]
@@ -46,6 +48,10 @@ class ModelError(InputError):
 
 class DataError(InputError):
     """Data are missing, empty, malformed or unfit for the task."""
+
+
+class RecipeError(InputError):
+    """A recipe has an unknown key, or a value that this model cannot have."""
 
 
 class BoardError(InputError):

@@ -13,15 +13,21 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig"]
+__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "TaskName"]
+
+TaskName = Literal["text-classification", "text-regression", "token-classification", "sentence-embedding"]
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The dimensions of a pretrained encoder at full size, with its classification head.
+    """The dimensions of a pretrained encoder at full size, with its head.
 
-    The head reads the first token's state through a tanh pooler [d, d] (BERT), or, where ``pooling`` is
-    mean, the mean state of all tokens directly (sentence encoders).
+    Attributes:
+        token_types: rows of the token-type table; 0 where there is none, and then graphs have no such input.
+        outputs: how many numbers come out: classes, 1 for a regression, the teacher's dimension for embeddings.
+        pooling: what the head reads: the first token's state, the mean over tokens, or each token on its own.
+        dense: the activation of a layer [d, d] behind the pooling; None where there is no such layer.
+        normalise: whether the outputs are scaled to unit length.
     """
 
     model_type: str
@@ -33,8 +39,10 @@ class Architecture:
     vocabulary: int
     positions: int
     token_types: int
-    labels: int
-    pooling: Literal["first", "mean"] = "first"
+    outputs: int
+    pooling: Literal["first", "mean", "each"] = "first"
+    dense: Literal["tanh", "relu"] | None = "tanh"
+    normalise: bool = False
 
     @property
     def full(self) -> SubnetConfig:
@@ -50,15 +58,19 @@ class Architecture:
         d = subnet.hidden
         embeddings = (self.vocabulary + self.positions + self.token_types) * d + 2 * d
         vectors = sum(3 * la.heads * self.head_size + d + la.ffn + d + 4 * d for la in subnet.layers)
-        head = (d * d + d if self.pooling == "first" else 0) + self.labels * d + self.labels
+        head = (d * d + d if self.dense else 0) + self.outputs * d + self.outputs
         return embeddings + self.layer_parameters(subnet) + vectors + head
 
     def macs(self, subnet: SubnetConfig, *, tokens: int) -> int:
         """Multiply-accumulates of one forward pass over one sequence of ``tokens`` tokens."""
         d = subnet.hidden
-        attention = sum(2 * tokens * tokens * la.heads * self.head_size for la in subnet.layers)
-        pooler = d * d if self.pooling == "first" else 0
-        return tokens * self.layer_parameters(subnet) + attention + pooler + d * self.labels
+        head = (d * d if self.dense else 0) + d * self.outputs
+        heads = tokens if self.pooling == "each" else 1
+        return tokens * self.layer_parameters(subnet) + self.attention_macs(subnet, tokens=tokens) + heads * head
+
+    def attention_macs(self, subnet: SubnetConfig, *, tokens: int) -> int:
+        """Those of the products of one activation with another: queries with keys, weights with values."""
+        return sum(2 * tokens * tokens * la.heads * self.head_size for la in subnet.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,11 @@ class SearchSpace:
     def minnet(self) -> SubnetConfig:
         """The smallest subnet."""
         return SubnetConfig.uniform(self.layers[-1], hidden=self.hidden[-1], heads=self.heads[-1], ffn=self.ffn[-1])
+
+    def middle(self, arch: Architecture) -> SubnetConfig:
+        """The subnet whose layer parameters are nearest to half of the model's."""
+        half = arch.layer_parameters(arch.full) / 2
+        return min(self, key=lambda subnet: abs(arch.layer_parameters(subnet) - half))
 
     def at_full_depth(self) -> SearchSpace:
         """The subspace of stage 1: widths vary, depth does not."""

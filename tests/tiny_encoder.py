@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
@@ -22,15 +22,17 @@ ARCH = Architecture(
     vocabulary=50,
     positions=160,
     token_types=2,
-    labels=5,
+    outputs=5,
 )
 SPACE = SearchSpace(layers=((0, 1, 2, 3), (0, 2), (3,)), hidden=(24, 12), heads=(3, 2, 1), ffn=(40, 10))
 
 
-def encoder(*, pairs: int = 2, rank: int = 2, seed: int = 0, scale: float = 0.5) -> ElasticEncoder:
+def encoder(
+    arch: Architecture = ARCH, *, pairs: int = 2, rank: int = 2, seed: int = 0, scale: float = 0.5
+) -> ElasticEncoder:
     """An encoder with random weights and ``pairs`` random low-rank pairs a matrix, in eval mode."""
     generator = torch.Generator().manual_seed(seed)
-    model = ElasticEncoder(ARCH, scale=scale)
+    model = ElasticEncoder(arch, scale=scale)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
     for _ in range(pairs):
@@ -72,18 +74,31 @@ def inputs(batch: int, length: int, *, seed: int = 0) -> tuple[torch.Tensor, tor
     return ids, mask, torch.randint(0, 2, (batch, length), generator=generator)
 
 
-def hugging_face_checkpoint(folder: Path, **changes: object) -> Path:
-    """A tiny BERT checkpoint with random weights, as transformers writes it."""
+def hugging_face_checkpoint(
+    folder: Path, *, model_type: str = "bert", head: str = "SequenceClassification", **changes: object
+) -> Path:
+    """A tiny checkpoint with random weights of every kind, as transformers writes it; head "" for none."""
     torch.manual_seed(0)
+    config = AutoConfig.for_model(model_type, **(_sizes(model_type) | changes))
+    classes = {"SequenceClassification": AutoModelForSequenceClassification, "": AutoModel}
+    model = classes.get(head, AutoModelForTokenClassification).from_config(config)
+    for name, parameter in model.named_parameters():
+        is_scale = "norm" in name.lower() and name.endswith("weight")
+        parameter.data = torch.randn_like(parameter) * 0.2 + is_scale
+    model.save_pretrained(folder)
+    return folder
+
+
+def _sizes(model_type: str) -> dict[str, object]:
     sizes: dict[str, object] = {
         "vocab_size": 50,
         "hidden_size": 24,
         "num_hidden_layers": 4,
         "num_attention_heads": 3,
-        "intermediate_size": 40,
         "max_position_embeddings": 160,
         "num_labels": 5,
     }
-    model = BertForSequenceClassification(BertConfig(**(sizes | changes)))
-    model.save_pretrained(folder)
-    return folder
+    if model_type == "distilbert":
+        return sizes | {"hidden_dim": 40}
+    types = {} if model_type == "bert" else {"type_vocab_size": 1}
+    return sizes | types | {"intermediate_size": 40}
