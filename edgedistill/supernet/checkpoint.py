@@ -3,7 +3,9 @@
 supernet.json         what it is and where it came from
 base.safetensors      W0 in importance order, embeddings, biases, norms, head
 lowrank.safetensors   A and B of each stage that is done
+teacher.safetensors   what the stage-0 model answers on the data's splits, where that is needed
 tokenizer.json        the tokenizer
+resume/               where an unfinished stage stands
 """
 
 from __future__ import annotations
@@ -11,38 +13,57 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from edgedistill.errors import CheckpointError
-from edgedistill.subnet import Architecture, SearchSpace
+from edgedistill.subnet import Architecture, SearchSpace, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["StageScore", "Supernet", "SupernetInfo", "load", "replace_folder", "save"]
+__all__ = ["DataSource", "StageScore", "Supernet", "SupernetInfo", "load", "replace_folder", "save"]
 
 _INFO = "supernet.json"
 _BASE = "base.safetensors"
 _LOW_RANK = "lowrank.safetensors"
+_TEACHER = "teacher.safetensors"
 _TOKENIZER = "tokenizer.json"
 
 
 class StageScore(BaseModel):
-    """The maxnet's accuracy after a stage; in stage 0 also its validation accuracy after each epoch."""
+    """The maxnet's score after a stage, the mean score watched after each epoch, and what the stage cost."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: int
+    metric: str
     validation: float
     test: float
     curve: list[float]
+    steps: int
+    flops: int
+    wall_s: float
+
+
+class DataSource(BaseModel):
+    """Where the data came from, to read them again: labelled data, unlabelled texts, or both; and their hash."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str | None
+    unlabelled: str | None
+    text_columns: tuple[str, ...]
+    label_column: str | None
+    sha256: str
 
 
 class SupernetInfo(BaseModel):
@@ -50,19 +71,19 @@ class SupernetInfo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     architecture: Architecture
     eps: float
     base_model: str
     base_revision: str | None
     base_sha256: str
-    labels: Annotated[list[str], Field(min_length=2)]
+    task: TaskName
+    labels: list[str]
     max_tokens: int
     pad_token: str
     pad_token_id: int
-    data: str
-    columns: tuple[str, str]
-    data_sha256: str
+    data: DataSource
+    ordered: bool = False
     recipe: dict[str, Any]
     rank: int
     scale: float
@@ -89,12 +110,16 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True)
 class Supernet:
-    """A supernet in memory: weights, the space of its subnets, what it is, and its tokenizer."""
+    """A supernet in memory: weights, the space of its subnets, what it is, its tokenizer.
+
+    ``teacher``: the stage-0 model's outputs [units, c] by split, where there are no labels or it teaches frozen.
+    """
 
     model: ElasticEncoder
     space: SearchSpace
     info: SupernetInfo
     tokenizer: Tokenizer
+    teacher: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save(supernet: Supernet, folder: Path) -> None:
@@ -104,6 +129,8 @@ def save(supernet: Supernet, folder: Path) -> None:
         pairs = {name: tensor for name, tensor in state.items() if ".pairs." in name}
         save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in pairs}, scratch / _BASE)
         save_file({name: tensor.contiguous() for name, tensor in pairs.items()}, scratch / _LOW_RANK)
+        if supernet.teacher:
+            save_file({name: tensor.contiguous() for name, tensor in supernet.teacher.items()}, scratch / _TEACHER)
         supernet.tokenizer.save(str(scratch / _TOKENIZER))
         document = _Document(info=supernet.info, space=supernet.space)
         (scratch / _INFO).write_text(TypeAdapter(_Document).dump_json(document, indent=1).decode())
@@ -121,6 +148,7 @@ def load(folder: Path) -> Supernet:
         document = _Document.model_validate_json((folder / _INFO).read_text(encoding="utf-8"))
         tensors = load_file(folder / _BASE) | load_file(folder / _LOW_RANK)
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+        teacher = load_file(folder / _TEACHER) if (folder / _TEACHER).exists() else {}
         model = _rebuild(document.info, tensors)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -132,17 +160,26 @@ def load(folder: Path) -> Supernet:
         if type(error) is not Exception:
             raise
         raise CheckpointError(f"{folder / _TOKENIZER} is damaged: {error}; train again") from error
-    return Supernet(model, document.space, document.info, tokenizer)
+    return Supernet(model, document.space, document.info, tokenizer, teacher)
 
 
 def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticEncoder:
     dropout = float(info.recipe.get("dropout", 0.0))
     model = ElasticEncoder(info.architecture, scale=info.scale, eps=info.eps, dropout=dropout)
-    for _ in info.stages:
-        model.begin_stage(info.rank, torch.Generator())
+    for rank in _ranks(tensors):
+        model.begin_stage(rank, torch.Generator())
     model.load_state_dict(tensors)
     model.freeze()
     return model.eval()
+
+
+def _ranks(tensors: dict[str, Tensor]) -> Iterator[int]:
+    """The rank of each pair that the matrices have."""
+    for index in count():
+        stored = tensors.get(f"layers.0.query.pairs.{index}.A")
+        if stored is None:
+            return
+        yield stored.shape[0]
 
 
 class replace_folder:  # noqa: N801 - used as a function, in a with statement

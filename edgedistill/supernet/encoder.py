@@ -1,11 +1,12 @@
 """The elastic encoder: a post-norm transformer (BERT and its kin) whose forward pass takes a subnet.
 
-Shapes: b batch, n tokens, d hidden, h heads, s head size, f FFN width, c labels. There is no active
+Shapes: b batch, n tokens, d hidden, h heads, s head size, f FFN width, c outputs. There is no active
 subnet: every call names its own, and slices are views of the one set of weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,15 +16,34 @@ from torch.nn import functional as F
 from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
 from edgedistill.supernet.lowrank import ElasticLinear
 
-__all__ = ["ElasticEncoder", "ElasticLayer", "ElasticNorm", "EncoderOutput", "masked_bias", "mean_state"]
+__all__ = [
+    "ElasticEncoder",
+    "ElasticLayer",
+    "ElasticNorm",
+    "EncoderOutput",
+    "Relations",
+    "answer",
+    "masked_bias",
+    "mean_state",
+]
+
+
+Relations = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """``logits`` [b, c]; ``hidden`` the output [b, n, d] of each kept layer, in order."""
+    """What one forward pass gives.
+
+    Attributes:
+        logits: [b, c], or [b, n, c] where each token is answered on its own.
+        hidden: the output [b, n, d] of each kept layer, in order.
+        relations: the last kept layer's queries, keys and values, each [b, h, n, s].
+    """
 
     logits: Tensor
     hidden: tuple[Tensor, ...]
+    relations: Relations
 
 
 class ElasticNorm(nn.Module):
@@ -40,6 +60,12 @@ class ElasticNorm(nn.Module):
         d = x.shape[-1]
         return F.layer_norm(x, (d,), self.weight[:d], self.bias[:d], self.eps)
 
+    @torch.no_grad()
+    def reorder(self, order: Tensor) -> None:
+        """Permute the features."""
+        for tensor in (self.weight, self.bias):
+            tensor.copy_(tensor[order].clone())
+
 
 class ElasticEmbeddings(nn.Module):
     """Sum of word, position and token-type embeddings, normed. The tables are frozen."""
@@ -48,14 +74,16 @@ class ElasticEmbeddings(nn.Module):
         super().__init__()
         self.word = nn.Embedding(arch.vocabulary, arch.hidden)
         self.position = nn.Embedding(arch.positions, arch.hidden)
-        self.token_type = nn.Embedding(arch.token_types, arch.hidden)
+        self.token_type = nn.Embedding(arch.token_types, arch.hidden) if arch.token_types else None
         self.norm = ElasticNorm(arch.hidden, eps)
         self.requires_grad_(False)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor, d: int) -> Tensor:
-        """Both [b, n] int64 → [b, n, d]."""
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None, d: int) -> Tensor:
+        """Both [b, n] int64 → [b, n, d]; token types are not read where there is no table of them."""
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
-        summed = self.word(input_ids) + self.position(positions) + self.token_type(token_type_ids)
+        summed = self.word(input_ids) + self.position(positions)
+        if self.token_type is not None:
+            summed = summed + self.token_type(token_type_ids)
         normed: Tensor = self.norm(summed[..., :d])
         return normed
 
@@ -77,33 +105,38 @@ class ElasticLayer(nn.Module):
         self.ffn_down = ElasticLinear(d, arch.ffn, scale)
         self.ffn_norm = ElasticNorm(d, eps)
 
-    def forward(self, x: Tensor, bias: Tensor, shape: LayerShape) -> Tensor:
-        """x [b, n, d], bias [b, 1, 1, n] (0 or a large negative number) → [b, n, d]."""
+    def forward(self, x: Tensor, bias: Tensor, shape: LayerShape) -> tuple[Tensor, Relations]:
+        """x [b, n, d], bias [b, 1, 1, n] (0 or a large negative number) → [b, n, d], and q, k, v [b, h, n, s]."""
         d, inner = x.shape[-1], shape.heads * self.head_size
-        attended = self.attention_output(self._attend(x, bias, inner), d, inner)
+        relations = self._relate(x, inner)
+        attended = self.attention_output(self._attend(relations, bias), d, inner)
         x = self.attention_norm(x + self._drop(attended))
         up = F.gelu(self.ffn_up(x, shape.ffn, d))
         down = self.ffn_down(up, d, shape.ffn)
-        normed: Tensor = self.ffn_norm(x + self._drop(down))
-        return normed
+        return self.ffn_norm(x + self._drop(down)), relations
 
-    def _attend(self, x: Tensor, bias: Tensor, inner: int) -> Tensor:
+    def _relate(self, x: Tensor, inner: int) -> Relations:
         b, n, d = x.shape
         q, k, v = (
             linear(x, inner, d).view(b, n, -1, self.head_size).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
+        return q, k, v
+
+    def _attend(self, relations: Relations, bias: Tensor) -> Tensor:
+        """q, k, v [b, h, n, s] → [b, n, h·s]."""
+        q, k, v = relations
         scores = q @ k.transpose(2, 3) * self.head_size**-0.5 + bias
         weights = self._drop(scores.softmax(-1))
         context: Tensor = weights @ v
-        return context.transpose(1, 2).reshape(b, n, inner)
+        return context.transpose(1, 2).flatten(2)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
 
 
 class ElasticEncoder(nn.Module):
-    """A whole encoder with its classification head, as `Architecture` describes it."""
+    """A whole encoder with its head, as `Architecture` describes it."""
 
     def __init__(self, arch: Architecture, *, scale: float = 1.0, eps: float = 1e-12, dropout: float = 0.0) -> None:
         super().__init__()
@@ -111,38 +144,45 @@ class ElasticEncoder(nn.Module):
         self.eps = eps
         self.embeddings = ElasticEmbeddings(arch, eps)
         self.layers = nn.ModuleList(ElasticLayer(arch, scale, eps, dropout) for _ in range(arch.layers))
-        self.pooler = ElasticLinear(arch.hidden, arch.hidden, scale) if arch.pooling == "first" else None
-        self.classifier = nn.Linear(arch.hidden, arch.labels)
+        self.dense = ElasticLinear(arch.hidden, arch.hidden, scale) if arch.dense else None
+        self.classifier = nn.Linear(arch.hidden, arch.outputs)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor, subnet: SubnetConfig
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, subnet: SubnetConfig
     ) -> EncoderOutput:
-        """All inputs [b, n] int64; a mask of 1 keeps a token."""
-        d = subnet.hidden
-        x = self.embeddings(input_ids, token_type_ids, d)
+        """All inputs [b, n] int64; a mask of 1 keeps a token.
+
+        Token types may be None where the architecture has no table of them.
+        """
+        x = self.embeddings(input_ids, token_type_ids, subnet.hidden)
         bias = masked_bias(attention_mask, x.dtype)
         hidden = []
         for shape in subnet.layers:
-            x = self.layers[shape.index](x, bias, shape)
+            x, relations = self.layers[shape.index](x, bias, shape)
             hidden.append(x)
-        pooled = self._pool(x, attention_mask)
-        logits = F.linear(pooled, self.classifier.weight[:, :d], self.classifier.bias)
-        return EncoderOutput(logits, tuple(hidden))
+        dense = self._dense if self.arch.dense else None
+        logits = answer(self.arch, x, attention_mask, dense, self._classify)
+        return EncoderOutput(logits, tuple(hidden), relations)
 
-    def _pool(self, x: Tensor, attention_mask: Tensor) -> Tensor:
-        """x [b, n, d] → [b, d]."""
-        if self.pooler is None:
-            return mean_state(x, attention_mask)
-        return torch.tanh(self.pooler(x[:, 0], x.shape[-1], x.shape[-1]))
+    def _dense(self, x: Tensor) -> Tensor:
+        assert self.dense is not None
+        result: Tensor = self.dense(x, x.shape[-1], x.shape[-1])
+        return result
+
+    def _classify(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.classifier.weight[:, : x.shape[-1]], self.classifier.bias)
 
     def elastic_linears(self) -> dict[str, ElasticLinear]:
         """Every elastic matrix by its name."""
         return {name: module for name, module in self.named_modules() if isinstance(module, ElasticLinear)}
 
-    def begin_stage(self, rank: int, generator: torch.Generator) -> None:
-        """Freeze the pairs so far, add a new one to each matrix, and let biases, norms and the head train."""
+    def begin_stage(self, rank: int | None, generator: torch.Generator) -> None:
+        """Freeze what is there; a new pair of that rank for each matrix trains, or for None the matrix itself.
+
+        Biases, norms and the classifier train in every stage, the embedding tables in none.
+        """
         for linear in self.elastic_linears().values():
-            linear.add_pair(rank, generator)
+            linear.begin_stage(rank, generator)
             linear.bias.requires_grad_(True)
         for module in self.modules():
             if isinstance(module, ElasticNorm):
@@ -154,6 +194,22 @@ class ElasticEncoder(nn.Module):
         for linear in self.elastic_linears().values():
             linear.freeze()
         self.requires_grad_(False)
+
+
+def answer(
+    arch: Architecture,
+    x: Tensor,
+    attention_mask: Tensor,
+    dense: Callable[[Tensor], Tensor] | None,
+    classifier: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The head: last states x [b, n, d] → [b, c], or [b, n, c] where each token is answered on its own."""
+    if arch.pooling != "each":
+        x = x[:, 0] if arch.pooling == "first" else mean_state(x, attention_mask)
+    if dense is not None:
+        x = torch.tanh(dense(x)) if arch.dense == "tanh" else F.relu(dense(x))
+    logits = classifier(x)
+    return F.normalize(logits, dim=-1) if arch.normalise else logits
 
 
 def mean_state(x: Tensor, attention_mask: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ Heads and FFN neurons are scored by how much the loss would change without them,
 gradient of a gate on the unit, which for a unit that feeds columns J of an output matrix W is
 Σ W[:, J]·∂L/∂W[:, J]. Its absolute value a batch is summed over batches. Layers are ordered by greedy
 removal: the layer without which the validation loss is lowest goes first, so that the sets nest.
+
+A feature of the hidden width is one number of the residual stream: every norm writes it, all that reads the
+stream reads it. Its gate acts on what each norm gives, x = w·n + b, so its gradient is w·∂L/∂w + b·∂L/∂b.
 """
 
 from __future__ import annotations
@@ -11,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgedistill.subnet import SubnetConfig
-from edgedistill.supernet.encoder import ElasticEncoder, ElasticLayer
+from edgedistill.supernet.encoder import ElasticEncoder, ElasticLayer, ElasticNorm
 from edgedistill.supernet.lowrank import ElasticLinear
 
-__all__ = ["nested_layers", "rewire", "score_units"]
+__all__ = ["nested_layers", "order_hidden", "rewire", "score_hidden", "score_units"]
 
 
 def score_units(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
@@ -29,7 +32,8 @@ def score_units(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) -
     """
     layers = [layer for layer in model.layers if isinstance(layer, ElasticLayer)]
     gates = [(layer.attention_output, layer.ffn_down) for layer in layers]
-    scores = [(torch.zeros(model.arch.heads), torch.zeros(model.arch.ffn)) for _ in layers]
+    zeros = model.classifier.weight.new_zeros
+    scores = [(zeros(model.arch.heads), zeros(model.arch.ffn)) for _ in layers]
     for matrix in (matrix for pair in gates for matrix in pair):
         matrix.merged.requires_grad_(True)
     for loss in losses:
@@ -57,13 +61,66 @@ def rewire(model: ElasticEncoder, scores: list[tuple[Tensor, Tensor]]) -> None:
     for layer, (heads, neurons) in zip(model.layers, scores, strict=True):
         assert isinstance(layer, ElasticLayer)
         order = heads.argsort(descending=True, stable=True)
-        inner = (order[:, None] * size + torch.arange(size)).flatten()
+        inner = (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
         for linear in (layer.query, layer.key, layer.value):
             linear.reorder(rows=inner)
         layer.attention_output.reorder(columns=inner)
         units = neurons.argsort(descending=True, stable=True)
         layer.ffn_up.reorder(rows=units)
         layer.ffn_down.reorder(columns=units)
+
+
+def score_hidden(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
+    """A score of each feature of the hidden width [d]: |gate gradient|, summed over layers and batches.
+
+    The features are those of the embeddings' output and of each layer's, from the maxnet's loss on each batch.
+
+    Args:
+        model: no stage may be training (see `ElasticEncoder.freeze`).
+        losses: each computes one batch's loss from the model.
+    """
+    norms = [model.embeddings.norm, *(layer.ffn_norm for layer in model.layers if isinstance(layer, ElasticLayer))]
+    score = model.classifier.weight.new_zeros(model.arch.hidden)
+    for norm in norms:
+        norm.requires_grad_(True)
+    for loss in losses:
+        loss().backward()  # type: ignore[no-untyped-call]
+        for norm in norms:
+            score += _norms_gate_gradient(norm).abs()
+    for norm in norms:
+        norm.requires_grad_(False)
+    return score
+
+
+def _norms_gate_gradient(norm: ElasticNorm) -> Tensor:
+    """∂L/∂gate of each feature that the norm gives [d]; clears the gradients."""
+    assert norm.weight.grad is not None
+    assert norm.bias.grad is not None
+    result = norm.weight.detach() * norm.weight.grad + norm.bias.detach() * norm.bias.grad
+    norm.weight.grad = norm.bias.grad = None
+    return result
+
+
+@torch.no_grad()
+def order_hidden(model: ElasticEncoder, scores: Tensor) -> None:
+    """Permute the features of the hidden width from most to least important [d]; the maxnet's function stays.
+
+    The outputs keep their order, so the vectors of a sentence encoder stay the teacher's.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    tables = [module.weight for module in model.embeddings.children() if isinstance(module, nn.Embedding)]
+    for table in (*tables, model.classifier.weight):
+        table.copy_(table[:, order].clone())
+    for module in model.modules():
+        if isinstance(module, ElasticNorm):
+            module.reorder(order)
+        elif isinstance(module, ElasticLayer):
+            for reader in (module.query, module.key, module.value, module.ffn_up):
+                reader.reorder(columns=order)
+            for writer in (module.attention_output, module.ffn_down):
+                writer.reorder(rows=order)
+    if model.dense is not None:
+        model.dense.reorder(rows=order, columns=order)
 
 
 def nested_layers(

@@ -7,6 +7,8 @@ merged matrix give the same weight (arXiv 2404.01353, §3), and the rank is neve
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,8 +34,9 @@ class LowRankPair(nn.Module):
 class ElasticLinear(nn.Module):
     """y = x·Wᵀ + b, W = W0 + s·Σ B·A over the stages so far.
 
-    Only the last pair can be training. The sum of W0 and the earlier pairs is kept merged in ``merged``,
-    so that a step costs one narrow product more than a plain layer, and no gradient of W's size.
+    A stage trains either one new pair or W0 itself. The sum of W0 and the earlier pairs is kept merged in
+    ``merged``, so that a step of the first kind costs one narrow product more than a plain layer, and no
+    gradient of W's size.
     """
 
     merged: Tensor
@@ -45,26 +48,35 @@ class ElasticLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(rows), requires_grad=False)
         self.pairs = nn.ModuleList()
         self.register_buffer("merged", torch.zeros(rows, columns), persistent=False)
-        self.training_pair = False
+        self._training: Literal["pair", "full"] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """(out, in)."""
         return self.weight.shape[0], self.weight.shape[1]
 
-    def add_pair(self, rank: int, generator: torch.Generator) -> None:
-        """Freeze what is there and begin a stage with a new pair."""
+    def begin_stage(self, rank: int | None, generator: torch.Generator) -> None:
+        """Freeze what is there, and begin a stage: with a new pair, or for rank None with W0 itself.
+
+        W0 then takes the pairs in first, so that it is all of W.
+        """
         self.freeze()
-        pair = LowRankPair(*self.shape, rank, generator).to(self.weight.device)
-        self.pairs.append(pair)
-        self.training_pair = True
+        if rank is None:
+            self._training = "full"
+            self.weight.data.copy_(self.merged)
+            self.weight.requires_grad_(True)
+            self.pairs = nn.ModuleList()
+        else:
+            self._training = "pair"
+            self.pairs.append(LowRankPair(*self.shape, rank, generator).to(self.weight.device))
 
     def freeze(self) -> None:
         """Merge every pair into ``merged``; nothing of this layer's matrix trains any more."""
         with torch.no_grad():
             self.merged = self.full_weight()
+        self.weight.requires_grad_(False)
         self.pairs.requires_grad_(False)
-        self.training_pair = False
+        self._training = None
 
     def full_weight(self) -> Tensor:
         """W0 + s·Σ B·A [out, in], summed in fp32."""
@@ -76,8 +88,9 @@ class ElasticLinear(nn.Module):
 
     def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """x [..., columns] → [..., rows], by the first ``rows`` rows and ``columns`` columns of W."""
-        y = F.linear(x, self.merged[:rows, :columns], self.bias[:rows])
-        if not self.training_pair:
+        weight = self.weight if self._training == "full" else self.merged
+        y = F.linear(x, weight[:rows, :columns], self.bias[:rows])
+        if self._training != "pair":
             return y
         pair = self.pairs[-1]
         assert isinstance(pair, LowRankPair)

@@ -22,13 +22,13 @@ def extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ..
     kept: dict[str, tuple[int, ...]] = {
         "embeddings.word.weight": (arch.vocabulary, d),
         "embeddings.position.weight": (arch.positions, d),
-        "embeddings.token_type.weight": (arch.token_types, d),
+        **({"embeddings.token_type.weight": (arch.token_types, d)} if arch.token_types else {}),
         **_norm("embeddings.norm", d),
     }
     for layer in subnet.layers:
         kept |= _layer(f"layers.{layer.index}", layer, d, arch.head_size)
-    pooler = _linear("pooler", d, d) if arch.pooling == "first" else {}
-    return kept | pooler | _linear("classifier", arch.labels, d)
+    dense = _linear("dense", d, d) if arch.dense else {}
+    return kept | dense | _linear("classifier", arch.outputs, d)
 
 
 def _layer(prefix: str, shape: LayerShape, d: int, head_size: int) -> dict[str, tuple[int, ...]]:

@@ -1,48 +1,13 @@
-"""The elastic encoder at full size is the pretrained model, and a call leaves nothing behind."""
+"""What a stage of the elastic encoder trains, and that a call leaves nothing behind."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import tiny_encoder
 import torch
+from torch.nn import functional as F
 
-from edgedistill.errors import ModelError
-from edgedistill.supernet.pretrained import load_hugging_face, load_pretrained, pooling_of
-
-
-def test_the_maxnet_computes_what_the_pretrained_model_does(tmp_path: Path) -> None:
-    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
-    model = load_pretrained(folder, 5, scale=1.0, dropout=0.1)
-    reference = load_hugging_face(folder, 5)
-    ids, mask, types = tiny_encoder.inputs(4, 19)
-    with torch.no_grad():
-        expected = reference(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
-        actual = model(ids, mask, types, model.arch.full).logits
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
-
-
-def test_a_sentence_encoder_pools_by_the_mean_of_its_tokens(tmp_path: Path) -> None:
-    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    model = load_pretrained(folder, 5, scale=1.0, dropout=0.0)
-    reference = load_hugging_face(folder, 5)
-    ids, mask, types = tiny_encoder.inputs(4, 19)
-    with torch.no_grad():
-        states = reference.bert(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
-        mean = torch.stack([s[m.bool()].mean(0) for s, m in zip(states, mask, strict=True)])
-        actual = model(ids, mask, types, model.arch.full).logits
-    torch.testing.assert_close(actual, reference.classifier(mean), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("note", ["{", '{"pooling_mode_max_tokens": true}', "[]"])
-def test_another_way_of_pooling_is_refused(tmp_path: Path, note: str) -> None:
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(note)
-    with pytest.raises(ModelError, match="pooling"):
-        pooling_of(tmp_path)
+from edgedistill.subnet import LayerShape, SubnetConfig
 
 
 def test_a_new_stage_changes_no_output() -> None:
@@ -75,17 +40,34 @@ def test_a_call_leaves_no_subnet_active() -> None:
         assert torch.equal(model(*feeds, tiny_encoder.ARCH.full).logits, before)
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [({"hidden_act": "relu"}, "hidden_act"), ({"is_decoder": True}, "is_decoder")],
-)
-def test_a_variant_that_is_not_computed_is_refused(tmp_path: Path, changes: dict[str, object], says: str) -> None:
-    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model", **changes)
-    with pytest.raises(ModelError, match=says):
-        load_pretrained(folder, 5, scale=1.0, dropout=0.0)
+def test_a_stage_without_rank_trains_the_matrices_themselves() -> None:
+    """It takes the earlier pairs in, changes no output at first, adds no pair, and freezing keeps what it learnt."""
+    model = tiny_encoder.encoder(pairs=1)
+    feeds, subnet = tiny_encoder.inputs(2, 6), tiny_encoder.SPACE.minnet
+    with torch.no_grad():
+        before = model(*feeds, subnet).logits
+    model.begin_stage(None, torch.Generator())
+    loss = model(*feeds, subnet).logits.square().sum()
+    loss.backward()
+    matrices = {name: linear.weight for name, linear in model.elastic_linears().items()}
+    assert all(weight.requires_grad for weight in matrices.values())
+    assert not any(".pairs." in name for name in model.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(model(*feeds, subnet).logits, before, atol=1e-5, rtol=1e-4)
+        matrices["layers.3.query"] -= matrices["layers.3.query"].grad
+        trained = model(*feeds, subnet).logits
+        model.freeze()
+        assert torch.equal(model(*feeds, subnet).logits, trained)
+    assert not torch.allclose(trained, before)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_an_unsupported_type_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ModelError, match=r"gpt2.*not supported.*bert"):
-        load_pretrained(tmp_path, 5, scale=1.0, dropout=0.0)
+def test_relations_are_those_of_the_last_kept_layer() -> None:
+    model, subnet = tiny_encoder.encoder(), SubnetConfig((LayerShape(0, 3, 10), LayerShape(2, 2, 7)), 16)
+    model.freeze()
+    with torch.no_grad():
+        output = model(*tiny_encoder.inputs(2, 6), subnet)
+        layer = model.layers[2]
+        for linear, relation in zip((layer.query, layer.key, layer.value), output.relations, strict=True):
+            expected = F.linear(output.hidden[0], linear.merged[:16, :16], linear.bias[:16])
+            torch.testing.assert_close(relation, expected.unflatten(-1, (2, 8)).transpose(1, 2))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import tiny_encoder
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
@@ -59,10 +61,25 @@ def test_a_uniform_subnet_is_a_plain_encoder_of_the_sliced_weights(hidden: int) 
         )
 
 
-def test_parameter_counts_are_those_of_the_kept_tensors() -> None:
+@pytest.mark.parametrize(
+    "head", [{}, {"token_types": 0, "dense": "relu"}, {"pooling": "each", "dense": None}, {"outputs": 24}]
+)
+def test_parameter_counts_are_those_of_the_kept_tensors(head: dict[str, Any]) -> None:
+    arch = replace(ARCH, **head)
     for subnet in tiny_encoder.SPACE:
-        kept = extents(ARCH, subnet)
+        kept = extents(arch, subnet)
         total = sum(torch.Size(shape).numel() for shape in kept.values())
         matrices = {n: s for n, s in kept.items() if n.startswith("layers.") and len(s) == 2}
-        assert ARCH.total_parameters(subnet) == total
-        assert ARCH.layer_parameters(subnet) == sum(torch.Size(s).numel() for s in matrices.values())
+        assert arch.total_parameters(subnet) == total
+        assert arch.layer_parameters(subnet) == sum(torch.Size(s).numel() for s in matrices.values())
+
+
+@pytest.mark.parametrize("head", [{}, {"pooling": "mean", "dense": None}, {"pooling": "each", "dense": "relu"}])
+def test_macs_are_those_of_the_matrix_products(head: dict[str, Any]) -> None:
+    """Torch's own counter says two operations a multiply-accumulate."""
+    model = tiny_encoder.encoder(replace(ARCH, **head))
+    model.freeze()
+    for subnet in tiny_encoder.SPACE:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(*tiny_encoder.inputs(1, 9), subnet)
+        assert counter.get_total_flops() == 2 * model.arch.macs(subnet, tokens=9)

@@ -1,26 +1,29 @@
-"""One file a model family: how a checkpoint's tensor names map to the elastic encoder's.
+"""One file a model family: how its checkpoints become an elastic encoder.
 
-`naming_of` finds the family by the ``model_type`` of the checkpoint's config; any other type is refused
+`family_of` finds the family by the ``model_type`` of the checkpoint's config; any other type is refused
 with the list of those that are supported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from edgedistill.errors import ModelError
-from edgedistill.supernet.families import bert
+from edgedistill.supernet.families.bert import Bert
+from edgedistill.supernet.families.distilbert import DistilBert
+from edgedistill.supernet.families.family import Family, Head
+from edgedistill.supernet.families.roberta import Roberta
 
-__all__ = ["naming_of"]
+__all__ = ["Family", "Head", "family_of"]
 
-_FAMILIES = {"bert": bert.hugging_face_name}
+_FAMILIES: dict[str, Family] = {
+    model_type: family for family in (Bert(), Roberta(), DistilBert()) for model_type in family.model_types
+}
 
 
-def naming_of(model_type: str) -> Callable[[str], str]:
-    """The function from our tensor names to the family's.
+def family_of(model_type: str) -> Family:
+    """The family that supports this type.
 
     Raises:
-        ModelError: no family supports this type.
+        ModelError: none does.
     """
     if model_type not in _FAMILIES:
         supported = ", ".join(sorted(_FAMILIES))

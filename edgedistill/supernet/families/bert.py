@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import re
+from edgedistill.supernet.families.family import Family
 
-__all__ = ["hugging_face_name"]
+__all__ = ["ENCODER", "Bert"]
 
-_PLAIN = {
-    "embeddings.word.weight": "embeddings.word_embeddings.weight",
-    "embeddings.position.weight": "embeddings.position_embeddings.weight",
-    "embeddings.token_type.weight": "embeddings.token_type_embeddings.weight",
+ENCODER = {
+    "embeddings.word": "embeddings.word_embeddings",
+    "embeddings.position": "embeddings.position_embeddings",
+    "embeddings.token_type": "embeddings.token_type_embeddings",
     "embeddings.norm": "embeddings.LayerNorm",
-    "pooler": "pooler.dense",
-}
-_IN_LAYER = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "ffn_up": "intermediate.dense",
-    "ffn_down": "output.dense",
-    "ffn_norm": "output.LayerNorm",
+    "layers.{}.query": "encoder.layer.{}.attention.self.query",
+    "layers.{}.key": "encoder.layer.{}.attention.self.key",
+    "layers.{}.value": "encoder.layer.{}.attention.self.value",
+    "layers.{}.attention_output": "encoder.layer.{}.attention.output.dense",
+    "layers.{}.attention_norm": "encoder.layer.{}.attention.output.LayerNorm",
+    "layers.{}.ffn_up": "encoder.layer.{}.intermediate.dense",
+    "layers.{}.ffn_down": "encoder.layer.{}.output.dense",
+    "layers.{}.ffn_norm": "encoder.layer.{}.output.LayerNorm",
 }
 
 
-def hugging_face_name(name: str) -> str:
-    """The elastic encoder's tensor name → its name in ``BertForSequenceClassification``."""
-    if name.startswith("classifier."):
-        return name
-    if match := re.fullmatch(r"layers\.(\d+)\.(\w+)\.(weight|bias)", name):
-        index, part, kind = match.groups()
-        return f"bert.encoder.layer.{index}.{_IN_LAYER[part]}.{kind}"
-    if name in _PLAIN:
-        return f"bert.{_PLAIN[name]}"
-    part, kind = name.rsplit(".", 1)
-    return f"bert.{_PLAIN[part]}.{kind}"
+class Bert(Family):
+    """Its pooler, a tanh layer over the first token, is part of the encoder's checkpoint."""
+
+    model_types = ("bert",)
+    prefix = "bert"
+    encoder = ENCODER
+    heads = {  # noqa: RUF012 (ClassVar in the base)
+        "SequenceClassification": {"dense": "bert.pooler.dense", "classifier": "classifier"},
+        "TokenClassification": {"classifier": "classifier"},
+    }
