@@ -3,39 +3,97 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from edgedistill.distillation.data import Label, Split
+from edgedistill.distillation.rows import Text
 from edgedistill.errors import ModelError
+from edgedistill.subnet import TaskName
 
-__all__ = ["Batch", "Encoded", "encode", "load_tokenizer", "shuffled_batches", "sorted_batches"]
+__all__ = ["Batch", "Encoded", "encode", "epoch_batches", "load_tokenizer", "make_batch", "sorted_batches"]
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
 _CHUNK = 50  # batches sorted together: sorting more would leave too little chance in the order
 
+_Ids = tuple[int, ...]
+_Item = TypeVar("_Item")
+
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of each text, and its label."""
+    """Rows of token ids.
 
-    ids: tuple[tuple[int, ...], ...]
-    labels: tuple[int, ...]
+    Attributes:
+        ids: the token ids of each row.
+        type_ids: of a pair, which text each token is of.
+        labels: a class or a number a row, or, where words are labelled, a class for each of ``words``.
+        words: where words are labelled, the places of the tokens that begin one; words that were cut off have none.
+        pad: the id that fills rows up.
+    """
+
+    ids: tuple[_Ids, ...]
+    type_ids: tuple[_Ids, ...]
+    labels: tuple[Label, ...] | None
+    words: tuple[_Ids, ...] | None
     pad: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def units(self, row: int) -> int:
+        """How many outputs a row has."""
+        return 1 if self.words is None else len(self.words[row])
+
+    def subset(self, rows: Sequence[int]) -> Encoded:
+        """Some of the rows."""
+
+        def pick(column: tuple[_Item, ...]) -> tuple[_Item, ...]:
+            return tuple(column[row] for row in rows)
+
+        labels = None if self.labels is None else pick(self.labels)
+        words = None if self.words is None else pick(self.words)
+        return Encoded(pick(self.ids), pick(self.type_ids), labels, words, self.pad)
+
+    def unit_labels(self, rows: Iterable[int]) -> Tensor | None:
+        """The labels [u] of the units of some rows: int64 classes or float32 numbers."""
+        if self.labels is None:
+            return None
+        if self.words is None:
+            return torch.tensor([self.labels[row] for row in rows])
+        of_words = (self.labels[row] for row in rows)
+        return torch.tensor([tag for tags in of_words if isinstance(tags, tuple) for tag in tags], dtype=torch.int64)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``input_ids``, ``attention_mask``, ``token_type_ids`` [b, n] and ``labels`` [b], all int64."""
+    """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [b, n], and what its outputs should be.
+
+    ``labels`` [u] has one entry a unit, a row or a labelled word: int64 classes or float32 numbers. ``units``
+    [b, n] marks the tokens that are units where words are labelled. ``rows`` are those of the data.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
     token_type_ids: Tensor
-    labels: Tensor
+    labels: Tensor | None
+    units: Tensor | None
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        labels, units = (None if t is None else t.to(device) for t in (self.labels, self.units))
+        ids, mask, types = (t.to(device) for t in (self.input_ids, self.attention_mask, self.token_type_ids))
+        return Batch(ids, mask, types, labels, units, self.rows)
 
 
 def load_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
@@ -61,42 +119,89 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
     return tokenizer, str(wrapper.pad_token)
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], labels: Sequence[int], *, max_tokens: int, pad: int) -> Encoded:
-    """Token ids of every text, cut to ``max_tokens`` with the special ones kept."""
+def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: int, pad: int) -> Encoded:
+    """Token ids of every text, cut to ``max_tokens`` with the special ones kept, of a pair the longer text first.
+
+    A pair is one row, except for sentence embeddings: there its texts are two rows, one after the other, both
+    with its label.
+    """
+    texts, labels = split.texts, split.labels
+    if task == "sentence-embedding":
+        texts, labels = _apart(split)
+    by_words = task == "token-classification"
     tokenizer.enable_truncation(max_tokens)
-    ids = tuple(tuple(encoding.ids) for encoding in tokenizer.encode_batch(list(texts)))
+    inputs = [list(text) for text in texts] if by_words else list(texts)
+    encodings = tokenizer.encode_batch(inputs, is_pretokenized=by_words)
     tokenizer.no_truncation()
-    return Encoded(ids, tuple(labels), pad)
+    ids = tuple(tuple(encoding.ids) for encoding in encodings)
+    types = tuple(tuple(encoding.type_ids) for encoding in encodings)
+    if not by_words:
+        return Encoded(ids, types, labels, None, pad)
+    begins = [_first_tokens(encoding) for encoding in encodings]
+    words = tuple(tuple(begin.values()) for begin in begins)
+    return Encoded(ids, types, None if labels is None else _kept(labels, begins), words, pad)
 
 
-def _batch(data: Encoded, rows: Sequence[int]) -> Batch:
+def _apart(split: Split) -> tuple[tuple[Text, ...], tuple[Label, ...] | None]:
+    """Each text of a pair as a row."""
+    if not any(isinstance(text, tuple) for text in split.texts):
+        return split.texts, split.labels
+    labels = None if split.labels is None else tuple(label for label in split.labels for _ in range(2))
+    return tuple(part for pair in split.texts for part in pair), labels
+
+
+def _first_tokens(encoding: Encoding) -> dict[int, int]:
+    """Word → the place of its first token, of the words that are not cut off."""
+    found: dict[int, int] = {}
+    for place, word in enumerate(encoding.word_ids):
+        if word is not None:
+            found.setdefault(word, place)
+    return found
+
+
+def _kept(labels: Sequence[Label], begins: Sequence[dict[int, int]]) -> tuple[Label, ...]:
+    """The tags of the words that have a token."""
+    rows = ((tags, begin) for tags, begin in zip(labels, begins, strict=True) if isinstance(tags, tuple))
+    return tuple(tuple(tags[word] for word in begin) for tags, begin in rows)
+
+
+def make_batch(data: Encoded, rows: Sequence[int]) -> Batch:
+    """The rows as one batch, filled up to the longest."""
     width = max(len(data.ids[row]) for row in rows)
     input_ids = torch.full((len(rows), width), data.pad)
-    mask = torch.zeros(len(rows), width, dtype=torch.int64)
+    mask, types = torch.zeros(len(rows), width, dtype=torch.int64), torch.zeros(len(rows), width, dtype=torch.int64)
     for place, row in enumerate(rows):
         length = len(data.ids[row])
         input_ids[place, :length] = torch.tensor(data.ids[row])
+        types[place, :length] = torch.tensor(data.type_ids[row])
         mask[place, :length] = 1
-    labels = torch.tensor([data.labels[row] for row in rows])
-    return Batch(input_ids, mask, torch.zeros_like(input_ids), labels)
+    return Batch(input_ids, mask, types, data.unit_labels(rows), _units(data, rows, width), tuple(rows))
 
 
-def shuffled_batches(data: Encoded, size: int, rng: random.Random) -> Iterator[Batch]:
-    """Batches without end, an epoch after the other, each in an order of its own."""
-    while True:
-        order = list(range(len(data.ids)))
-        rng.shuffle(order)
-        batches = []
-        for start in range(0, len(order), _CHUNK * size):
-            chunk = sorted(order[start : start + _CHUNK * size], key=lambda row: len(data.ids[row]))
-            batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
-        rng.shuffle(batches)
-        for rows in batches:
-            yield _batch(data, rows)
+def _units(data: Encoded, rows: Sequence[int], width: int) -> Tensor | None:
+    if data.words is None:
+        return None
+    units = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        units[place, list(data.words[row])] = True
+    return units
+
+
+def epoch_batches(lengths: Sequence[int], size: int, seed: str) -> list[list[int]]:
+    """The rows of every batch of an epoch, each row once: a function of its arguments alone."""
+    rng = random.Random(seed)
+    order = list(range(len(lengths)))
+    rng.shuffle(order)
+    batches = []
+    for start in range(0, len(order), _CHUNK * size):
+        chunk = sorted(order[start : start + _CHUNK * size], key=lambda row: lengths[row])
+        batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+    rng.shuffle(batches)
+    return batches
 
 
 def sorted_batches(data: Encoded, size: int) -> Iterator[Batch]:
     """Every row once, by length: for evaluation, where order does not matter."""
-    order = sorted(range(len(data.ids)), key=lambda row: len(data.ids[row]))
+    order = sorted(range(len(data)), key=lambda row: len(data.ids[row]))
     for start in range(0, len(order), size):
-        yield _batch(data, order[start : start + size])
+        yield make_batch(data, order[start : start + size])

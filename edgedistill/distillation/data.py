@@ -1,280 +1,285 @@
-"""A user's texts and labels: train, validation and test, checked row by row.
+"""A user's texts and labels: train, validation and test, for every task, checked row by row.
 
-Where a split is missing it is cut from the training rows as GLUE's users do: seeded, deduplicated,
-stratified.
+Sentence embeddings learn from texts alone: train is every distinct text of its rows. Validation and test are
+texts without labels, or, where there are two text columns and a number as the label (as in STS), pairs with
+their scores.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import logging
-import tempfile
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from edgedistill.distillation.rows import RawLabel, Row, Text, rows_of
+from edgedistill.distillation.splits import complete, cut_missing
+from edgedistill.distillation.tables import SPLITS, Table, read_lines, read_tables
 from edgedistill.errors import DataError
+from edgedistill.subnet import TaskName
 
-__all__ = ["ClassificationData", "Split", "load_classification"]
+__all__ = ["Columns", "Label", "Split", "TaskData", "load_data", "load_unlabelled"]
 
-_SPLITS = ("train", "validation", "test")
-_READERS = {".csv": "csv", ".jsonl": "json", ".json": "json"}
-_SPLIT_SEED = 0
-_VALIDATION_SHARE = 0.05  # of train, where only validation is missing
-_TENTH = 0.1  # of train, for each of validation and test, where both are missing
-_FEWEST_A_LABEL = 5  # to cut splits from: one for each of them, and some to learn from
 
-_Row = tuple[str, str]
+Label = int | float | tuple[int, ...]
+"""A class, a number, or a class for each word."""
+_WITH_CLASSES: tuple[TaskName, ...] = ("text-classification", "token-classification")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of one text column, or of a pair's two, and of the label's where there is one."""
+
+    text: tuple[str, ...] = ("text",)
+    label: str | None = "label"
+
+
+_DEFAULT_COLUMNS = Columns()
 
 
 @dataclass(frozen=True)
 class Split:
-    """Texts, and for each the index of its label."""
+    """Texts (strings, pairs, or the words of each), and for each its label where there are labels."""
 
-    texts: tuple[str, ...]
-    labels: tuple[int, ...]
+    texts: tuple[Text, ...]
+    labels: tuple[Label, ...] | None
 
 
 @dataclass(frozen=True)
-class ClassificationData:
-    """Single texts with one label each.
+class TaskData:
+    """Texts for one task.
 
-    ``columns`` are the names of the text's and the label's, as they were read; ``sha256`` is over every row of
-    every split, in order.
+    Attributes:
+        task: what the labels are.
+        train: what is learnt from; without labels where a teacher alone says what is right.
+        validation: what choices are made by.
+        test: what is reported on.
+        label_names: of the classes, in the order of their numbers; empty where labels are numbers.
+        source: the folder or the hub id; None where there are only texts without labels.
+        columns: as they were read.
+        sha256: over every row of every split, in order.
+        unlabelled: the file of training texts without labels, where that is where they are from.
     """
 
+    task: TaskName
     train: Split
     validation: Split
     test: Split
     label_names: tuple[str, ...]
-    source: str
-    columns: tuple[str, str]
+    source: str | None
+    columns: Columns
     sha256: str
+    unlabelled: str | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether train has labels."""
+        return self.train.labels is not None
+
+    @property
+    def pair(self) -> bool:
+        """Whether a row has two texts."""
+        return len(self.columns.text) == 2
 
     @classmethod
     def from_rows(
-        cls, rows: dict[str, list[_Row]], source: str, columns: tuple[str, str] = ("text", "label")
-    ) -> ClassificationData:
-        """Number the labels of train in alphabetical order.
+        cls,
+        rows: Mapping[str, Sequence[Row]],
+        source: str | None,
+        task: TaskName = "text-classification",
+        columns: Columns = _DEFAULT_COLUMNS,
+        label_names: Sequence[str] | None = None,
+        unlabelled: str | None = None,
+    ) -> TaskData:
+        """Number the classes: as ``label_names`` has them, or else those of train in alphabetical order.
+
+        Where words are labelled, tags that only validation or test has come after train's: rare ones are
+        natural there, cannot be learnt, and count as errors.
 
         Raises:
-            DataError: a label that train does not have.
+            DataError: a class that ``label_names``, or train, does not have.
         """
-        names = tuple(sorted({label for _, label in rows["train"]}))
+        names = _names(rows, source or unlabelled, task, label_names)
         index = {name: place for place, name in enumerate(names)}
-        for split in _SPLITS[1:]:
-            unseen = sorted({label for _, label in rows[split]} - index.keys())
-            if unseen:
-                raise DataError(f"{source}: {split} has the label {unseen[0]!r}, which train has not")
-        train, validation, test = (
-            Split(tuple(text for text, _ in rows[name]), tuple(index[label] for _, label in rows[name]))
-            for name in _SPLITS
-        )
-        digest = hashlib.sha256(json.dumps([rows[name] for name in _SPLITS]).encode()).hexdigest()
-        return cls(train, validation, test, names, source, columns, digest)
+        train, validation, test = (_split(rows[name], index) for name in SPLITS)
+        digest = hashlib.sha256(json.dumps([rows[name] for name in SPLITS]).encode()).hexdigest()
+        return cls(task, train, validation, test, names, source, columns, digest, unlabelled)
 
 
-def load_classification(
-    source: str | Path, *, text_column: str = "text", label_column: str = "label"
-) -> ClassificationData:
+def load_data(
+    source: str | Path,
+    task: TaskName,
+    *,
+    text_columns: Sequence[str] = ("text",),
+    label_column: str | None = "label",
+    label_names: Sequence[str] | None = None,
+) -> TaskData:
     """Read a folder with train, validation and test as CSV or JSON Lines, or a hub data set.
 
     Without test, validation is the test split and 5 % of train becomes validation; with train alone, a tenth
-    of it becomes each.
+    of it becomes each. Words and their tags are lists, or strings with blanks in between.
+
+    Args:
+        source: the folder or the hub id.
+        task: what the labels are.
+        text_columns: one; two for pairs.
+        label_column: may be missing for embeddings.
+        label_names: the classes in the order that a model has them; None to number them here.
 
     Raises:
         DataError: a file, column, text or label is missing or cannot be used.
     """
-    tables = _tables(str(source), (text_column, label_column))
-    rows = {name: _rows(table, text_column, label_column) for name, table in tables.items()}
-    names = {label for _, label in rows["train"]}
-    if len(names) < 2:
-        raise DataError(f"{source}: every row of train has the label {names.pop()!r}; expected at least two labels")
-    return ClassificationData.from_rows(_complete(rows, str(source)), str(source), (text_column, label_column))
+    columns = _checked(Columns(tuple(text_columns), label_column), task)
+    tables = read_tables(str(source))
+    given = {name: _rows(table, task, columns) for name, table in tables.items()}
+    if task != "sentence-embedding":
+        _check_labels_differ(given["train"], str(source))
+    rows = complete(given, str(source), stratified=task == "text-classification")
+    if task == "sentence-embedding":
+        rows = _as_texts(rows, given, str(source))
+    return TaskData.from_rows(rows, str(source), task, columns, label_names)
 
 
-@dataclass(frozen=True)
-class _Table:
-    place: str
-    columns: list[str]
-    records: list[dict[str, Any]]
-    label_names: dict[str, list[str]]  # of a column whose labels are stored as their places in such a list
+def load_unlabelled(
+    texts: Path,
+    task: TaskName,
+    *,
+    evaluation: str | Path | None = None,
+    label_names: Sequence[str] | None = None,
+    text_columns: Sequence[str] = ("text",),
+    label_column: str | None = "label",
+) -> TaskData:
+    """Read training texts without labels, one a line: of pairs with a tab, of words with blanks in between.
+
+    Validation and test are the labelled ones of ``evaluation``, a folder or hub data set, and where it has
+    only validation that is the test split. What is missing then is cut from the texts, 5 % of them each.
+
+    Args:
+        texts: the file.
+        task: what the teacher knows.
+        evaluation: its train split is not read.
+        label_names: the classes in the order that the teacher has them.
+        text_columns: of ``evaluation``; two mean that each line of ``texts`` is a pair.
+        label_column: of ``evaluation``.
+
+    Raises:
+        DataError: a file, column, text or label is missing or cannot be used.
+    """
+    columns = _checked(Columns(tuple(text_columns), label_column), task)
+    if label_names is None and task in _WITH_CLASSES:
+        raise DataError(f"{texts} has no labels, and the model names none; give one that is fine-tuned for {task}")
+    given: dict[str, list[Row]] = {}
+    if evaluation is not None:
+        tables = read_tables(str(evaluation), needed=SPLITS[1:], splits=SPLITS[1:])
+        given = {name: _rows(table, task, columns) for name, table in tables.items()}
+        if "test" not in given:
+            given = {"test": given["validation"]}
+    pair = len(columns.text) == 2 and task != "sentence-embedding"
+    rows = cut_missing(_lines(texts, task, pair=pair), given, str(texts))
+    if task == "sentence-embedding":
+        rows = _as_texts(rows, given, str(texts))
+    source = None if evaluation is None else str(evaluation)
+    return TaskData.from_rows(rows, source, task, columns, label_names or (), str(texts))
 
 
-def _tables(source: str, columns: tuple[str, str]) -> dict[str, _Table]:
-    folder = Path(source)
-    if not folder.is_dir():
-        if folder.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
-            raise DataError(
-                f"{source} is no folder; expected one with train, validation and test as .csv or .jsonl, "
-                "or a hub id (owner/name)"
-            )
-        return _hub_tables(source)
-    files = {name: path for name in _SPLITS if (path := _file_of(folder, name)) is not None}
-    if "train" not in files:
-        raise DataError(f"{folder} has no train.csv or train.jsonl; expected train, validation and test files")
-    return {name: _read(path, columns) for name, path in files.items()}
+def _checked(columns: Columns, task: TaskName) -> Columns:
+    most = 1 if task == "token-classification" else 2
+    if not 1 <= len(columns.text) <= most:
+        expected = "one" if most == 1 else "one, or two for pairs"
+        raise DataError(f"{task} was given {len(columns.text)} text columns; expected {expected}")
+    if len({*columns.text, columns.label}) <= len(columns.text):
+        raise DataError(f"the columns {', '.join(map(str, (*columns.text, columns.label)))} are not all different")
+    return columns
 
 
-def _file_of(folder: Path, split: str) -> Path | None:
-    found = [path for suffix in _READERS if (path := folder / f"{split}{suffix}").is_file()]
-    if len(found) > 1:
-        raise DataError(f"{folder} has both {found[0].name} and {found[1].name}; expected one file a split")
-    return found[0] if found else None
+def _rows(table: Table, task: TaskName, columns: Columns) -> list[Row]:
+    label = columns.label
+    if task == "sentence-embedding":
+        return rows_of(table, task, columns.text, label if _has_scores(table, columns) else None)
+    if label is None:
+        raise DataError(f"{table.place} needs labels for {task}; name their column")
+    return rows_of(table, task, columns.text, label)
 
 
-def _read(path: Path, columns: tuple[str, str]) -> _Table:
-    import datasets
-
-    with _silent(datasets), tempfile.TemporaryDirectory() as cache:
-        try:
-            if path.suffix == ".csv":
-                _check_csv(path)
-                # Taken as they stand: by default 01 would become 1, and the text "null" a missing one.
-                as_they_stand = {"converters": dict.fromkeys(columns, str), "keep_default_na": False}
-                table = datasets.Dataset.from_csv(str(path), cache_dir=cache, keep_in_memory=True, **as_they_stand)
-            else:
-                _check_json_lines(path)
-                table = datasets.Dataset.from_json(str(path), cache_dir=cache, keep_in_memory=True)
-        except (datasets.exceptions.DatasetGenerationError, OSError, ValueError) as error:
-            cause = " ".join(str(error.__cause__ or error).split())
-            raise DataError(f"{path} cannot be read: {cause}; expected CSV or JSON Lines in UTF-8") from error
-        return _Table(str(path), list(table.column_names), table.to_list(), {})
-
-
-def _check_csv(path: Path) -> None:
-    """Name the line that is at fault; the reader shifts the columns of a row that has too many."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(filter(None, rows), [])
-            counts = [(rows.line_num, len(row)) for row in rows if row]
-        except csv.Error as error:
-            raise DataError(f"{path}, line {rows.line_num} is no CSV: {error}; expected quotes in pairs") from error
-    if not counts:
-        raise _empty(path)
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} has two columns of the same name; it has {', '.join(header)}")
-    for line, count in counts:
-        if count != len(header):
-            raise DataError(
-                f"{path}, line {line} has {count} fields; expected {len(header)} as in the header, "
-                "and a text with a comma in quotes"
-            )
-
-
-def _check_json_lines(path: Path) -> None:
-    """Name the line that is at fault; the reader names a byte of a block."""
-    lines = path.read_bytes().splitlines()
-    if not any(line.strip() for line in lines):
-        raise _empty(path)
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line) if line.strip() else {}
-        except ValueError as error:
-            raise DataError(f"{path}, line {number} is no JSON; expected one object a line") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{path}, line {number} is no JSON object; expected one with a text and a label")
-
-
-def _empty(place: str | Path) -> DataError:
-    return DataError(f"{place} is empty; expected rows with a text and a label")
-
-
-def _hub_tables(name: str) -> dict[str, _Table]:
-    import datasets
-
-    with _silent(datasets):
-        try:
-            found = datasets.load_dataset(name)
-        except Exception as error:  # the hub's client raises many kinds, some of them bare
-            raise DataError(f"{name} is no folder here, and no data set could be fetched by that id") from error
-    tables = {}
-    for split in _SPLITS:
-        if split in found:
-            feature = found[split].features
-            names = {column: list(f.names) for column, f in feature.items() if hasattr(f, "names")}
-            tables[split] = _Table(f"{name}, {split}", found[split].column_names, found[split].to_list(), names)
-    if "train" not in tables:
-        raise DataError(f"{name} has no train split; it has {', '.join(found)}")
-    return tables
-
-
-@contextmanager
-def _silent(datasets: Any) -> Iterator[None]:
-    """Without progress bars, and without log lines on what is raised anyway or tried again."""
-    hidden, disabled = datasets.are_progress_bars_disabled(), logging.root.manager.disable
-    datasets.disable_progress_bars()
-    logging.disable(logging.CRITICAL)
+def _has_scores(table: Table, columns: Columns) -> bool:
+    """Whether the rows are pairs with numbers, as the first one tells."""
     try:
-        yield
-    finally:
-        logging.disable(disabled)
-        if not hidden:
-            datasets.enable_progress_bars()
+        float(table.records[0][columns.label or ""])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return len(columns.text) == 2
 
 
-def _rows(table: _Table, text_column: str, label_column: str) -> list[_Row]:
-    for column in (text_column, label_column):
-        if column not in table.columns:
-            raise DataError(f"{table.place} has no column {column!r}; it has {', '.join(table.columns)}")
-    if not table.records:
-        raise _empty(table.place)
-    names = table.label_names.get(label_column, [])
-    return [
-        (_text(record[text_column], table.place, number), _label(record[label_column], names, table.place, number))
-        for number, record in enumerate(table.records, 1)
-    ]
+def _lines(texts: Path, task: TaskName, *, pair: bool) -> list[Row]:
+    rows: list[Row] = []
+    for number, line in read_lines(texts):
+        parts = line.split("\t") if pair else [line]
+        if pair and (len(parts) != 2 or not all(part.strip() for part in parts)):
+            raise DataError(f"{texts}, line {number} is no pair; expected two texts with one tab in between")
+        words = tuple(line.split()) if task == "token-classification" else tuple(parts)
+        rows.append((words if pair or task == "token-classification" else line, None))
+    return rows
 
 
-def _text(value: Any, place: str, number: int) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{place}, row {number} has no text; expected a string that is not blank")
-    return value
+def _classes(rows: Iterable[Row]) -> set[str]:
+    """The classes of rows or words."""
+    found: set[str] = set()
+    for _, label in rows:
+        found |= {label} if isinstance(label, str) else set(label) if isinstance(label, tuple) else set()
+    return found
 
 
-def _label(value: Any, names: list[str], place: str, number: int) -> str:
-    if isinstance(value, int) and 0 <= value < len(names):
-        return names[value]
-    if not isinstance(value, str | int) or not str(value).strip():
-        raise DataError(f"{place}, row {number} has no label; expected a name or a whole number")
-    return str(value)
+def _names(
+    rows: Mapping[str, Sequence[Row]], place: str | None, task: TaskName, given: Sequence[str] | None
+) -> tuple[str, ...]:
+    if task not in _WITH_CLASSES:
+        return ()
+    known = tuple(sorted(_classes(rows["train"]))) if given is None else tuple(given)
+    for split in SPLITS:
+        unseen = sorted(_classes(rows[split]) - set(known))
+        if unseen and given is None and task == "token-classification":
+            known += tuple(unseen)
+        elif unseen:
+            owner = "train has not" if given is None else f"the model has not; it has {', '.join(known[:5])}"
+            more = ", …" if given is not None and len(known) > 5 else ""
+            raise DataError(f"{place}: {split} has the label {unseen[0]!r}, which {owner}{more}")
+    return known
 
 
-def _complete(rows: dict[str, list[_Row]], source: str) -> dict[str, list[_Row]]:
-    """Cut the splits that are missing from train."""
-    if all(name in rows for name in _SPLITS):
-        return rows
-    unique = list(dict.fromkeys(rows["train"]))
-    _check_enough(unique, source)
-    reported = rows.get("test", rows.get("validation"))
-    if reported is not None:
-        train, validation = _cut(unique, _VALIDATION_SHARE)
-        return {"train": train, "validation": validation, "test": reported}
-    rest, test = _cut(unique, _TENTH)
-    train, validation = _cut(rest, _TENTH / (1 - _TENTH))
-    return {"train": train, "validation": validation, "test": test}
+def _split(rows: Sequence[Row], index: Mapping[str, int]) -> Split:
+    labels = tuple(_numbered(label, index) for _, label in rows if label is not None)
+    return Split(tuple(text for text, _ in rows), labels or None)
 
 
-def _check_enough(rows: list[_Row], source: str) -> None:
-    rarest, count = min(Counter(label for _, label in rows).items(), key=lambda item: item[1])
-    if count < _FEWEST_A_LABEL:
-        raise DataError(
-            f"{source}: {count} different rows of train have the label {rarest!r}, too few to cut a split from; "
-            f"give at least {_FEWEST_A_LABEL}, or validation and test files"
-        )
+def _numbered(label: RawLabel, index: Mapping[str, int]) -> Label:
+    if isinstance(label, str):
+        return index[label]
+    return tuple(index[tag] for tag in label) if isinstance(label, tuple) else label
 
 
-def _cut(rows: list[_Row], share: float) -> tuple[list[_Row], list[_Row]]:
-    """What is left of the rows, and a share of them, at least a row a label."""
-    from sklearn.model_selection import train_test_split
+def _check_labels_differ(rows: Sequence[Row], source: str) -> None:
+    labels = _classes(rows) or {str(label) for _, label in rows}
+    if len(labels) < 2:
+        raise DataError(f"{source}: every row of train has the label {labels.pop()!r}; expected at least two labels")
 
-    labels = [label for _, label in rows]
-    size = max(round(share * len(rows)), len(set(labels)))
-    kept, cut = train_test_split(rows, test_size=size, random_state=_SPLIT_SEED, stratify=labels)
-    return kept, cut
+
+def _as_texts(rows: dict[str, list[Row]], given: dict[str, list[Row]], place: str) -> dict[str, list[Row]]:
+    """For embeddings: train as distinct texts, none of them in a split that was cut from it."""
+    kept = {name: rows[name] if _labelled(rows[name]) else _distinct(rows[name]) for name in SPLITS[1:]}
+    cut = [row for name in SPLITS[1:] if all(rows[name] is not own for own in given.values()) for row in rows[name]]
+    held = set(_distinct(cut))
+    train = [row for row in _distinct(rows["train"]) if row not in held]
+    if not train:
+        raise DataError(f"{place}: every text of train is in validation or test too; give more texts")
+    return {"train": train} | kept
+
+
+def _labelled(rows: Sequence[Row]) -> bool:
+    return all(label is not None for _, label in rows)
+
+
+def _distinct(rows: Sequence[Row]) -> list[Row]:
+    """Every single text once, without a label."""
+    texts = (part for text, _ in rows for part in (text if isinstance(text, tuple) else (text,)))
+    return [(text, None) for text in dict.fromkeys(texts)]

@@ -97,7 +97,8 @@ def _from_package(name: str) -> ResolvedModel | None:
 def _from_hub(name: str) -> ResolvedModel:
     from huggingface_hub import snapshot_download
 
-    patterns = [_CONFIG, _WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "1_Pooling/*"]
+    patterns = [_CONFIG, _WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
+    patterns += ["modules.json", "1_Pooling/*"]  # sentence-transformers' notes
     try:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
