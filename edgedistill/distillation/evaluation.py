@@ -2,38 +2,111 @@
 
 from __future__ import annotations
 
-import torch
-from sklearn.metrics import accuracy_score
-from torch.nn import functional as F
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from edgedistill.distillation.batches import Encoded, sorted_batches
+import torch
+from torch import Tensor
+
+from edgedistill.distillation.batches import Batch, Encoded, sorted_batches
+from edgedistill.distillation.tasks import Task
+from edgedistill.errors import DataError
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["Score", "evaluate"]
+__all__ = ["Score", "answers_to", "evaluate", "outputs_of", "score_outputs"]
 
 _BATCH = 64
 
 
+@dataclass(frozen=True)
 class Score:
-    """Accuracy (0 to 1) and mean cross-entropy of a subnet on some rows."""
+    """The metrics of a subnet on some rows, the headline first, and its mean loss a unit."""
 
-    def __init__(self, accuracy: float, loss: float, examples: int) -> None:
-        self.accuracy = accuracy
-        self.loss = loss
-        self.examples = examples
+    metrics: dict[str, float]
+    loss: float
+    examples: int
+
+    @property
+    def metric(self) -> str:
+        """The headline's name."""
+        return next(iter(self.metrics))
+
+    @property
+    def value(self) -> float:
+        """The headline."""
+        return next(iter(self.metrics.values()))
 
 
 @torch.no_grad()
-def evaluate(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded) -> Score:
-    """Run every row once, without dropout."""
+def outputs_of(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded, task: Task) -> Tensor:
+    """What the subnet answers to every row, without dropout: [units of all rows, c] in the rows' order, on the CPU."""
     model.eval()
-    predicted: list[int] = []
-    wanted: list[int] = []
-    loss = 0.0
+    device = next(model.parameters()).device
+
+    def run(batch: Batch) -> Tensor:
+        here = batch.to(device)
+        logits: Tensor = model(here.input_ids, here.attention_mask, here.token_type_ids, subnet).logits
+        return logits.float().cpu()
+
+    return answers_to(data, task, run)
+
+
+def answers_to(data: Encoded, task: Task, run: Callable[[Batch], Tensor]) -> Tensor:
+    """What ``run`` answers to every row, batch by batch: [units of all rows, c] in the rows' order, on the CPU."""
+    found: list[Tensor] = [torch.empty(0)] * len(data)
     for batch in sorted_batches(data, _BATCH):
-        logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet).logits
-        loss += float(F.cross_entropy(logits, batch.labels, reduction="sum"))
-        predicted += logits.argmax(-1).tolist()
-        wanted += batch.labels.tolist()
-    return Score(float(accuracy_score(wanted, predicted)), loss / len(wanted), len(wanted))
+        parts = torch.split(task.select(run(batch), batch), [data.units(row) for row in batch.rows])
+        for row, part in zip(batch.rows, parts, strict=True):
+            found[row] = part
+    return torch.cat(found)
+
+
+def evaluate(
+    model: ElasticEncoder,
+    subnet: SubnetConfig,
+    data: Encoded,
+    task: Task,
+    *,
+    names: Sequence[str],
+    reference: Tensor | None = None,
+) -> Score:
+    """Score a subnet by the labels, or where there are none by the teacher; see `score_outputs`."""
+    return score_outputs(outputs_of(model, subnet, data, task), data, task, names=names, reference=reference)
+
+
+def score_outputs(
+    outputs: Tensor, data: Encoded, task: Task, *, names: Sequence[str], reference: Tensor | None
+) -> Score:
+    """The score of outputs [units of all rows, c], in the rows' order.
+
+    The metrics are by the labels, or where there are none by the teacher's outputs on the same rows,
+    ``reference`` [units of all rows, c]. The loss is the distance from the reference where one is given, else
+    that from the labels; embeddings, which have none of the latter, lose what their headline lacks of 1.
+
+    Args:
+        outputs: of the rows of ``data``.
+        data: what was asked.
+        task: says what is a metric and a loss.
+        names: of the classes.
+        reference: the teacher's.
+
+    Raises:
+        DataError: there are neither labels nor a reference.
+    """
+    if data.labels is not None:
+        metrics = task.metrics(outputs.numpy(), data.labels, names)
+    elif reference is not None:
+        metrics = task.agreements(outputs.numpy(), reference.numpy())
+    else:
+        raise DataError("rows without labels can only be scored against a teacher's outputs; give labelled ones")
+    return Score(metrics, _loss(outputs, data, task, metrics, reference), len(data))
+
+
+def _loss(outputs: Tensor, data: Encoded, task: Task, metrics: dict[str, float], reference: Tensor | None) -> float:
+    labels = data.unit_labels(range(len(data)))
+    if reference is not None:
+        return float(task.soft_loss(outputs, reference, 1.0).mean())
+    if labels is None or not task.learns_from_labels:
+        return 1.0 - metrics[task.headline]
+    return float(task.hard_loss(outputs, labels).mean())

@@ -1,0 +1,209 @@
+"""What a task means to training: its outputs, its losses, and its metrics.
+
+Shapes: u units (rows, or labelled words), c outputs of each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgedistill.distillation.batches import Batch
+from edgedistill.distillation.metrics import (
+    class_metrics,
+    correlations,
+    cosines,
+    entity_counts,
+    entity_f1,
+    entity_metrics,
+)
+from edgedistill.subnet import TaskName
+
+__all__ = ["Task", "task_of"]
+
+_Array = NDArray[np.float32]
+_Rows = NDArray[np.intp]
+_Tags = list[list[str]]
+
+
+class Task(ABC):
+    """One task.
+
+    Attributes:
+        name: as users write it.
+        headline: the metric that stands for the others.
+        agreement: the metric that stands in for it where there are no labels.
+        learns_from_labels: whether there is a hard loss.
+        has_classes: whether labels have names.
+    """
+
+    name: TaskName
+    headline: str
+    agreement: str
+    learns_from_labels: bool = True
+    has_classes: bool = False
+
+    def select(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The model's outputs, [b, c] or [b, n, c] → those of the batch's units [u, c]."""
+        return outputs if batch.units is None else outputs[batch.units]
+
+    @abstractmethod
+    def outputs(self, labels: int, hidden: int, /) -> int:
+        """How many outputs a unit has, for so many label names and such a hidden width."""
+
+    @abstractmethod
+    def hard_loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
+        """Of outputs [u, c] against labels [u]: [u], not reduced."""
+
+    @abstractmethod
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, temperature: float, /) -> Tensor:
+        """Of outputs [u, c] against the teacher's [u, c]: [u], not reduced."""
+
+    @abstractmethod
+    def metrics(self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /) -> dict[str, float]:
+        """The scores of outputs [units of all rows, c] against ``labels`` by row; the headline first."""
+
+    @abstractmethod
+    def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
+        """How far outputs [u, c] are those of the teacher."""
+
+    def redrawn(
+        self, outputs: _Array, labels: Sequence[Any] | None, names: Sequence[str], teacher: _Array | None, /
+    ) -> tuple[Callable[[_Rows], float], int]:
+        """The headline of any choice of examples, and how many there are to choose from.
+
+        Examples are rows, or units where the teacher is compared with.
+        """
+        if labels is not None:
+            return self._redrawn(outputs, labels, names)
+        assert teacher is not None
+        return (lambda rows: self.agreements(outputs[rows], teacher[rows])[self.agreement]), len(outputs)
+
+    def _redrawn(
+        self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /
+    ) -> tuple[Callable[[_Rows], float], int]:
+        given = np.asarray(labels)
+        return (lambda rows: self.metrics(outputs[rows], given[rows].tolist(), names)[self.headline]), len(given)
+
+
+class _Classes(Task):
+    """Outputs are logits of classes."""
+
+    agreement = "agreement"
+    has_classes = True
+
+    def outputs(self, labels: int, _hidden: int, /) -> int:
+        return labels
+
+    def hard_loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(outputs, labels, reduction="none")
+
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, temperature: float, /) -> Tensor:
+        """T²·KL(teacher‖outputs), both softened by T (§3 of the paper; T² keeps its gradient's size)."""
+        ours, theirs = ((logits / temperature).log_softmax(-1) for logits in (outputs, teacher))
+        return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1)
+
+    def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
+        """The share of units with the same class on top."""
+        return {self.agreement: float((outputs.argmax(-1) == teacher.argmax(-1)).mean())}
+
+
+class _TextClassification(_Classes):
+    name = "text-classification"
+    headline = "accuracy"
+
+    def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
+        return class_metrics(outputs.argmax(-1), labels, outputs.shape[-1])
+
+
+class _TokenClassification(_Classes):
+    name = "token-classification"
+    headline = "entity_f1"
+
+    def metrics(self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /) -> dict[str, float]:
+        """Over the words that are in the rows: those that were cut off have neither an output nor a label."""
+        return entity_metrics(*self._named(outputs, labels, names))
+
+    def _redrawn(
+        self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /
+    ) -> tuple[Callable[[_Rows], float], int]:
+        counts = entity_counts(*self._named(outputs, labels, names))
+        return (lambda rows: entity_f1(counts[rows])), len(counts)
+
+    def _named(self, outputs: _Array, labels: Sequence[Any], names: Sequence[str]) -> tuple[_Tags, _Tags]:
+        """The tags by row that were found, and those that are right."""
+        ends = np.cumsum([len(row) for row in labels])[:-1]
+        found, right = (
+            [[names[i] for i in row] for row in rows] for rows in (np.split(outputs.argmax(-1), ends), labels)
+        )
+        return found, right
+
+
+class _Numbers(Task):
+    """Outputs are compared as they are: they have no temperature."""
+
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, _temperature: float, /) -> Tensor:
+        """The squared distance; of unit vectors it is 2 − 2·cos."""
+        return (outputs - teacher).square().sum(-1)
+
+
+class _Regression(_Numbers):
+    name = "text-regression"
+    headline = "spearman"
+    agreement = "spearman_to_teacher"
+
+    def outputs(self, _labels: int, _hidden: int, /) -> int:
+        return 1
+
+    def hard_loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
+        """The squared error."""
+        return (outputs[:, 0] - labels).square()
+
+    def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
+        return correlations(outputs[:, 0], labels)
+
+    def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
+        return {self.agreement: correlations(outputs[:, 0], teacher[:, 0])["spearman"]}
+
+
+class _Embedding(_Numbers):
+    """Unit vectors of the teacher's dimension. A pair with a score is two rows, one after the other."""
+
+    name = "sentence-embedding"
+    headline = "spearman"
+    agreement = "cosine_to_teacher"
+    learns_from_labels = False
+
+    def outputs(self, _labels: int, hidden: int, /) -> int:
+        return hidden
+
+    def hard_loss(self, _outputs: Tensor, _labels: Tensor, /) -> Tensor:
+        raise NotImplementedError("sentence embeddings learn from a teacher alone")
+
+    def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
+        """Of the pairs' cosines against their scores, which both rows of a pair have."""
+        return correlations(cosines(outputs[::2], outputs[1::2]), labels[::2])
+
+    def _redrawn(
+        self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /
+    ) -> tuple[Callable[[_Rows], float], int]:
+        alike, given = cosines(outputs[::2], outputs[1::2]), np.asarray(labels[::2])
+        return (lambda rows: correlations(alike[rows], given[rows])[self.headline]), len(given)
+
+    def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
+        return {self.agreement: float(cosines(outputs, teacher).mean())}
+
+
+_TASKS: tuple[Task, ...] = (_TextClassification(), _Regression(), _TokenClassification(), _Embedding())
+
+
+def task_of(name: TaskName) -> Task:
+    """The task of that name."""
+    return next(task for task in _TASKS if task.name == name)
