@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo.demo, train.train, export.export, profile.profile, run.run):
+for command in (demo.demo, train.recipe, train.train, export.export, profile.profile, run.run):
     app.command()(command)
 
 

@@ -13,11 +13,11 @@ from rich.table import Table
 from edgedistill.cli.common import AsJson, console, print_json, reported
 from edgedistill.cli.export import export_palette
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
-from edgedistill.cli.train import GRAMMAR, LabelColumn, TextColumn, read_data, train_supernet
+from edgedistill.cli.train import GRAMMAR, LabelColumn, Source, TextColumns, read_data, train_supernet
 
 if TYPE_CHECKING:
     from edgedistill.demo.serve import Served, View
-    from edgedistill.distillation.data import ClassificationData
+    from edgedistill.distillation.data import TaskData
     from edgedistill.manifest import DeviceProfile, Palette
     from edgedistill.supernet.checkpoint import Supernet
 
@@ -37,7 +37,7 @@ def demo(
         Path | None,
         typer.Option("--output", "-o", help="Where to put it all; default: edgedistill-demo/<data's name>."),
     ] = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumns = None,
     label_column: LabelColumn = "label",
     count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
@@ -52,7 +52,7 @@ def demo(
     """
     started = time.monotonic()
     folder = output or Path("edgedistill-demo") / (Path(data).name or "data")
-    rows = read_data(data, text_column, label_column)
+    rows = read_data(Source("text-classification", data, None, tuple(text_column or ["text"]), label_column))
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
     supernet = _train(model, rows, folder / "supernet", seed)
     palette = export_palette(supernet, rows, folder / "palette", count)
@@ -68,30 +68,31 @@ def demo(
         _print_summary(document, budget_ms)
 
 
-def _train(model: str, rows: ClassificationData, folder: Path, seed: int) -> Supernet:
+def _train(model: str, rows: TaskData, folder: Path, seed: int) -> Supernet:
+    from edgedistill.distillation.models import resolve_model
     from edgedistill.distillation.recipe import Recipe
 
-    supernet = train_supernet(model, rows, folder, Recipe(seed=seed))
+    supernet = train_supernet(resolve_model(model), rows, folder, Recipe(seed=seed))
     teacher = supernet.info.scores[0]
     curve = " ".join(f"{value:.1%}" for value in teacher.curve)
     console.print(f"teacher: {teacher.test:.2%} on test; on validation after each epoch: {curve}")
     return supernet
 
 
-def _baseline(rows: ClassificationData) -> float:
-    from edgedistill.distillation.baseline import word_count_accuracy
+def _baseline(rows: TaskData) -> float:
+    from edgedistill.distillation.baseline import word_count_score
 
     with console.status("fitting the word-count baseline"):
-        return word_count_accuracy(rows)
+        return word_count_score(rows)
 
 
-def _serve_live(palette: Palette, measured: DeviceProfile, rows: ClassificationData) -> tuple[Served, float]:
+def _serve_live(palette: Palette, measured: DeviceProfile, rows: TaskData) -> tuple[Served, float]:
     """Serve the test split, and show what happens as it happens."""
     from edgedistill.demo.serve import budget_for, serve
     from edgedistill.runtime.onnx import usable_cores
 
     budget_ms = budget_for(palette, measured, _COMMAND_TOKENS)
-    labelled = [(t, rows.label_names[i]) for t, i in zip(rows.test.texts, rows.test.labels, strict=True)]
+    labelled = _requests(rows)
     console.print(f"serving with a budget of {budget_ms:.1f} ms a request")
     shown: list[str] = []
     with Live(console=console, transient=True, auto_refresh=False) as live:
@@ -108,6 +109,12 @@ def _serve_live(palette: Palette, measured: DeviceProfile, rows: ClassificationD
         f"{served.right / max(1, served.requests):.1%} of the answers right"
     )
     return served, budget_ms
+
+
+def _requests(rows: TaskData) -> list[tuple[str, str]]:
+    """Test's texts, and what they should be answered."""
+    pairs = zip(rows.test.texts, rows.test.labels or (), strict=True)
+    return [(t, rows.label_names[i]) for t, i in pairs if isinstance(t, str) and isinstance(i, int)]
 
 
 def _panel(view: View, budget_ms: float) -> Table:

@@ -10,16 +10,16 @@ import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
-from edgedistill.cli.train import read_data
+from edgedistill.cli.train import Source, read_data
 from edgedistill.manifest import write_profile
 
 if TYPE_CHECKING:
-    from edgedistill.distillation.data import ClassificationData
+    from edgedistill.distillation.data import TaskData
     from edgedistill.manifest import Palette
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["export", "export_palette"]
+__all__ = ["export", "export_palette", "source_of"]
 
 
 @reported
@@ -41,7 +41,7 @@ def export(
     started = time.monotonic()
     boards = [load_board(name) for name in device or []]
     trained = _load(supernet)
-    rows = read_data(data or trained.info.data, *trained.info.columns)
+    rows = read_data(source_of(trained, data))
     palette = export_palette(trained, rows, output, count)
     profile = profile_here(palette) if measure else None
     for board in boards:
@@ -66,23 +66,38 @@ def _load(folder: Path) -> Supernet:
     return supernet
 
 
-def export_palette(supernet: Supernet, data: ClassificationData, output: Path, count: int) -> Palette:
+def source_of(supernet: Supernet, data: str | None) -> Source:
+    """Where the supernet's data are: where they were, or ``data`` if they moved."""
+    was, unlabelled = supernet.info.data, supernet.info.data.unlabelled
+    return Source(
+        task=supernet.info.task,
+        data=data or was.data,
+        unlabelled=None if unlabelled is None else Path(unlabelled),
+        text_columns=was.text_columns,
+        label_column=was.label_column,
+        label_names=tuple(supernet.info.labels),
+    )
+
+
+def export_palette(supernet: Supernet, data: TaskData, output: Path, count: int) -> Palette:
     """Score the space on validation data, choose the family, write it."""
     from edgedistill.distillation.evaluation import evaluate
     from edgedistill.distillation.mlfs import encode_data
+    from edgedistill.distillation.tasks import task_of
     from edgedistill.exporters import write_palette
     from edgedistill.search import choose_family
 
-    rows = encode_data(supernet, data)
+    rows, names, reference = encode_data(supernet, data), supernet.info.labels, supernet.teacher.get("validation")
+    kind = task_of(supernet.info.task)
     with progress() as bars:
         with stage(bars, f"scoring {len(supernet.space)} subnets on validation data", len(supernet.space)) as task:
 
-            def accuracy(subnet: SubnetConfig) -> float:
-                score = evaluate(supernet.model, subnet, rows.validation).accuracy
+            def quality(subnet: SubnetConfig) -> float:
+                score = evaluate(supernet.model, subnet, rows.validation, kind, names=names, reference=reference)
                 bars.advance(task)
-                return score
+                return score.value
 
-            family = choose_family(supernet.space, supernet.model.arch, accuracy, count)
+            family = choose_family(supernet.space, supernet.model.arch, quality, count)
         with stage(bars, f"exporting {len(family)} graphs over one weights file", len(family)) as task:
             subnets = [scored.subnet for scored in family]
             return write_palette(supernet, subnets, rows, output, lambda _: bars.advance(task))

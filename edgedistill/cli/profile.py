@@ -63,10 +63,11 @@ def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
 def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
     """A row a subnet, largest first; latency and memory where there is a profile. Fits 80 columns."""
     where = "" if profile is None else f"; {profile.kind} on {profile.device.board} at {_SHOWN_TOKENS} tokens"
-    table = Table(title=f"accuracy on test{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    metric = metric_of(palette).replace("_", " ")
+    table = Table(title=f"{metric} on test{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     measured = ("p50 ms", "p95 ms", "memory MB") if profile else ()
-    for column in ("layer params", "total params", "MB", "accuracy", *measured):
+    for column in ("layer params", "total params", "MB", metric, *measured):
         table.add_column(column, justify="right")
     for entry in palette.manifest.subnets:
         record = subnet_record(entry, profile)
@@ -78,10 +79,15 @@ def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
             f"{entry.layer_parameters / 1e6:.2f} M",
             f"{entry.total_parameters / 1e6:.1f} M",
             f"{entry.size_mb:.1f}",
-            f"{record['accuracy']:.2%}",
+            f"{record[metric_of(palette)]:.2%}",
             *figures,
         )
     return table
+
+
+def metric_of(palette: Palette) -> str:
+    """The palette's headline metric, as accuracy; the score in percent stands for correlations too."""
+    return palette.manifest.subnets[0].quality[0].metric
 
 
 def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str
         "layer_parameters": entry.layer_parameters,
         "total_parameters": entry.total_parameters,
         "size_mb": entry.size_mb,
-        "accuracy": round(entry.score("test"), 5),
+        entry.quality[0].metric: round(entry.score("test"), 5),
     }
     found = profile.subnet(entry.name) if profile else None
     point = found.latency_at(_SHOWN_TOKENS) if found else None

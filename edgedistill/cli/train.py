@@ -1,26 +1,29 @@
-"""``edgedistill train``: a pretrained model and data in, a supernet out."""
+"""``edgedistill train``: a pretrained model and data in, a supernet out; ``edgedistill recipe``: its settings."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported
-from edgedistill.errors import CheckpointError
+from edgedistill.errors import CheckpointError, InputError
+from edgedistill.subnet import TaskName
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from edgedistill.distillation.data import ClassificationData
+    from edgedistill.distillation.data import TaskData
+    from edgedistill.distillation.loop import StepReport
+    from edgedistill.distillation.models import ResolvedModel
     from edgedistill.distillation.recipe import Recipe
-    from edgedistill.distillation.stages import StepReport
     from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["GRAMMAR", "LabelColumn", "TextColumn", "read_data", "train", "train_supernet"]
+__all__ = ["GRAMMAR", "LabelColumn", "Source", "TextColumns", "read_data", "recipe", "train", "train_supernet"]
 
 _TITLES = (
     "stage 0: the teacher learns the task",
@@ -28,34 +31,86 @@ _TITLES = (
     "stage 2: subnets of every width and depth",
 )
 GRAMMAR = "demo"  # the data that the package brings
+_TASK: TaskName = "text-classification"
 
-TextColumn = Annotated[str, typer.Option(help="The column that holds the text.")]
+TextColumns = Annotated[
+    list[str] | None, typer.Option("--text-column", help="The column that holds the text; twice for pairs.")
+]
 LabelColumn = Annotated[str, typer.Option(help="The column that holds the label.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="A TOML file; see 'edgedistill recipe'.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a key of the recipe: rank=8, depths.epochs=2.")
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where texts and labels are, what they are for, and the labels' order where a model has it already."""
+
+    task: TaskName
+    data: str | None
+    unlabelled: Path | None = None
+    text_columns: tuple[str, ...] = ("text",)
+    label_column: str | None = "label"
+    label_names: tuple[str, ...] | None = None
+
+
+@reported
+def recipe(file: RecipeFile = None, changes: Changes = None) -> None:
+    """Print the whole recipe as TOML, every key with what it does: a file to change and give to train.
+
+    Example: edgedistill recipe --set rank=8 > recipe.toml
+    """
+    from edgedistill.distillation.recipe import read_recipe, recipe_as_toml
+
+    print(recipe_as_toml(read_recipe(file, {}, changes or [])), end="")  # noqa: T201
 
 
 @reported
 def train(
     model: Annotated[str, typer.Argument(help="A folder with a pretrained encoder, or a hub id.")],
-    data: Annotated[
-        str, typer.Option(help="A folder with train, validation and test as CSV or JSON Lines, a hub id, or 'demo'.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the supernet to.")],
-    text_column: TextColumn = "text",
+    data: Annotated[
+        str | None,
+        typer.Option(help="A folder with train, validation and test as CSV or JSON Lines, a hub id, or 'demo'."),
+    ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(help="Texts without labels, one a line: the model, fine-tuned already, teaches alone."),
+    ] = None,
+    task: Annotated[TaskName, typer.Option(help="What the model is for.")] = _TASK,
+    text_column: TextColumns = None,
     label_column: LabelColumn = "label",
-    seed: Annotated[int, typer.Option(help="Of everything random; the same gives the same supernet.")] = 0,
+    recipe_file: RecipeFile = None,
+    changes: Changes = None,
+    fine_tuned: Annotated[
+        bool | None, typer.Option("--fine-tuned", help="The model knows the task: it is the teacher as it is.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; the same gives the same supernet.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a supernet: every subnet of one pretrained model, together.
 
-    The same command goes on after the last finished stage of an interrupted run.
+    The same command goes on where an interrupted run was, whatever stopped it. Several processes divide each
+    batch: start them by 'torchrun --nproc-per-node 2 -m edgedistill train …', or by 'accelerate launch -m'.
 
     Example: edgedistill train sentence-transformers/all-MiniLM-L6-v2 --data commands -o supernet
     """
-    from edgedistill.distillation.recipe import Recipe
+    from edgedistill.distillation.models import resolve_model
+    from edgedistill.distillation.recipe import read_recipe
+    from edgedistill.supernet.pretrained import labels_of
 
     started = time.monotonic()
-    rows = read_data(data, text_column, label_column)
-    supernet = train_supernet(model, rows, output, Recipe(seed=seed))
+    chosen = read_recipe(recipe_file, {"seed": seed, "fine_tuned": fine_tuned}, changes or [])
+    base = resolve_model(model)
+    if unlabelled is not None:
+        chosen = chosen.model_copy(update={"fine_tuned": True})
+    names = labels_of(base.folder) if chosen.fine_tuned else None
+    columns = tuple(text_column or ["text"])
+    rows = read_data(Source(task, data, unlabelled, columns, label_column, None if names is None else tuple(names)))
+    supernet = train_supernet(base, rows, output, chosen)
+    if console.quiet:
+        return  # the first of several processes speaks for all
     document = _describe(supernet, output) | {"wall_s": round(time.monotonic() - started, 1)}
     if as_json:
         print_json(document)
@@ -65,39 +120,52 @@ def train(
         )
 
 
-def read_data(source: str, text_column: str, label_column: str) -> ClassificationData:
+def read_data(source: Source) -> TaskData:
     """The user's data, or the demo's own commands."""
     from edgedistill.demo.commands import generate
-    from edgedistill.distillation.data import load_classification
+    from edgedistill.distillation.data import load_data, load_unlabelled
 
-    if source == GRAMMAR and not Path(source).exists():
+    columns, label = source.text_columns, source.label_column
+    if source.unlabelled is not None:
+        return load_unlabelled(
+            source.unlabelled,
+            source.task,
+            evaluation=source.data,
+            label_names=source.label_names,
+            text_columns=columns,
+            label_column=label,
+        )
+    if source.data is None:
+        raise InputError("no data: give --data, a folder with train, validation and test, or --unlabelled, a file")
+    if source.data == GRAMMAR and not Path(source.data).exists():
         return generate()
-    with console.status(f"reading {source}"):
-        return load_classification(source, text_column=text_column, label_column=label_column)
-
-
-def train_supernet(model: str, data: ClassificationData, output: Path, recipe: Recipe) -> Supernet:
-    """Begin at ``output`` or go on with what is there, stage by stage, each with its bar."""
-    with console.status("loading the training side"):
-        from edgedistill.distillation import mlfs
-        from edgedistill.distillation.models import resolve_model
-        from edgedistill.supernet import checkpoint
-
-    source = resolve_model(model)
-    supernet = _go_on(output, source.sha256, recipe) if output.exists() else mlfs.begin(source, data, recipe)
-    _print_counts(supernet.model.arch, supernet.info.rank)
-    with progress() as bars:
-        watcher = _Watcher(bars)
-        return mlfs.train(
-            supernet, data, watcher.step, announce=watcher.announce, save=lambda done: checkpoint.save(done, output)
+    with console.status(f"reading {source.data}"):
+        return load_data(
+            source.data, source.task, text_columns=columns, label_column=label, label_names=source.label_names
         )
 
 
-def _go_on(output: Path, base_sha256: str, recipe: Recipe) -> Supernet:
+def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: Recipe) -> Supernet:
+    """Begin at ``output`` or go on with what is there, stage by stage, each with its bar."""
+    with console.status("loading the training side"):
+        from edgedistill.distillation import mlfs
+        from edgedistill.distillation.processes import as_the_first, is_first
+
+    accelerator = mlfs.accelerator_for(chosen)
+    console.quiet = not is_first()
+    begun = as_the_first(output.exists())
+    supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)
+    _print_counts(supernet.model.arch, chosen)
+    with progress() as bars:
+        watcher = _Watcher(bars)
+        return mlfs.train(supernet, data, output, watcher.step, announce=watcher.announce, accelerator=accelerator)
+
+
+def _go_on(output: Path, base_sha256: str, chosen: Recipe) -> Supernet:
     from edgedistill.supernet import checkpoint
 
     supernet = checkpoint.load(output)
-    if supernet.info.base_sha256 != base_sha256 or supernet.info.recipe != recipe.model_dump(mode="json"):
+    if supernet.info.base_sha256 != base_sha256 or supernet.info.recipe != chosen.model_dump(mode="json"):
         raise CheckpointError(
             f"{output} was begun from another model or with other settings; repeat those, or give another folder"
         )
@@ -114,39 +182,44 @@ class _Watcher:
         self._between = bars.add_task("", total=None, visible=False, note="")
 
     def step(self, report: StepReport) -> None:
-        """Move the stage's bar; a line when it is done."""
+        """Move the stage's bar; a line when validation scored it, and when it is done."""
         if report.stage not in self._stages:
             self._bars.update(self._between, visible=False)
             self._stages[report.stage] = self._bars.add_task(_TITLES[report.stage], total=report.steps, note="")
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items())
         self._bars.update(self._stages[report.stage], completed=report.step, note=f"loss {losses}")
-        if report.step == report.steps:
+        if report.scored:
+            scores = "  ".join(f"{n} {s.value:.2%} (loss {s.loss:.3f})" for n, s in report.scored.items())
+            console.print(f"  step {report.step:,} of {report.steps:,}, validation: {scores}", highlight=False)
+        if report.ended:
             elapsed = self._bars.tasks[-1].elapsed or 0.0
-            console.print(f"[green]✓[/green] {_TITLES[report.stage]} [dim]{report.steps} steps, {elapsed:.0f} s[/dim]")
+            console.print(f"[green]✓[/green] {_TITLES[report.stage]} [dim]{report.step} steps, {elapsed:.0f} s[/dim]")
 
     def announce(self, title: str) -> None:
         """Say what is under way now."""
         self._bars.update(self._between, description=title, visible=True)
 
 
-def _print_counts(arch: Architecture, rank: int) -> None:
+def _print_counts(arch: Architecture, chosen: Recipe) -> None:
     """What a stage trains, by kind, beside full fine-tuning."""
     from edgedistill.distillation.scaling import trained_parameters
 
-    counts = trained_parameters(arch, arch.full, rank)
+    low_rank = chosen.parameters == "low-rank"
+    counts = trained_parameters(arch, arch.full, chosen.rank if low_rank else None)
+    how = f"low-rank pairs, r(d_in + d_out) a matrix at rank {chosen.rank}" if low_rank else "matrices, in full"
     console.print(
-        f"a stage trains {counts.total:,} parameters: {counts.low_rank:,} in low-rank pairs, r(d_in + d_out) a matrix "
-        f"at rank {rank}, {counts.vectors:,} biases and norms, {counts.head:,} in the head; "
-        f"full fine-tuning of the same matrices: {counts.full_matrices:,}"
+        f"a stage trains {counts.total:,} parameters: {counts.matrices:,} in {how}, {counts.vectors:,} biases and "
+        f"norms, {counts.head:,} in the head; full fine-tuning of the same matrices: {counts.full_matrices:,}"
     )
 
 
 def _describe(supernet: Supernet, output: Path) -> dict[str, Any]:
     """The command's JSON document."""
+    from edgedistill.distillation.recipe import Recipe
     from edgedistill.distillation.scaling import trained_parameters
 
-    arch = supernet.model.arch
-    counts = trained_parameters(arch, arch.full, supernet.info.rank)
+    arch, chosen = supernet.model.arch, Recipe.model_validate(supernet.info.recipe)
+    counts = trained_parameters(arch, arch.full, chosen.rank if chosen.parameters == "low-rank" else None)
     return {
         "supernet": str(output),
         "stages": [score.model_dump() for score in supernet.info.scores],
@@ -154,7 +227,7 @@ def _describe(supernet: Supernet, output: Path) -> dict[str, Any]:
         "layer_parameters": arch.layer_parameters(arch.full),
         "total_parameters": arch.total_parameters(arch.full),
         "trained_parameters_a_stage": {
-            "low_rank": counts.low_rank,
+            "matrices": counts.matrices,
             "vectors": counts.vectors,
             "head": counts.head,
             "total": counts.total,

@@ -12,7 +12,7 @@ import sys
 from importlib import resources
 from typing import Any
 
-from edgedistill.distillation.data import ClassificationData
+from edgedistill.distillation.data import TaskData
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,7 +26,7 @@ _A_LABEL = {"train": 90, "validation": 20, "test": 40}
 _TRIES = 20  # draws for each sentence that is wanted: a template without slots gives only one
 
 
-def generate(seed: int = 0) -> ClassificationData:
+def generate(seed: int = 0) -> TaskData:
     """20 intents: 1,800 sentences to train on, 400 to choose by, 800 to report on; the same for the same seed."""
     grammar = tomllib.loads(resources.files("edgedistill.demo").joinpath("commands.toml").read_text(encoding="utf-8"))
     rng = random.Random(seed)
@@ -39,7 +39,7 @@ def generate(seed: int = 0) -> ClassificationData:
             for label, templates in grammar["intents"].items()
             for text in _sentences(templates[split], frames, slots, count, rng)
         ]
-    return ClassificationData.from_rows(rows, SOURCE)
+    return TaskData.from_rows(rows, SOURCE)
 
 
 def _sentences(

@@ -1,11 +1,13 @@
-"""What a subnet learns from: the labels, the maxnet's logits, and the maxnet's features.
+"""What a subnet learns beside outputs: the maxnet's features, as projected states or as relations.
 
-Shapes: b batch, n tokens, d hidden, c labels, p projected features.
+Shapes: b batch, n tokens, d hidden, h heads, s head size, p projected features. Every loss is a sum over
+the rows or tokens of a batch, so that parts of a batch add up to the whole whatever they are cut into.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,18 +16,24 @@ from torch.nn import functional as F
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import EncoderOutput
 
-__all__ = ["FeatureProjection", "layer_map", "logit_loss"]
+__all__ = ["FeatureLoss", "FeatureProjection", "NoFeatures", "RelationLoss", "layer_map"]
 
 
-def logit_loss(student: Tensor, teacher: Tensor, labels: Tensor, *, alpha: float, temperature: float) -> Tensor:
-    """(1 − α)·CE(labels) + α·T²·KL(teacher‖student) of logits [b, c], both softened by T (§3 of the paper)."""
-    soft = F.kl_div(
-        (student / temperature).log_softmax(-1),
-        (teacher / temperature).log_softmax(-1),
-        log_target=True,
-        reduction="batchmean",
-    )
-    return (1 - alpha) * F.cross_entropy(student, labels) + alpha * temperature**2 * soft
+class FeatureLoss(Protocol):
+    """Distance of a subnet's features from the maxnet's, summed over the tokens that the mask [b, n] keeps."""
+
+    def __call__(self, student: EncoderOutput, teacher: EncoderOutput, subnet: SubnetConfig, mask: Tensor, /) -> Tensor:
+        """A scalar; the teacher's features get no gradient."""
+
+
+class NoFeatures:
+    """Outputs alone."""
+
+    def __call__(
+        self, student: EncoderOutput, _teacher: EncoderOutput, _subnet: SubnetConfig, _mask: Tensor, /
+    ) -> Tensor:
+        """Zero."""
+        return student.logits.new_zeros(())
 
 
 def layer_map(subnet: SubnetConfig, depth: int) -> list[int]:
@@ -42,30 +50,68 @@ class FeatureProjection:
 
     The paper compares features through low-dimensional projections that are learnt for the maxnet only and
     sliced for the others. How they are learnt it does not say: here they are the first p principal
-    directions of the maxnet's states after stage 0, which cannot collapse, fitted for each layer.
+    directions of the maxnet's states at the stage's start, which cannot collapse, fitted for each layer.
     """
 
-    def __init__(self, states: Sequence[Tensor], dimensions: int) -> None:
-        """``states``: for each layer a sample [m, d] of the maxnet's hidden states."""
-        fitted = [_principal(sample, dimensions) for sample in states]
-        self._bases = [basis for basis, _ in fitted]
-        self._variances = [variance for _, variance in fitted]
+    def __init__(self, bases: Tensor, variances: Tensor) -> None:
+        """``bases`` [layers, d, p] and the ``variances`` [layers] of the states in them; see `fit`."""
+        self.bases = bases
+        self.variances = variances
 
-    def loss(self, student: EncoderOutput, teacher: EncoderOutput, subnet: SubnetConfig, mask: Tensor) -> Tensor:
-        """Mean over layers and tokens of the squared distance over the maxnet's variance; mask [b, n]."""
+    @classmethod
+    def fit(cls, states: Sequence[Tensor], dimensions: int) -> FeatureProjection:
+        """``states``: for each layer a sample [m, d] of the maxnet's hidden states; m at least ``dimensions``."""
+        fitted = [_principal(sample, dimensions) for sample in states]
+        return cls(torch.stack([basis for basis, _ in fitted]), torch.stack([variance for _, variance in fitted]))
+
+    def __call__(self, student: EncoderOutput, teacher: EncoderOutput, subnet: SubnetConfig, mask: Tensor, /) -> Tensor:
+        """Squared distance over the maxnet's variance, mean over layers."""
         depth, d = len(teacher.hidden), subnet.hidden
         losses = []
         for state, layer in zip(student.hidden, layer_map(subnet, depth), strict=True):
-            basis = self._bases[layer]
+            basis = self.bases[layer]
             gap = state @ basis[:d] - teacher.hidden[layer].detach() @ basis
-            squared = gap.square().sum(-1) / self._variances[layer]
-            losses.append((squared * mask).sum() / mask.sum())
+            losses.append((gap.square().sum(-1) / self.variances[layer] * mask).sum())
         return torch.stack(losses).mean()
 
 
-def _principal(sample: Tensor, dimensions: int) -> tuple[Tensor, float]:
+def _principal(sample: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
     """The basis [d, p] of the directions of most variance, and the variance that it holds."""
     centred = sample - sample.mean(0)
     _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
     variance = spread[:dimensions].square().sum() / len(sample)
-    return directions[:dimensions].T.contiguous(), max(float(variance), 1e-12)
+    return directions[:dimensions].T.contiguous(), variance.clamp_min(1e-12)
+
+
+class RelationLoss:
+    """MiniLMv2's (arXiv 2012.15828): how tokens relate by queries, keys and values of the last layer.
+
+    Heads are joined and cut into as many relation heads as every subnet can have, so that their number does
+    not matter.
+    """
+
+    def __init__(self, relation_heads: int) -> None:
+        self._heads = relation_heads
+
+    def __call__(
+        self, student: EncoderOutput, teacher: EncoderOutput, _subnet: SubnetConfig, mask: Tensor, /
+    ) -> Tensor:
+        """KL(teacher‖student) of the softmaxed relations, mean over relation heads and the three kinds."""
+        losses = [
+            self._divergence(theirs, ours.detach(), mask)
+            for theirs, ours in zip(student.relations, teacher.relations, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    def _divergence(self, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+        ours, theirs = (self._relation(x, mask) for x in (student, teacher))
+        a_token = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean(1)
+        return (a_token * mask).sum()
+
+    def _relation(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [b, h, n, s] → log-softmax of scaled products [b, relation heads, n, n]."""
+        b, _, n, _ = x.shape
+        parts = x.transpose(1, 2).reshape(b, n, self._heads, -1).transpose(1, 2)
+        products: Tensor = parts @ parts.transpose(2, 3) * parts.shape[-1] ** -0.5
+        least = torch.finfo(products.dtype).min
+        return products.masked_fill(mask[:, None, None, :] == 0, least).log_softmax(-1)

@@ -1,73 +1,104 @@
 """MLFS from end to end: a pretrained model and data in, a trained supernet out.
 
-Each stage has seeds of its own and starts from nothing but the supernet, so training that stopped after a
-stage goes on as if it had not.
+Each stage has seeds of its own and starts from nothing but the supernet, and within a stage every step is a
+function of the seed and its number: training that was interrupted anywhere goes on as if it had not.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
+from pathlib import Path
 
 import torch
-from torch.nn import functional as F
+from accelerate import Accelerator
+from torch import Tensor
 
-from edgedistill.distillation.batches import Encoded, encode, load_tokenizer, sorted_batches
-from edgedistill.distillation.data import ClassificationData
-from edgedistill.distillation.evaluation import evaluate
+from edgedistill.distillation import resume
+from edgedistill.distillation.batches import Encoded, encode, load_tokenizer
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.evaluation import Score, evaluate, outputs_of
+from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
 from edgedistill.distillation.models import ResolvedModel
+from edgedistill.distillation.ordering import put_in_order
+from edgedistill.distillation.processes import as_the_first
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.distillation.stages import Watcher, fine_tune, forward, train_subnets
-from edgedistill.errors import CheckpointError, DataError
+from edgedistill.distillation.resume import Position
+from edgedistill.distillation.seeds import seed_of
+from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
+from edgedistill.distillation.tasks import Task, task_of
+from edgedistill.distillation.teacher import TeacherOutputs
+from edgedistill.errors import CheckpointError, DataError, ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig
-from edgedistill.supernet.checkpoint import StageScore, Supernet, SupernetInfo
-from edgedistill.supernet.importance import nested_layers, rewire, score_units
-from edgedistill.supernet.pretrained import load_pretrained
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
+from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrained
 
-__all__ = ["STAGES", "EncodedData", "begin", "encode_data", "train"]
+__all__ = ["STAGES", "EncodedData", "accelerator_for", "begin", "encode_data", "order", "recipe_for", "train"]
 
 STAGES = (0, 1, 2)
-_SCORED_BATCH = 16
-_ORDERING_ROWS = 1000  # enough to tell layers apart; greedy removal evaluates a dozen subnets
+_WATCHED_ROWS = 1000  # of validation, for the scores after each epoch
 
 
+@dataclass(frozen=True)
 class EncodedData:
     """The three splits as token ids."""
 
-    def __init__(self, train: Encoded, validation: Encoded, test: Encoded) -> None:
-        self.train = train
-        self.validation = validation
-        self.test = test
+    train: Encoded
+    validation: Encoded
+    test: Encoded
 
 
-def encode_data(supernet: Supernet, data: ClassificationData) -> EncodedData:
+def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
     """Tokenize every split as the supernet was told to.
 
     Raises:
         DataError: the labels are not those that the supernet was made for.
     """
     info = supernet.info
-    if list(data.label_names) != info.labels:
+    if list(data.label_names) != info.labels or data.task != info.task:
         raise DataError(
-            f"the data's labels differ from the supernet's {len(info.labels)}; use the data it was made for"
+            f"the data are for {data.task} with {len(data.label_names)} labels, the supernet for {info.task} with "
+            f"{len(info.labels)}, or by other names; use the data it was made for"
         )
     train, validation, test = (
-        encode(supernet.tokenizer, split.texts, split.labels, max_tokens=info.max_tokens, pad=info.pad_token_id)
+        encode(supernet.tokenizer, split, data.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
         for split in (data.train, data.validation, data.test)
     )
     return EncodedData(train, validation, test)
 
 
-def begin(source: ResolvedModel, data: ClassificationData, recipe: Recipe) -> Supernet:
-    """A supernet of the pretrained model, with no stage done and a new head for the data's labels."""
-    torch.manual_seed(recipe.seed)
-    model = load_pretrained(source.folder, len(data.label_names), scale=recipe.scale, dropout=recipe.dropout)
+def recipe_for(recipe: Recipe, data: TaskData) -> Recipe:
+    """Where train has no labels, the model is the teacher as it is, and its outputs are all there is to learn."""
+    return recipe if data.labelled else recipe.model_copy(update={"fine_tuned": True})
+
+
+def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
+    """A supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
+
+    Raises:
+        ModelError: the model is to be the teacher as it is, and has no head for the data's labels.
+        RecipeError: the recipe does not fit the model.
+    """
+    recipe = recipe_for(recipe, data)
+    outputs = task_of(data.task).outputs(len(data.label_names), hidden_width(source.folder))
+    if recipe.fine_tuned and not has_head(source.folder, data.task, outputs):
+        raise ModelError(
+            f"{source.name} has no {data.task} head with {outputs} outputs; give a model that is fine-tuned for it"
+        )
+    torch.manual_seed(seed_of(recipe.seed, "head"))
+    model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
+    recipe.check(model.arch)
     tokenizer, pad_token = load_tokenizer(source.folder)
     arch = model.arch
     info = SupernetInfo(
         architecture=arch,
         eps=model.eps,
+        task=data.task,
         base_model=source.name,
         base_revision=source.revision,
         base_sha256=source.sha256,
@@ -75,9 +106,13 @@ def begin(source: ResolvedModel, data: ClassificationData, recipe: Recipe) -> Su
         max_tokens=min(recipe.max_tokens, arch.positions),
         pad_token=pad_token,
         pad_token_id=tokenizer.token_to_id(pad_token),
-        data=data.source,
-        columns=data.columns,
-        data_sha256=data.sha256,
+        data=DataSource(
+            data=data.source,
+            unlabelled=data.unlabelled,
+            text_columns=data.columns.text,
+            label_column=data.columns.label,
+            sha256=data.sha256,
+        ),
         recipe=recipe.model_dump(mode="json"),
         rank=recipe.rank,
         scale=recipe.scale,
@@ -85,79 +120,172 @@ def begin(source: ResolvedModel, data: ClassificationData, recipe: Recipe) -> Su
         scores=[],
         versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
     )
-    full = SearchSpace((arch.full.kept,), (arch.hidden,), recipe.heads(arch), recipe.ffn(arch))
+    full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
     return Supernet(model, full, info, tokenizer)
+
+
+def accelerator_for(recipe: Recipe) -> Accelerator:
+    """Where training runs: the processes that Accelerate's launcher started, or this one alone."""
+    half = recipe.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return Accelerator(mixed_precision="bf16" if half else "no", cpu=not torch.cuda.is_available())
 
 
 def train(
     supernet: Supernet,
-    data: ClassificationData,
+    data: TaskData,
+    folder: Path,
     watcher: Watcher,
     *,
     announce: Callable[[str], None],
-    save: Callable[[Supernet], None],
+    accelerator: Accelerator,
+    until: int = STAGES[-1],
 ) -> Supernet:
-    """Run the stages that are not done yet; ``save`` is called after each.
+    """Run what is not done yet up to stage ``until``.
+
+    ``folder`` holds the supernet after each stage, and about each minute what to go on from.
 
     ``watcher`` is called after each step, ``announce`` before what takes a while between the stages.
 
     Raises:
-        CheckpointError: the supernet was begun with other data.
+        CheckpointError: the supernet was begun with other data, or what it goes on from is damaged.
         TrainingError: a loss is no number; what was saved before stands.
     """
-    if data.sha256 != supernet.info.data_sha256:
+    if data.sha256 != supernet.info.data.sha256:
         raise CheckpointError("the supernet was begun with other data; give the same, or another output folder")
     keep_freed_memory()
-    encoded = encode_data(supernet, data)
-    recipe = Recipe.model_validate(supernet.info.recipe)
-    for stage in STAGES:
-        if stage < len(supernet.info.scores):
-            continue
-        supernet = _run_stage(supernet, encoded, recipe, stage, watcher, announce)
-        save(supernet)
+    run = _Run(encode_data(supernet, data), folder, watcher, announce, accelerator)
+    supernet.model.to(accelerator.device)
+    if not as_the_first(folder.exists()):
+        run.save(supernet)
+    for stage in STAGES[len(supernet.info.scores) : until + 1]:
+        if stage == 1 and not supernet.info.ordered:
+            supernet = order(supernet, run.data, announce)
+            run.save(supernet)
+        supernet = run.stage(supernet, stage)
+        run.save(supernet)
+    supernet.model.cpu()
     return supernet
 
 
-def _run_stage(
-    supernet: Supernet,
-    data: EncodedData,
-    recipe: Recipe,
-    stage: int,
-    watcher: Watcher,
-    announce: Callable[[str], None],
-) -> Supernet:
-    model, space = supernet.model, supernet.space
-    torch.manual_seed(recipe.seed * len(STAGES) + stage)
-    curve: list[float] = []
-    if stage == 0:
-        curve = fine_tune(model, data.train, data.validation, recipe, watcher)
-        announce("putting heads, neurons and layers in order of importance")
-        space = _order(supernet, data.validation, recipe)
-    else:
-        trained = space.at_full_depth() if stage == 1 else space
-        train_subnets(model, trained, data.train, recipe, watcher, stage=stage)
-    announce("scoring the full model")
-    validation, test = (evaluate(model, space.maxnet, rows).accuracy for rows in (data.validation, data.test))
-    score = StageScore(stage=stage, validation=validation, test=test, curve=curve)
-    return Supernet(model, space, supernet.info.after(score), supernet.tokenizer)
+def order(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
+    """The supernet as stage 0 left it with what matters most first, and the layers of each depth named."""
+    supernet = _asked(supernet, data, announce)  # a recipe that changed since stage 0 may want more
+    announce("putting heads, neurons and layers in order of importance")
+    recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(supernet.info.task)
+    rows, reference = _watched(supernet, data)
+    space = put_in_order(supernet.model, rows, task, recipe, names=supernet.info.labels, reference=reference)
+    return replace(supernet, space=space, info=supernet.info.model_copy(update={"ordered": True}))
 
 
-def _order(supernet: Supernet, validation: Encoded, recipe: Recipe) -> SearchSpace:
-    """Put heads and neurons in order of importance, and choose the layers of each depth; on validation data."""
-    model = supernet.model
+def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
+    """With what the model answers as stage 0 left it: on training rows to teach, on unlabelled ones to score by."""
+    recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(supernet.info.task)
+    alone = data.train.labels is None  # the teacher alone says what is right
+    wanted = {
+        "train": alone or recipe.teach == "frozen",
+        "validation": alone or data.validation.labels is None,
+        "test": data.test.labels is None,
+    }
+    splits = [name for name, is_wanted in wanted.items() if is_wanted and name not in supernet.teacher]
+    if splits:
+        announce("asking the teacher")
+    full = supernet.model.arch.full
+    found = {name: outputs_of(supernet.model, full, getattr(data, name), task) for name in splits}
+    return replace(supernet, teacher={**supernet.teacher, **found})
 
-    def losses() -> list[Callable[[], torch.Tensor]]:
-        return [
-            lambda batch=batch: F.cross_entropy(forward(model, batch, model.arch.full).logits, batch.labels)  # type: ignore[misc]
-            for batch in sorted_batches(validation, _SCORED_BATCH)
-        ]
 
-    rewire(model, score_units(model, losses()))
-    sample = Encoded(validation.ids[:_ORDERING_ROWS], validation.labels[:_ORDERING_ROWS], validation.pad)
-    arch = model.arch
+def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | None]:
+    """Some rows of validation, the same each time, and the teacher's answers to them where they have no labels."""
+    rows, reference = data.validation, supernet.teacher.get("validation")
+    if len(rows) <= _WATCHED_ROWS:
+        return rows, reference
+    together = 2 if rows.labels is not None and supernet.info.task == "sentence-embedding" else 1  # pairs
+    rng = random.Random(f"{supernet.info.seed}-watched")
+    first = sorted(rng.sample(range(0, len(rows), together), _WATCHED_ROWS // together))
+    chosen = [row + place for row in first for place in range(together)]
+    if reference is not None:
+        reference = TeacherOutputs(reference, rows).rows(chosen)
+    return rows.subset(chosen), reference
 
-    def loss(subnet: SubnetConfig) -> float:
-        return evaluate(model, subnet, sample).loss
 
-    layers = nested_layers(model, recipe.depth(arch), loss)
-    return SearchSpace(layers, (arch.hidden,), recipe.heads(arch), recipe.ffn(arch))
+@dataclass(frozen=True)
+class _Run:
+    """What every stage needs."""
+
+    data: EncodedData
+    folder: Path
+    watcher: Watcher
+    announce: Callable[[str], None]
+    accelerator: Accelerator
+
+    def save(self, supernet: Supernet) -> None:
+        """By the first process; the others wait."""
+        if self.accelerator.is_main_process:
+            checkpoint.save(supernet, self.folder)
+        self.accelerator.wait_for_everyone()
+
+    def stage(self, supernet: Supernet, stage: int) -> Supernet:
+        """The supernet with one more stage done."""
+        recipe = Recipe.model_validate(supernet.info.recipe)
+        task = task_of(supernet.info.task)
+        skipped = stage == 0 and recipe.fine_tuned
+        position = Position(0, 0) if skipped else self._train(supernet, task, recipe, stage)
+        if stage == 0:
+            supernet = _asked(supernet, self.data, self.announce)
+        self.announce("scoring the full model")
+        scores = [self._score(supernet, task, supernet.space.maxnet, split) for split in ("validation", "test")]
+        done = StageScore(
+            stage=stage,
+            metric=scores[1].metric,
+            validation=scores[0].value,
+            test=scores[1].value,
+            curve=list(position.curve),
+            steps=position.step,
+            flops=position.flops,
+            wall_s=round(position.wall_s, 1),
+        )
+        return replace(supernet, info=supernet.info.after(done))
+
+    def _train(self, supernet: Supernet, task: Task, recipe: Recipe, stage: int) -> Position:
+        model = supernet.model
+        objective, watched = self._plan(supernet, task, recipe, stage)
+        model.begin_stage(recipe.pair_rank, torch.Generator().manual_seed(seed_of(recipe.seed, "pairs", stage)))
+        loop = StageLoop(model, self.data.train, objective, recipe, stage, self.accelerator)
+        saved = resume.load_state(self.folder, stage)
+        if saved is not None:
+            loop.resume(*saved)
+
+        rows, reference = _watched(supernet, self.data)
+
+        def validate() -> dict[str, Score]:
+            scored = partial(evaluate, model, data=rows, task=task, names=supernet.info.labels, reference=reference)
+            return {name: scored(subnet) for name, subnet in watched.items()}
+
+        def save() -> None:
+            if self.accelerator.is_main_process:
+                resume.save_state(self.folder, loop.position, loop.state())
+            self.accelerator.wait_for_everyone()
+
+        position = loop.run(self.watcher, validate, save)
+        model.freeze()
+        model.eval()
+        return position
+
+    def _plan(
+        self, supernet: Supernet, task: Task, recipe: Recipe, stage: int
+    ) -> tuple[Objective, dict[str, SubnetConfig]]:
+        """What the stage trains, and the subnets whose scores are watched."""
+        model, train = supernet.model, self.data.train
+        if stage == 0:
+            return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}
+        space = supernet.space.at_full_depth() if stage == 1 else supernet.space
+        stored = supernet.teacher.get("train")
+        teacher = None if stored is None else TeacherOutputs(stored, train)
+        features = feature_loss_for(model, space, train, recipe)
+        watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
+        return SubnetTraining(task, space, recipe, features, teacher, stage), watched
+
+    def _score(self, supernet: Supernet, task: Task, subnet: SubnetConfig, split: str) -> Score:
+        reference = supernet.teacher.get(split)
+        names = supernet.info.labels
+        return evaluate(supernet.model, subnet, getattr(self.data, split), task, names=names, reference=reference)

@@ -1,18 +1,32 @@
-"""The recipe: every number that decides what training does, in one strict model."""
+"""The recipe: every number that decides what training does, in one strict model, from a TOML file or flags.
+
+[P] marks the paper's value (arXiv 2404.01353); the other defaults are ours, by the ablations in docs/training.md.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgedistill.errors import InputError
+from edgedistill.errors import RecipeError
 from edgedistill.subnet import Architecture
 
-__all__ = ["Recipe", "StageRecipe"]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
-_Share = Annotated[float, Field(ge=0, le=1)]
+__all__ = ["Recipe", "StageRecipe", "read_recipe", "recipe_as_toml"]
+
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Shares = Annotated[tuple[_Share, ...], Field(min_length=1)]
+_Weight = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
 
 
 class _Strict(BaseModel):
@@ -20,60 +34,228 @@ class _Strict(BaseModel):
 
 
 class StageRecipe(_Strict):
-    """One stage: passes over the training data, but at least so many steps, and AdamW's peak learning rate."""
+    """One stage."""
 
-    epochs: Annotated[float, Field(gt=0)]
-    learning_rate: _Positive
-    least_steps: Annotated[int, Field(ge=1)] = 1
+    epochs: _Positive = Field(description="passes over the training data")
+    least_steps: _Count = Field(1, description="but at least so many steps, for small data")
+    learning_rate: _Positive = Field(description="peak, after a warm-up of 6 % of the steps; then linearly to zero")
 
 
 class Recipe(_Strict):
-    """MLFS's settings. [P] marks the paper's value (arXiv 2404.01353), others are ours."""
+    """MLFS's settings."""
 
-    seed: int = 0
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    max_tokens: Annotated[int, Field(ge=4)] = 128
-    rank: Annotated[int, Field(ge=1)] = 16
-    """Rank of every stage's pairs; the paper has 8."""
-    scale: _Positive = 1.0
-    """s in W = W0 + s·Σ B·A."""
-    teacher: StageRecipe = StageRecipe(epochs=3, learning_rate=1e-3, least_steps=280)
-    """Stage 0: fine-tuning of the full model."""
-    widths: StageRecipe = StageRecipe(epochs=1.5, learning_rate=1e-3, least_steps=140)
-    """Stage 1: widths vary at full depth [P]."""
-    depths: StageRecipe = StageRecipe(epochs=4, learning_rate=1e-3, least_steps=280)
-    """Stage 2: widths and depths vary [P]."""
-    dropout: _Share = 0.1
-    """In stage 0 alone: later stages imitate the teacher, and noise on both sides hides it."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    clip_norm: _Positive = 1.0
-    alpha: _Share = 0.9
-    """Weight of the logit distillation; 1 − alpha weighs the labels [P]."""
-    beta: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the feature distillation [P]."""
-    temperature: _Positive = 2.0
-    gamma: Annotated[float, Field(ge=0)] = 0.5
-    """Exponent of the gradient scaling (n₁/n_j)^γ; not stated in the paper."""
-    width_shares: tuple[_Share, ...] = (1.0, 0.5, 0.25)
-    """Kept shares of heads and of FFN neurons, from large to small."""
-    depth_shares: tuple[_Share, ...] = (1.0, 2 / 3, 1 / 3)
-    """Kept shares of the layers, from large to small."""
+    seed: int = Field(0, description="of everything random; the same gives the same supernet")
+    batch_size: _Count = Field(32, description="rows a step, over all processes")
+    micro_batch: _Count | None = Field(
+        None, description="rows that one process runs at once, gradients accumulated; unset: its share of the batch"
+    )
+    max_tokens: Annotated[int, Field(ge=4)] = Field(128, description="longer texts are cut")
+    precision: Literal["auto", "fp32"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    fine_tuned: bool = Field(False, description="the model is the teacher as it is: stage 0 trains nothing")
+
+    parameters: Literal["low-rank", "full"] = Field(
+        "low-rank", description="what trains: low-rank pairs beside frozen matrices [P], or the matrices in full"
+    )
+    rank: _Count = Field(16, description="of every stage's pairs; the paper has 8")
+    scale: _Positive = Field(1.0, description="s in W = W0 + s·Σ B·A")
+    teacher: StageRecipe = Field(
+        StageRecipe(epochs=3, least_steps=280, learning_rate=1e-3),
+        description="stage 0: the full model learns the task",
+    )
+    widths: StageRecipe = Field(
+        StageRecipe(epochs=2, least_steps=190, learning_rate=1e-3),
+        description="stage 1: widths vary at full depth [P]",
+    )
+    depths: StageRecipe = Field(
+        StageRecipe(epochs=5.5, least_steps=380, learning_rate=1e-3), description="stage 2: widths and depths vary [P]"
+    )
+    patience: _Count | None = Field(
+        None,
+        description="end a stage after so many validations without a better score, at the best; unset: never",
+    )
+
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: plain, with no momentum")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of matrices, not of biases and norms")
+    clip_norm: _Positive | None = Field(1.0, description="largest norm of a step's gradient; 'none' turns it off")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="in stage 0 alone: later stages imitate a teacher, and noise on both sides hides it"
+    )
+
+    teach: Literal["maxnet", "frozen"] = Field(
+        "frozen", description="who teaches the subnets: the maxnet as it trains [P], or the model as stage 0 left it"
+    )
+    alpha: _Weight = Field(0.9, description="weight of the teacher's outputs; 1 − alpha weighs the labels [P]")
+    temperature: _Positive = Field(1.0, description="softens both sides of the outputs' distillation")
+    features: Literal["projections", "relations", "none"] = Field(
+        "none", description="beside the outputs: projected hidden states [P], or relations as in MiniLMv2"
+    )
+    beta: Annotated[float, Field(ge=0)] = Field(0.1, description="weight of the features' distillation [P]")
+    gamma: Annotated[float, Field(ge=0)] = Field(
+        0.5, description="exponent of the gradient scaling (n₁/n_j)^γ; not stated in the paper"
+    )
+    maxnet: bool = Field(
+        False, description="the full model trains in every step [P]; else it is one of those drawn at random"
+    )
+    minnet: bool = Field(True, description="the smallest subnet trains in every step (sandwich rule)")
+    random_subnets: Annotated[int, Field(ge=0)] = Field(2, description="random subnets a step")
+
+    order: Literal["importance", "prefix"] = Field(
+        "importance", description="what a narrow subnet keeps: what matters most, or what comes first"
+    )
+    head_shares: _Shares = Field((1.0, 0.5, 0.25), description="kept shares of the heads, from large to small")
+    ffn_shares: _Shares = Field((1.0, 0.5, 0.25), description="kept shares of the FFN neurons")
+    hidden_shares: _Shares = Field((1.0,), description="kept shares of the hidden width")
+    depth_shares: _Shares = Field((1.0, 2 / 3, 1 / 3), description="kept shares of the layers")
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> Recipe:
+        if not self.minnet and not self.random_subnets:
+            raise ValueError("no subnet would train: set minnet = true or random_subnets to 1 or more")
+        if not self.maxnet and (self.teach != "frozen" or (self.features != "none" and self.beta)):
+            raise ValueError('teach = "maxnet" and features need the full model in every step: set maxnet = true')
+        for name in ("head_shares", "ffn_shares", "hidden_shares", "depth_shares"):
+            shares = getattr(self, name)
+            if shares[0] != 1 or list(shares) != sorted(set(shares), reverse=True):
+                raise ValueError(f"{name} is {list(shares)}; expected different shares from 1 downwards")
+        return self
+
+    @property
+    def pair_rank(self) -> int | None:
+        """The rank of what a stage trains for each matrix; None where it is the matrix itself."""
+        return self.rank if self.parameters == "low-rank" else None
 
     def heads(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of heads, from all to few."""
-        return _choices(arch.heads, self.width_shares, "heads")
+        return _choices(arch.heads, self.head_shares)
 
     def ffn(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of FFN width, from all to few."""
-        return _choices(arch.ffn, self.width_shares, "FFN neurons")
+        return _choices(arch.ffn, self.ffn_shares)
+
+    def hidden(self, arch: Architecture) -> tuple[int, ...]:
+        """The choices of hidden width, from all to few."""
+        return _choices(arch.hidden, self.hidden_shares)
 
     def depth(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of depth, from all layers to few."""
-        return _choices(arch.layers, self.depth_shares, "layers")
+        return _choices(arch.layers, self.depth_shares)
+
+    def check(self, arch: Architecture) -> None:
+        """Refuse what this model cannot do.
+
+        Raises:
+            RecipeError: a width that does not come out whole, or a rank over the narrowest matrix.
+        """
+        wholes = {"head_shares": arch.heads, "ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
+        for name, whole in wholes.items():
+            for share in getattr(self, name):
+                if abs(share * whole - round(share * whole)) > 1e-6 or round(share * whole) < 1:
+                    raise RecipeError(f"{name}: {share:g} of {whole} is no whole number; choose another share")
+        narrowest = min(*self.hidden(arch), arch.head_size * min(self.heads(arch)), *self.ffn(arch))
+        if self.parameters == "low-rank" and self.rank > narrowest:
+            raise RecipeError(f"rank is {self.rank}, over the narrowest matrix ({narrowest}); choose a smaller rank")
 
 
-def _choices(whole: int, shares: tuple[float, ...], what: str) -> tuple[int, ...]:
-    kept = sorted({max(1, round(whole * share)) for share in shares}, reverse=True)
-    if not kept or kept[0] != whole:
-        raise InputError(f"the shares of {what} are {list(shares)}; expected the first to be 1, the full size")
-    return tuple(kept)
+def _choices(whole: int, shares: Sequence[float]) -> tuple[int, ...]:
+    return tuple(sorted({max(1, round(whole * share)) for share in shares}, reverse=True))
+
+
+def read_recipe(file: Path | None, flags: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of a TOML file (none: the defaults), changed by ``key=value`` lines and then by flags that are set.
+
+    A key of a stage is written with a dot: ``depths.epochs=2``. Values are TOML; 'none' unsets.
+
+    Raises:
+        RecipeError: the file cannot be read, or a key or value is not one of a recipe's.
+    """
+    values = _read(file) if file is not None else {}
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign:
+            raise RecipeError(f"{change!r} sets nothing; expected key=value, for example rank=8")
+        _put(values, key.strip().split("."), _value(text.strip()))
+    values |= {key: value for key, value in flags.items() if value is not None}
+    return _validate(values, str(file) if file is not None else "the recipe")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file} cannot be read; expected a recipe in TOML") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{file} is no TOML: {error}; see 'edgedistill recipe' for a whole one") from error
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{'.'.join(path)}: {name} has no keys of its own")
+        values = inner
+    values[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _validate(values: dict[str, Any], place: str) -> Recipe:
+    """A stage that is given in part keeps its other defaults."""
+    defaults = Recipe()
+    for name in ("teacher", "widths", "depths"):
+        if isinstance(values.get(name), dict):
+            values = values | {name: getattr(defaults, name).model_dump() | values[name]}
+    values = {key: None if value == "none" and key in _OPTIONAL else value for key, value in values.items()}
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{place}: {_first(error)}") from error
+
+
+_OPTIONAL = {
+    name for name, field in Recipe.model_fields.items() if type(None) in getattr(field.annotation, "__args__", ())
+}
+
+
+def _first(error: ValidationError) -> str:
+    """The first fault in words: which key, what was wrong, what is expected."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        stage = first["loc"][0] in ("teacher", "widths", "depths") and len(first["loc"]) > 1
+        known = StageRecipe.model_fields if stage else Recipe.model_fields
+        return f"unknown key {key!r}; known are {', '.join(known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} is {first['input']!r}: {message}" if key else message
+
+
+def recipe_as_toml(recipe: Recipe) -> str:
+    """The whole recipe as TOML, a comment for every key, that `read_recipe` reads back to the same."""
+    lines, tables = ["# EdgeDistill's recipe. [P]: the paper's value."], []
+    for name, field in Recipe.model_fields.items():
+        value = getattr(recipe, name)
+        if isinstance(value, StageRecipe):
+            tables += ["", f"[{name}]  # {field.description}", *_toml_lines(value)]
+        else:
+            lines += _toml_lines(recipe, name)
+    return "\n".join([*lines, *tables, ""])
+
+
+def _toml_lines(model: BaseModel, *names: str) -> list[str]:
+    fields = type(model).model_fields
+    return [f"{name} = {_toml(getattr(model, name))}  # {fields[name].description}" for name in names or fields]
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '"none"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

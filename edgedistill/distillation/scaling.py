@@ -14,7 +14,7 @@ __all__ = ["TrainedParameters", "gradient_scale", "trained_parameters"]
 class TrainedParameters:
     """What one stage trains of a subnet, by kind, and what full fine-tuning would train of its matrices."""
 
-    low_rank: int
+    matrices: int
     vectors: int
     head: int
     full_matrices: int
@@ -22,13 +22,13 @@ class TrainedParameters:
     @property
     def total(self) -> int:
         """Everything that the stage trains."""
-        return self.low_rank + self.vectors + self.head
+        return self.matrices + self.vectors + self.head
 
 
-def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int) -> TrainedParameters:
+def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int | None) -> TrainedParameters:
     """Counts of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
 
-    The embedding tables and W0 never train (arXiv 2404.01353, §3).
+    Without a rank the matrices train in full. The embedding tables never train (arXiv 2404.01353, §3).
     """
     low_rank = vectors = head = full = 0
     for name, shape in extents(arch, subnet).items():
@@ -37,11 +37,11 @@ def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int) -> T
         elif name.startswith("embeddings.") and len(shape) == 2:
             continue
         elif len(shape) == 2:
-            low_rank += rank * (shape[0] + shape[1])
+            low_rank += (rank or 0) * (shape[0] + shape[1])
             full += shape[0] * shape[1]
         else:
             vectors += shape[0]
-    return TrainedParameters(low_rank, vectors, head, full)
+    return TrainedParameters(low_rank if rank is not None else full, vectors, head, full)
 
 
 def gradient_scale(maxnet: int, subnet: int, gamma: float) -> float:

@@ -1,49 +1,65 @@
-"""The three stages' training loops: what one step does.
+"""What one training step computes: the losses of the subnets that it trains, largest first.
 
-Stage 0 fine-tunes the full model on the labels. In stages 1 and 2 each step trains the maxnet first, which
-teaches, then the minnet and one random subnet (the paper fixes the maxnet; the minnet follows the sandwich
-rule), their gradients scaled and summed before the optimizer moves.
+Stage 0 trains the full model on the labels. In stages 1 and 2 a step trains the maxnet, the minnet and random
+subnets (the paper fixes the maxnet; the minnet follows the sandwich rule), their gradients scaled and summed
+before the optimizer moves.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from edgedistill.distillation.batches import Batch, Encoded, shuffled_batches
-from edgedistill.distillation.evaluation import evaluate
-from edgedistill.distillation.losses import FeatureProjection, logit_loss
-from edgedistill.distillation.recipe import Recipe, StageRecipe
+from edgedistill.distillation.batches import Batch, Encoded, make_batch
+from edgedistill.distillation.cost import train_flops
+from edgedistill.distillation.losses import FeatureLoss, FeatureProjection, NoFeatures, RelationLoss
+from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
-from edgedistill.errors import TrainingError
+from edgedistill.distillation.tasks import Task
+from edgedistill.distillation.teacher import TeacherOutputs
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
 
-__all__ = ["StepReport", "Watcher", "fine_tune", "forward", "train_subnets"]
+__all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for", "forward"]
 
-_WARM_UP = 0.06
 _PROJECTED = 64
-_PROJECTION_BATCHES = 8
+_PROJECTION_ROWS = 256
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """After a step: which stage, how far, and the loss of each subnet that it trained."""
+class Whole:
+    """How much a whole step holds, over all parts and processes: what its mean losses are means of."""
 
-    stage: int
-    step: int
-    steps: int
-    losses: dict[str, float]
+    rows: int
+    units: int
+    tokens: int
 
 
-Watcher = Callable[[StepReport], None]
+@dataclass(frozen=True)
+class Part:
+    """A subnet's share of a step's loss: its name, the loss, and the factor of its gradient."""
+
+    name: str
+    loss: Tensor
+    scale: float = 1.0
+
+
+class Objective(Protocol):
+    """A stage's losses."""
+
+    names: tuple[str, ...]  # of the parts, whatever the step
+
+    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+        """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
+
+    def flops(self, model: ElasticEncoder, rows: int, tokens: int, step: int, /) -> int:
+        """What a step on ``rows`` sequences of ``tokens`` tokens costs."""
 
 
 def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> EncoderOutput:
@@ -53,127 +69,106 @@ def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> Encode
     return output
 
 
-def fine_tune(
-    model: ElasticEncoder, data: Encoded, validation: Encoded, recipe: Recipe, watcher: Watcher
-) -> list[float]:
-    """Stage 0: the maxnet learns the task from the labels. Ends with its pair merged.
+class FineTuning:
+    """Stage 0: the maxnet learns the task from the labels."""
 
-    Returns:
-        The validation accuracy after each epoch: whether it has reached its plateau.
+    names: tuple[str, ...] = ("maxnet",)
+
+    def __init__(self, task: Task, recipe: Recipe) -> None:
+        self._task, self._rank = task, recipe.pair_rank
+
+    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
+        """Only the maxnet's."""
+        assert batch.labels is not None
+        outputs = self._task.select(forward(model, batch, model.arch.full).logits, batch)
+        yield Part("maxnet", self._task.hard_loss(outputs, batch.labels).sum() / whole.units)
+
+    def flops(self, model: ElasticEncoder, rows: int, tokens: int, _step: int, /) -> int:
+        """The maxnet's."""
+        return train_flops(model.arch, model.arch.full, self._rank, rows=rows, tokens=tokens)
+
+
+class SubnetTraining:
+    """Stages 1 and 2: the maxnet, the minnet and random subnets of ``space`` learn together.
+
+    Without labels the maxnet learns from the frozen teacher alone, and so do the subnets. Without the maxnet
+    it is one of those that are drawn at random, and steps are cheaper.
     """
-    subnet = model.arch.full
-    model.begin_stage(recipe.rank, _generator(recipe, stage=0))
-    optimizer = _Optimizer(model, recipe, recipe.teacher, steps=_steps(data, recipe, recipe.teacher))
-    epoch, curve = _steps(data, recipe, StageRecipe(epochs=1, learning_rate=1)), []
-    for step, batch in optimizer.over(_batches(data, recipe, stage=0)):
-        model.train()
-        loss = F.cross_entropy(forward(model, batch, subnet).logits, batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.move(stage=0, losses=[loss])
-        watcher(StepReport(0, step, optimizer.steps, {"maxnet": loss.item()}))
-        if step % epoch == 0 or step == optimizer.steps:
-            curve.append(evaluate(model, subnet, validation).accuracy)
-    model.freeze()
-    model.eval()
-    return curve
 
+    def __init__(
+        self,
+        task: Task,
+        space: SearchSpace,
+        recipe: Recipe,
+        features: FeatureLoss,
+        teacher: TeacherOutputs | None,
+        stage: int,
+    ) -> None:
+        self._task, self._space, self._recipe = task, space, recipe
+        self._features, self._teacher, self._stage = features, teacher, stage
+        self._rank = recipe.pair_rank
+        trained = {"maxnet": recipe.maxnet, "minnet": recipe.minnet, "random": recipe.random_subnets}
+        self.names: tuple[str, ...] = tuple(name for name, wanted in trained.items() if wanted)
 
-def train_subnets(
-    model: ElasticEncoder, space: SearchSpace, data: Encoded, recipe: Recipe, watcher: Watcher, *, stage: int
-) -> None:
-    """Stage 1 or 2: the maxnet, the minnet and a random subnet of ``space`` learn together."""
-    rng = random.Random(f"{recipe.seed}-subnets-{stage}")
-    projection = _fit_projection(model, data, recipe, stage)
-    model.begin_stage(recipe.rank, _generator(recipe, stage=stage))
-    plan = recipe.widths if stage == 1 else recipe.depths
-    optimizer = _Optimizer(model, recipe, plan, steps=_steps(data, recipe, plan))
-    for step, batch in optimizer.over(_batches(data, recipe, stage)):
-        subnets = [space.minnet, space.sample(rng)]
-        losses = list(_backward(model, batch, space.maxnet, subnets, recipe, projection))
-        optimizer.move(stage=stage, losses=losses)
-        named = zip(("maxnet", "minnet", "random"), losses, strict=True)
-        watcher(StepReport(stage, step, optimizer.steps, {name: loss.item() for name, loss in named}))
-    model.freeze()
+    def subnets(self, step: int) -> list[tuple[str, SubnetConfig]]:
+        """Those that learn from the maxnet in a step: a function of the seed and the step alone."""
+        rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
+        chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
+        return chosen + [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]
 
+    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+        """The maxnet's first, where it trains."""
+        frozen = self._teacher.of(batch) if self._teacher is not None else None
+        maxnet = None
+        if self._recipe.maxnet:
+            maxnet = forward(model, batch, self._space.maxnet)
+            outputs = self._task.select(maxnet.logits, batch)
+            yield Part("maxnet", self._maxnet_loss(outputs, frozen, batch) / whole.units)
+            frozen = outputs.detach() if frozen is None else frozen
+        assert frozen is not None
+        most = trained_parameters(model.arch, self._space.maxnet, self._rank).total
+        for name, subnet in self.subnets(step):
+            student = forward(model, batch, subnet)
+            loss = self._output_loss(self._task.select(student.logits, batch), frozen, batch) / whole.units
+            if maxnet is not None and self._recipe.beta:
+                features = self._features(student, maxnet, subnet, batch.attention_mask)
+                loss = loss + self._recipe.beta * features / whole.tokens
+            part = trained_parameters(model.arch, subnet, self._rank).total
+            yield Part(name, loss, gradient_scale(most, part, self._recipe.gamma))
 
-def _backward(
-    model: ElasticEncoder,
-    batch: Batch,
-    maxnet: SubnetConfig,
-    subnets: list[SubnetConfig],
-    recipe: Recipe,
-    projection: FeatureProjection,
-) -> Iterator[Tensor]:
-    """Add up the scaled gradients; yield each subnet's unscaled loss, the maxnet's first."""
-    teacher = forward(model, batch, maxnet)
-    loss = F.cross_entropy(teacher.logits, batch.labels)
-    loss.backward()  # type: ignore[no-untyped-call]
-    yield loss.detach()
-    target, whole = teacher.logits.detach(), trained_parameters(model.arch, maxnet, recipe.rank).total
-    for subnet in subnets:
-        student = forward(model, batch, subnet)
-        loss = logit_loss(
-            student.logits, target, batch.labels, alpha=recipe.alpha, temperature=recipe.temperature
-        ) + recipe.beta * projection.loss(student, teacher, subnet, batch.attention_mask)
-        part = trained_parameters(model.arch, subnet, recipe.rank).total
-        (loss * gradient_scale(whole, part, recipe.gamma)).backward()  # type: ignore[no-untyped-call]
-        yield loss.detach()
+    def _maxnet_loss(self, outputs: Tensor, frozen: Tensor | None, batch: Batch) -> Tensor:
+        if frozen is None:
+            assert batch.labels is not None
+            return self._task.hard_loss(outputs, batch.labels).sum()
+        return self._output_loss(outputs, frozen, batch)
+
+    def _output_loss(self, outputs: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        """(1 − α)·labels + α·teacher (§3 of the paper); without labels the teacher alone."""
+        soft = self._task.soft_loss(outputs, target, self._recipe.temperature).sum()
+        if batch.labels is None:
+            return soft
+        alpha = self._recipe.alpha
+        return (1 - alpha) * self._task.hard_loss(outputs, batch.labels).sum() + alpha * soft
+
+    def flops(self, model: ElasticEncoder, rows: int, tokens: int, step: int, /) -> int:
+        """Of all that train."""
+        chosen = [self._space.maxnet] if self._recipe.maxnet else []
+        chosen += [subnet for _, subnet in self.subnets(step)]
+        return sum(train_flops(model.arch, subnet, self._rank, rows=rows, tokens=tokens) for subnet in chosen)
 
 
 @torch.no_grad()
-def _fit_projection(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> FeatureProjection:
-    """Principal directions of the maxnet's states on a few training batches."""
-    batches = _batches(data, recipe, stage)
+def feature_loss_for(model: ElasticEncoder, space: SearchSpace, data: Encoded, recipe: Recipe) -> FeatureLoss:
+    """The recipe's feature loss, projections fitted to the maxnet as it is now."""
+    if recipe.features == "none" or recipe.beta == 0:
+        return NoFeatures()
+    if recipe.features == "relations":
+        return RelationLoss(math.gcd(*space.heads))
+    rows = random.Random(f"{recipe.seed}-projections").sample(range(len(data)), min(_PROJECTION_ROWS, len(data)))
+    device = next(model.parameters()).device
+    batches: Iterable[Batch] = (make_batch(data, rows[i : i + 32]).to(device) for i in range(0, len(rows), 32))
     samples: list[list[Tensor]] = [[] for _ in range(model.arch.layers)]
-    for _ in range(_PROJECTION_BATCHES):
-        batch = next(batches)
+    for batch in batches:
         for kept, state in zip(samples, forward(model, batch, model.arch.full).hidden, strict=True):
             kept.append(state[batch.attention_mask.bool()])
-    return FeatureProjection([torch.cat(parts) for parts in samples], _PROJECTED)
-
-
-class _Optimizer:
-    """AdamW with linear warm-up and decay, over what the model lets train."""
-
-    def __init__(self, model: ElasticEncoder, recipe: Recipe, plan: StageRecipe, *, steps: int) -> None:
-        self.steps = steps
-        self._clip = recipe.clip_norm
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        matrices = [p for p in self._parameters if p.ndim > 1]
-        vectors = [p for p in self._parameters if p.ndim == 1]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        self._adamw = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=recipe.weight_decay)
-        warm = max(1, round(_WARM_UP * steps))
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._adamw, lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
-        )
-
-    def over(self, batches: Iterator[Batch]) -> Iterator[tuple[int, Batch]]:
-        """(step from 1, batch) for as many steps as are planned."""
-        for step in range(1, self.steps + 1):
-            yield step, next(batches)
-
-    def move(self, *, stage: int, losses: list[Tensor]) -> None:
-        """One optimizer step from the gradients so far, which are cleared.
-
-        Raises:
-            TrainingError: a loss is no number.
-        """
-        if not all(math.isfinite(loss.item()) for loss in losses):
-            raise TrainingError(f"stage {stage} diverged: a loss is no number; lower the learning rate")
-        torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
-        self._adamw.step()
-        self._schedule.step()
-        self._adamw.zero_grad(set_to_none=True)
-
-
-def _steps(data: Encoded, recipe: Recipe, plan: StageRecipe) -> int:
-    return max(plan.least_steps, round(plan.epochs * len(data.ids) / recipe.batch_size))
-
-
-def _batches(data: Encoded, recipe: Recipe, stage: int) -> Iterator[Batch]:
-    return shuffled_batches(data, recipe.batch_size, random.Random(f"{recipe.seed}-batches-{stage}"))
-
-
-def _generator(recipe: Recipe, *, stage: int) -> torch.Generator:
-    return torch.Generator().manual_seed(recipe.seed * 3 + stage)
+    return FeatureProjection.fit([torch.cat(parts) for parts in samples], min(_PROJECTED, model.arch.hidden))

@@ -1,31 +1,19 @@
-"""What subnets learn from."""
+"""What subnets learn from beside outputs."""
 
 from __future__ import annotations
 
-import math
-
 import tiny_encoder
 import torch
-from torch.nn import functional as F
 
-from edgedistill.distillation.losses import FeatureProjection, layer_map, logit_loss
+from edgedistill.distillation.losses import FeatureProjection, RelationLoss, layer_map
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import EncoderOutput
 
-
-def test_the_logit_loss_by_hand() -> None:
-    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(9.0), 0.0]])
-    labels = torch.tensor([0])
-    p = 0.75  # softmax of log(9)/2 against 0
-    kl = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
-    expected = 0.1 * math.log(2) + 0.9 * 4 * kl
-    assert abs(float(logit_loss(student, teacher, labels, alpha=0.9, temperature=2.0)) - expected) < 1e-6
+FULL = tiny_encoder.ARCH.full
 
 
-def test_alpha_zero_is_the_labels_alone() -> None:
-    student, teacher, labels = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
-    loss = logit_loss(student, teacher, labels, alpha=0.0, temperature=3.0)
-    torch.testing.assert_close(loss, F.cross_entropy(student, labels))
+def _output(states: list[torch.Tensor]) -> EncoderOutput:
+    return EncoderOutput(torch.zeros(1, 2), tuple(state[None] for state in states), ())
 
 
 def test_a_layer_stands_in_for_those_dropped_behind_it() -> None:
@@ -37,22 +25,50 @@ def test_a_layer_stands_in_for_those_dropped_behind_it() -> None:
     assert mapped(1, 3) == [2, 5]
 
 
-def test_the_feature_loss_is_zero_for_the_maxnet_and_one_for_its_mean() -> None:
+def test_the_feature_loss_is_zero_for_the_maxnet_and_one_a_token_for_its_mean() -> None:
     torch.manual_seed(0)
     states = [torch.randn(400, 24) * torch.linspace(3, 0.1, 24) for _ in range(4)]
-    projection = FeatureProjection(states, 6)
-    teacher = EncoderOutput(torch.zeros(1, 2), tuple(s[None] for s in states))
-    mean = EncoderOutput(torch.zeros(1, 2), tuple(s.mean(0).expand(1, 400, 24) for s in states))
-    full, mask = tiny_encoder.ARCH.full, torch.ones(1, 400)
-    assert float(projection.loss(teacher, teacher, full, mask)) == 0.0
-    assert abs(float(projection.loss(mean, teacher, full, mask)) - 1.0) < 1e-3
+    projection = FeatureProjection.fit(states, 6)
+    teacher, mean = _output(states), _output([s.mean(0).expand(400, 24) for s in states])
+    mask = torch.ones(1, 400)
+    assert float(projection(teacher, teacher, FULL, mask)) == 0.0
+    assert abs(float(projection(mean, teacher, FULL, mask)) / 400 - 1.0) < 1e-3
 
 
 def test_padding_does_not_count_in_the_feature_loss() -> None:
     states = [torch.randn(50, 24) for _ in range(4)]
-    projection = FeatureProjection(states, 6)
-    teacher = EncoderOutput(torch.zeros(1, 2), tuple(s[None] for s in states))
-    wrong_at_the_end = tuple(torch.cat([s[:40], s[40:] + 9])[None] for s in states)
-    mask = (torch.arange(50) < 40).float()[None]
-    loss = projection.loss(EncoderOutput(torch.zeros(1, 2), wrong_at_the_end), teacher, tiny_encoder.ARCH.full, mask)
+    wrong_at_the_end = [torch.cat([s[:40], s[40:] + 9]) for s in states]
+    mask = (torch.arange(50) < 40).long()[None]
+    loss = FeatureProjection.fit(states, 6)(_output(wrong_at_the_end), _output(states), FULL, mask)
     assert float(loss) == 0.0
+
+
+def _relations(heads: int, size: int, *, seed: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(2, heads, 5, size, generator=generator) for _ in range(3))
+
+
+def test_relations_compare_subnets_of_any_width_and_not_padding() -> None:
+    """The same relations give zero, others more, whatever the number of heads; a padded token changes nothing."""
+    mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
+    loss = RelationLoss(2)
+    teacher = EncoderOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=0))
+    narrow = EncoderOutput(torch.zeros(2, 2), (), _relations(2, 8, seed=1))
+    assert float(loss(teacher, teacher, FULL, mask)) == 0.0
+    assert float(loss(narrow, teacher, FULL, mask)) > 0.1
+    moved = tuple(x * mask[:, None, :, None] + 7 * (1 - mask[:, None, :, None]) for x in narrow.relations)
+    torch.testing.assert_close(
+        loss(EncoderOutput(narrow.logits, (), moved), teacher, FULL, mask), loss(narrow, teacher, FULL, mask)
+    )
+
+
+def test_parts_of_a_batch_add_up_to_the_whole() -> None:
+    mask = torch.ones(2, 5, dtype=torch.int64)
+    teacher, student = (EncoderOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=s)) for s in (0, 1))
+
+    def row(output: EncoderOutput, i: int) -> EncoderOutput:
+        return EncoderOutput(output.logits[i : i + 1], (), tuple(x[i : i + 1] for x in output.relations))
+
+    loss = RelationLoss(4)
+    parts = [loss(row(student, i), row(teacher, i), FULL, mask[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(sum(parts), loss(student, teacher, FULL, mask))

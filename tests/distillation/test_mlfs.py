@@ -1,89 +1,166 @@
-"""The three stages from a checkpoint on disk: what is saved, and that stopping in between changes nothing."""
+"""Training from a checkpoint on disk: what is saved, and that an interruption anywhere changes nothing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_encoder
 import torch
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from tiny_training import RECIPE, data, model_folder, rows, same_weights, train
 
-from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import ClassificationData
-from edgedistill.distillation.models import resolve_model
-from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.errors import CheckpointError, ModelError
+from edgedistill.distillation import loop, mlfs, resume
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.models import ResolvedModel, resolve_model
+from edgedistill.distillation.recipe import Recipe
+from edgedistill.errors import CheckpointError, ModelError, RecipeError, TrainingError
 from edgedistill.supernet import checkpoint
-from edgedistill.supernet.checkpoint import Supernet
-
-WORDS = [f"w{i}" for i in range(40)]
-STAGE = StageRecipe(epochs=1, learning_rate=0.01)
-RECIPE = Recipe(rank=2, batch_size=8, teacher=STAGE, widths=STAGE, depths=STAGE)
 
 
-@pytest.fixture
-def model_folder(tmp_path: Path) -> Path:
-    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model", num_labels=2)
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
-    return folder
+class Killed(BaseException):
+    """As SIGKILL, from inside: nothing that catches errors catches it."""
 
 
 @pytest.fixture
-def data() -> ClassificationData:
-    rows = [(f"w{i % 20} w{i % 7} w{i % 3}", "even" if i % 2 == 0 else "odd") for i in range(40)]
-    return ClassificationData.from_rows({"train": rows, "validation": rows[:20], "test": rows[20:]}, "rows")
-
-
-def _train(supernet: Supernet, data: ClassificationData, folder: Path, stop_after: int = 2) -> None:
-    class Stopped(Exception):
-        pass
-
-    def save(done: Supernet) -> None:
-        checkpoint.save(done, folder)
-        if done.info.stages[-1] == stop_after < 2:
-            raise Stopped
-
-    try:
-        mlfs.train(supernet, data, lambda _: None, announce=lambda _: None, save=save)
-    except Stopped:
-        return
+def source(tmp_path: Path) -> ResolvedModel:
+    return resolve_model(model_folder(tmp_path / "model"))
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load(folder).model.state_dict()
 
 
-@pytest.mark.parametrize("stop_after", [0, 1])
-def test_training_that_stopped_after_a_stage_ends_with_the_same_weights(
-    tmp_path: Path, model_folder: Path, data: ClassificationData, stop_after: int
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"teach": "maxnet", "maxnet": True, "features": "projections"},
+        {"parameters": "full", "patience": 1},
+        {"micro_batch": 3, "optimizer": "sgd"},
+    ],
+    ids=["default", "maxnet teaches", "full", "parts"],
+)
+def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
+    tmp_path: Path, source: ResolvedModel, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    source = resolve_model(model_folder)
-    _train(mlfs.begin(source, data, RECIPE), data, tmp_path / "whole")
-    _train(mlfs.begin(source, data, RECIPE), data, tmp_path / "parts", stop_after)
-    assert checkpoint.load(tmp_path / "parts").info.stages == list(range(stop_after + 1))
-    _train(checkpoint.load(tmp_path / "parts"), data, tmp_path / "parts")
-    whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for name, tensor in whole.items():
-        torch.testing.assert_close(parts[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
-    assert checkpoint.load(tmp_path / "parts").space == checkpoint.load(tmp_path / "whole").space
+    """Killed at a step of each stage: some steps after what was saved, so that these are done again."""
+    monkeypatch.setattr(loop, "_SAVED_EVERY_S", 0.0)
+    recipe = Recipe.model_validate(RECIPE.model_dump() | {"dropout": 0.2} | changes)
+    whole, log = train(mlfs.begin(source, data(), recipe), data(), tmp_path / "whole")
+    folder, real = tmp_path / "parts", resume.save_state
+    for stage, last_saved in ((0, 3), (1, 2), (2, 4)):
+
+        def save(place: Path, position: resume.Position, *rest: Any, at: tuple[int, int] = (stage, last_saved)) -> None:
+            if (position.stage, position.step) > at:
+                raise Killed
+            real(place, position, *rest)
+
+        monkeypatch.setattr(resume, "save_state", save)
+        begun = checkpoint.load(folder) if folder.exists() else mlfs.begin(source, data(), recipe)
+        with pytest.raises(Killed):
+            train(begun, data(), folder)
+        assert checkpoint.load(folder).info.stages == list(range(stage))
+    monkeypatch.setattr(resume, "save_state", real)
+    parts, rest = train(checkpoint.load(folder), data(), folder)
+    assert rest.reports[0].step == 5
+    same_weights(_weights(folder), _weights(tmp_path / "whole"), 1e-6)
+    assert parts.space == whole.space
+    assert [(s.curve, s.flops, s.steps) for s in parts.info.scores] == [
+        (s.curve, s.flops, s.steps) for s in whole.info.scores
+    ]
+    assert not (folder / "resume").exists()
+    assert {report.stage for report in log.reports} == {0, 1, 2}
 
 
-def test_other_data_do_not_go_on_with_a_supernet(tmp_path: Path, model_folder: Path, data: ClassificationData) -> None:
-    supernet = mlfs.begin(resolve_model(model_folder), data, RECIPE)
-    rows = [("w1", "even"), ("w2", "odd")]
-    other = ClassificationData.from_rows({"train": rows, "validation": rows, "test": rows}, "rows")
+def test_a_loss_that_is_no_number_leaves_what_was_saved(
+    tmp_path: Path, source: ResolvedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "supernet"
+    train(mlfs.begin(source, data(), RECIPE), data(), folder, until=0)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    real = loop.StageLoop._reduce
+
+    def diverge(self: loop.StageLoop, sums: dict[str, torch.Tensor]) -> dict[str, float]:
+        bad = {"maxnet": float("nan")} if self.position.step == 3 else {}
+        return real(self, sums) | bad
+
+    monkeypatch.setattr(loop.StageLoop, "_reduce", diverge)
+    with pytest.raises(TrainingError, match="stage 1 diverged at step 4: a loss is no number; lower the learning rate"):
+        train(checkpoint.load(folder), data(), folder)
+    assert checkpoint.load(folder).info.stages == [0]
+    assert (folder / "supernet.json").read_bytes() != before["supernet.json"]  # put in order since
+    monkeypatch.undo()
+    trained, _ = train(checkpoint.load(folder), data(), folder)
+    assert trained.info.stages == [0, 1, 2]
+
+
+def test_a_damaged_state_is_refused_by_its_name(tmp_path: Path, source: ResolvedModel) -> None:
+    folder = tmp_path / "supernet"
+    supernet = mlfs.begin(source, data(), RECIPE)
+    checkpoint.save(supernet, folder)
+    (folder / "resume").mkdir()
+    (folder / "resume" / "state.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged; delete it"):
+        train(supernet, data(), folder)
+
+
+def test_other_data_do_not_go_on_with_a_supernet(tmp_path: Path, source: ResolvedModel) -> None:
+    supernet = mlfs.begin(source, data(), RECIPE)
+    few = rows(2)
+    other = TaskData.from_rows({"train": few, "validation": few, "test": few}, "rows")
     with pytest.raises(CheckpointError, match="begun with other data"):
-        _train(supernet, other, tmp_path / "out")
+        train(supernet, other, tmp_path / "out")
 
 
-def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path, data: ClassificationData) -> None:
+def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "bare", num_labels=2)
     with pytest.raises(ModelError, match="has no tokenizer"):
-        mlfs.begin(resolve_model(folder), data, RECIPE)
+        mlfs.begin(resolve_model(folder), data(), RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"head_shares": (1.0, 0.5)}, "head_shares: 0.5 of 3 is no whole number"),
+        ({"hidden_shares": (1.0, 0.7)}, "hidden_shares: 0.7 of 24 is no whole number"),
+        ({"rank": 9}, r"rank is 9, over the narrowest matrix \(8\)"),
+    ],
+)
+def test_widths_and_ranks_that_the_model_has_not_are_refused(
+    source: ResolvedModel, changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RecipeError, match=says):
+        mlfs.begin(source, data(), Recipe.model_validate(RECIPE.model_dump() | changes))
+
+
+def test_texts_without_labels_are_enough_for_a_model_that_knows_the_task(tmp_path: Path) -> None:
+    """Nothing trains in stage 0, the teacher's head stays, and the score is agreement with it."""
+    source = resolve_model(model_folder(tmp_path / "model"))
+    made: list[Any] = [(text, None) for text, _ in rows()]
+    texts = TaskData.from_rows(
+        {"train": made, "validation": made[:20], "test": made[20:]}, None, label_names=("even", "odd"), unlabelled="t"
+    )
+    supernet, log = train(mlfs.begin(source, texts, RECIPE), texts, tmp_path / "supernet")
+    assert {report.stage for report in log.reports} == {1, 2}
+    assert [score.metric for score in supernet.info.scores] == ["agreement"] * 3
+    assert supernet.info.scores[0].test == 1.0
+    assert set(checkpoint.load(tmp_path / "supernet").teacher) == {"train", "validation", "test"}
+
+
+def test_a_model_with_no_head_for_the_task_cannot_teach_alone(tmp_path: Path) -> None:
+    source = resolve_model(model_folder(tmp_path / "model", outputs=3))
+    with pytest.raises(ModelError, match="has no text-classification head with 2 outputs"):
+        mlfs.begin(source, data(), RECIPE.model_copy(update={"fine_tuned": True}))
+
+
+def test_a_recipe_that_changed_since_stage_0_has_its_frozen_teacher(tmp_path: Path, source: ResolvedModel) -> None:
+    """As a benchmark does that trains one teacher for several recipes; without the maxnet nothing else teaches."""
+    moving = Recipe.model_validate(RECIPE.model_dump() | {"teach": "maxnet", "maxnet": True})
+    supernet, _ = train(mlfs.begin(source, data(), moving), data(), tmp_path / "supernet", until=0)
+    assert not supernet.teacher
+    info = supernet.info.model_copy(update={"recipe": RECIPE.model_dump(mode="json")})
+    trained, log = train(replace(supernet, info=info), data(), tmp_path / "supernet")
+    assert set(trained.teacher) == {"train"}
+    assert set(log.reports[-1].losses) == {"minnet", "random"}

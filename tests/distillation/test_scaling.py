@@ -7,12 +7,12 @@ import tiny_encoder
 import torch
 
 from edgedistill.distillation.batches import Batch
-from edgedistill.distillation.losses import FeatureProjection
+from edgedistill.distillation.losses import NoFeatures
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
-from edgedistill.distillation.stages import _backward
+from edgedistill.distillation.stages import SubnetTraining, Whole
+from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import Architecture
-from edgedistill.supernet.encoder import ElasticEncoder
 
 MINILM = Architecture(
     model_type="bert",
@@ -24,7 +24,7 @@ MINILM = Architecture(
     vocabulary=30522,
     positions=512,
     token_types=2,
-    labels=150,
+    outputs=150,
 )
 
 
@@ -34,7 +34,7 @@ def test_a_stage_trains_r_times_in_plus_out_a_matrix(rank: int) -> None:
     d, f, per_layer = 384, 1536, 4
     square, wide = 2 * rank * d, rank * (d + f)
     counts = trained_parameters(MINILM, MINILM.full, rank)
-    assert counts.low_rank == 6 * (per_layer * square + 2 * wide) + square  # the pooler is one more square one
+    assert counts.matrices == 6 * (per_layer * square + 2 * wide) + square  # the pooler is one more square one
 
 
 @pytest.mark.parametrize("pairs", [1, 3])
@@ -43,7 +43,7 @@ def test_the_counts_are_those_of_the_model(pairs: int) -> None:
     counts = trained_parameters(tiny_encoder.ARCH, tiny_encoder.ARCH.full, rank)
     assert counts.total == sum(p.numel() for p in model.parameters() if p.requires_grad)
     held = sum(p.numel() for name, p in model.named_parameters() if ".pairs." in name)
-    assert held == pairs * counts.low_rank
+    assert held == pairs * counts.matrices
 
 
 def test_minilm_has_the_sizes_that_are_written_of_it() -> None:
@@ -52,28 +52,34 @@ def test_minilm_has_the_sizes_that_are_written_of_it() -> None:
     assert MINILM.total_parameters(MINILM.full) - head == 22_713_216
 
 
+def test_full_training_has_no_pairs_to_count() -> None:
+    counts = trained_parameters(MINILM, MINILM.full, None)
+    assert counts.matrices == counts.full_matrices == 10_616_832 + 384 * 384
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
 def test_the_small_subnets_gradient_is_scaled(gamma: float) -> None:
     """The summed gradient is the maxnet's plus (n₁/n_j)^γ times the subnet's; seen before the optimizer."""
-    gradients = {}
-    for exponent in (0.0, gamma):
-        model = tiny_encoder.encoder(pairs=1)
-        minnet = tiny_encoder.SPACE.minnet
-        ids, mask, types = tiny_encoder.inputs(6, 5)
-        batch = Batch(ids, mask, types, torch.arange(6) % 5)
-        recipe = Recipe(rank=2, gamma=exponent, beta=0.0)
-        projection = FeatureProjection([torch.randn(30, 24) for _ in range(4)], 4)
-        gradients["maxnet"] = _gradient(model, batch, [], recipe, projection)
-        gradients[exponent] = _gradient(model, batch, [minnet], recipe, projection) - gradients["maxnet"]
-    n1, nj = (trained_parameters(tiny_encoder.ARCH, s, 2).total for s in (tiny_encoder.ARCH.full, minnet))
-    torch.testing.assert_close(gradients[gamma], gradients[0.0] * gradient_scale(n1, nj, gamma), atol=1e-4, rtol=1e-3)
+    maxnet, plain, scaled = (
+        _gradient(part, exponent) for part, exponent in (("maxnet", 0), ("all", 0), ("all", gamma))
+    )
+    n1, nj = (
+        trained_parameters(tiny_encoder.ARCH, s, 2).total for s in (tiny_encoder.ARCH.full, tiny_encoder.SPACE.minnet)
+    )
+    factor = gradient_scale(n1, nj, gamma)
+    torch.testing.assert_close(scaled - maxnet, (plain - maxnet) * factor, atol=1e-4, rtol=1e-3)
 
 
-def _gradient(
-    model: ElasticEncoder, batch: Batch, subnets: list[object], recipe: Recipe, projection: FeatureProjection
-) -> torch.Tensor:
-    model.zero_grad()
-    list(_backward(model, batch, tiny_encoder.ARCH.full, subnets, recipe, projection))  # type: ignore[arg-type]
+def _gradient(parts: str, gamma: float) -> torch.Tensor:
+    model = tiny_encoder.encoder(pairs=1)
+    ids, mask, types = tiny_encoder.inputs(6, 5)
+    batch = Batch(ids, mask, types, torch.arange(6) % 5, None, tuple(range(6)))
+    recipe = Recipe(rank=2, gamma=gamma, beta=0.0, random_subnets=0, maxnet=True, teach="maxnet")
+    training = SubnetTraining(task_of("text-classification"), tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2)
+    for part in training.parts(model, batch, Whole(6, 6, int(mask.sum())), 1):
+        (part.loss * part.scale).backward()
+        if part.name == parts:
+            break
     gradient = model.layers[3].ffn_down.pairs[0].B.grad
     assert gradient is not None
     return gradient.clone()

@@ -1,0 +1,97 @@
+"""A checkpoint with a tokenizer, and rows to learn from: small, but the whole of training runs on them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tiny_encoder
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from edgedistill.distillation import mlfs
+from edgedistill.distillation.batches import Encoded
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.loop import StepReport
+from edgedistill.distillation.recipe import Recipe, StageRecipe
+from edgedistill.distillation.rows import Row
+from edgedistill.supernet.checkpoint import Supernet
+
+WORDS = [f"w{i}" for i in range(40)]
+STAGE = StageRecipe(epochs=1, learning_rate=0.01)
+RECIPE = Recipe(
+    rank=2,
+    batch_size=8,
+    teacher=STAGE,
+    widths=STAGE,
+    depths=STAGE,
+    head_shares=(1.0, 1 / 3),
+    ffn_shares=(1.0, 0.5),
+    depth_shares=(1.0, 0.5),
+)
+
+
+def model_folder(folder: Path, *, outputs: int = 2, head: str = "SequenceClassification", **sizes: int) -> Path:
+    """A tiny BERT with a tokenizer of forty words."""
+    tiny_encoder.hugging_face_checkpoint(folder, num_labels=outputs, head=head, **sizes)
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+def rows(count: int = 40) -> list[Row]:
+    """Texts of unequal length with the labels even and odd."""
+    return [(" ".join(f"w{i % k}" for k in range(2, 4 + i % 5)), "even" if i % 2 == 0 else "odd") for i in range(count)]
+
+
+def data() -> TaskData:
+    """Forty rows to learn from; twenty to choose by, and as many to report on."""
+    made = rows()
+    return TaskData.from_rows({"train": made, "validation": made[:20], "test": made[20:]}, "rows")
+
+
+@dataclass
+class Log:
+    """A watcher that keeps what it is told."""
+
+    reports: list[StepReport] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+
+    def step(self, report: StepReport) -> None:
+        self.reports.append(report)
+
+
+def train(supernet: Supernet, given: TaskData, folder: Path, *, until: int = 2) -> tuple[Supernet, Log]:
+    """Train on this process alone."""
+    log = Log()
+    recipe = Recipe.model_validate(supernet.info.recipe)
+    trained = mlfs.train(
+        supernet,
+        given,
+        folder,
+        log.step,
+        announce=log.titles.append,
+        accelerator=mlfs.accelerator_for(recipe),
+        until=until,
+    )
+    return trained, log
+
+
+def first_tokens() -> Encoded:
+    """The label is which of five tokens the text begins with."""
+    rng = random.Random(0)
+    labels = tuple(rng.randrange(5) for _ in range(96))
+    ids = tuple((1, 10 + label, *(rng.randrange(20, 50) for _ in range(rng.randrange(6)))) for label in labels)
+    return Encoded(ids, tuple((0,) * len(row) for row in ids), labels, None, 0)
+
+
+def same_weights(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], tolerance: float) -> None:
+    """Fail where a tensor differs by more."""
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, atol=tolerance, rtol=tolerance, msg=name)
