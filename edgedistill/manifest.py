@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgedistill.errors import PaletteError
-from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
 
 __all__ = [
     "MANIFEST_NAME",
@@ -33,6 +33,7 @@ __all__ = [
     "LatencyPoint",
     "Layer",
     "Manifest",
+    "Mixing",
     "Palette",
     "Provenance",
     "Quality",
@@ -94,12 +95,13 @@ class TokenizerEntry(_Strict):
 
 
 class Provenance(_Strict):
-    """Where the supernet came from."""
+    """Where the supernet came from: the model, and labelled data, texts without labels, or both."""
 
     base_model: str
     base_revision: str | None
     base_sha256: Sha256
-    data: str
+    data: str | None
+    unlabelled: str | None
     data_sha256: Sha256
     seed: int
     stages: list[int]
@@ -139,7 +141,7 @@ class SubnetEntry(_Strict):
     total_parameters: Count
     macs: Count
     size_mb: Finite
-    quality: list[Quality]
+    quality: Annotated[list[Quality], Field(min_length=1)]
 
     @property
     def config(self) -> SubnetConfig:
@@ -151,18 +153,39 @@ class SubnetEntry(_Strict):
         return next((q.value for q in self.quality if q.split == split), float("nan"))
 
 
+class Mixing(_Strict):
+    """Whether one member's vectors may ask an index of another's.
+
+    ``recall`` by querying and by indexing member: the share of the reference's ``k`` nearest neighbours that
+    are found, among ``texts`` texts of a split. ``bound``: how far it may lie below the querying member's
+    recall in an index of its own.
+    """
+
+    k: Positive
+    split: str
+    texts: Positive
+    reference: str
+    bound: Finite
+    recall: dict[str, dict[str, float]]
+
+    def allowed(self, asked: str, index: str) -> bool:
+        """Whether ``asked`` may query an index that ``index`` built."""
+        return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
+
+
 class Manifest(_Strict):
     """What a palette holds; written once, replaced as a whole, never edited."""
 
     schema_version: Literal[1]
-    task: Literal["text-classification"]
-    labels: Annotated[list[str], Field(min_length=2)]
+    task: TaskName
+    labels: list[str]
     tokenizer: TokenizerEntry
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     provenance: Provenance
     subnets: Annotated[list[SubnetEntry], Field(min_length=1)]
     files: list[FileEntry]
+    mixing: Mixing | None = None
     digest: str = ""
 
     @model_validator(mode="after")
@@ -170,6 +193,10 @@ class Manifest(_Strict):
         names = [subnet.name for subnet in self.subnets]
         if len(set(names)) != len(names):
             raise ValueError("two subnets have the same name")
+        if self.task in ("text-classification", "token-classification") and len(self.labels) < 2:
+            raise ValueError(f"labels has {len(self.labels)} names; {self.task} needs two or more")
+        if self.mixing is not None and set(self.mixing.recall) != set(names):
+            raise ValueError("mixing is not of the palette's subnets")
         listed = {entry.name for entry in self.files}
         used = {self.tokenizer.file} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
         if listed != used:

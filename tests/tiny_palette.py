@@ -149,6 +149,7 @@ def _manifest(folder: Path) -> Manifest:
             base_revision=None,
             base_sha256="0" * 64,
             data="none",
+            unlabelled=None,
             data_sha256="0" * 64,
             seed=0,
             stages=[],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgedistill.errors import ExportError
-from edgedistill.exporters.supergraph import INPUTS, OUTPUT
+from edgedistill.exporters.supergraph import OUTPUT, graph_inputs
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
@@ -49,7 +49,8 @@ def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) 
     model.eval()
     worst = 0.0
     for feeds in _probes(model):
-        expected = model(*(torch.from_numpy(feeds[name]) for name in INPUTS), subnet).logits
+        inputs = {"token_type_ids": None} | {name: torch.from_numpy(feed) for name, feed in feeds.items()}
+        expected = model(**inputs, subnet=subnet).logits
         (actual,) = session.run([OUTPUT], feeds)
         worst = max(worst, _gap(expected, actual))
     return worst
@@ -67,8 +68,9 @@ def _probes(model: ElasticEncoder) -> Iterator[dict[str, NDArray[np.int64]]]:
         for length in sorted({min(length, model.arch.positions) for length in _LENGTHS}):
             shape = (batch, length)
             lengths = np.maximum(1, length - np.arange(batch) * length // (batch + 1))
-            yield {
+            values = {
                 "input_ids": rng.integers(0, model.arch.vocabulary, shape),
                 "attention_mask": (np.arange(length) < lengths[:, None]).astype(np.int64),
-                "token_type_ids": rng.integers(0, model.arch.token_types, shape),
+                "token_type_ids": rng.integers(0, max(1, model.arch.token_types), shape),
             }
+            yield {name: values[name] for name in graph_inputs(model.arch)}

@@ -11,17 +11,21 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.errors import ExportError, PaletteError
 from edgedistill.exporters.checks import check_graph
-from edgedistill.exporters.quality import measure_accuracy
-from edgedistill.exporters.supergraph import INPUTS, OUTPUT, export_supergraph
+from edgedistill.exporters.mixing import distinct_rows, measure_mixing
+from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import WeightsFile, write_weights
 from edgedistill.manifest import (
@@ -30,21 +34,24 @@ from edgedistill.manifest import (
     FileEntry,
     Layer,
     Manifest,
+    Mixing,
     Palette,
     Provenance,
+    Quality,
     SubnetEntry,
     TensorSpec,
     TokenizerEntry,
     load,
     write_atomically,
 )
-from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["write_palette"]
 
 _MAC_TOKENS = 64
+_MIXED_SPLIT = "validation"
 _OURS = re.compile(
     r"weights-fp32-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-fp32-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part"
 )
@@ -52,12 +59,14 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class _Source:
-    """What every subnet's export needs."""
+    """What every subnet's export needs; ``vectors`` collects those of each member of a sentence encoder."""
 
     supernet: Supernet
     data: EncodedData
     base: onnx.ModelProto
     weights: WeightsFile
+    task: Task
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def write_palette(
@@ -69,7 +78,7 @@ def write_palette(
 ) -> Palette:
     """Export ``subnets`` to ``folder``, replacing the palette that is there.
 
-    Every graph is checked against torch, and its accuracy measured on validation and test rows through
+    Every graph is checked against torch, and its quality measured on validation and test rows through
     onnxruntime. ``on_subnet`` is called with each subnet's name when it is done.
 
     Raises:
@@ -79,13 +88,14 @@ def write_palette(
     with _new_files(folder):
         base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
         weights = write_weights(folder, arch, tensors, subnets)
-        source = _Source(supernet, data, base, weights)
+        source = _Source(supernet, data, base, weights, task_of(supernet.info.task))
         entries = []
         for subnet in subnets:
             entries.append(_export_subnet(source, subnet, folder))
             on_subnet(subnet.name)
         tokenizer = _write_tokenizer(supernet, folder)
-        manifest = _manifest(supernet, entries, tokenizer, folder)
+        mixing = measure_mixing(source.vectors, _MIXED_SPLIT) if source.vectors else None
+        manifest = _manifest(supernet, entries, tokenizer, mixing, folder)
         _sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return load(folder)
@@ -129,7 +139,6 @@ def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> Subne
     path = folder / f"{subnet.name}-fp32-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
     _put(path, content)
     check_graph(path, source.supernet.model, subnet)
-    splits = {"validation": source.data.validation, "test": source.data.test}
     return SubnetEntry(
         name=subnet.name,
         precision="fp32",
@@ -141,8 +150,17 @@ def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> Subne
         total_parameters=arch.total_parameters(subnet),
         macs=arch.macs(subnet, tokens=_MAC_TOKENS),
         size_mb=round((len(content) + weight_bytes) / 1e6, 3),
-        quality=[measure_accuracy(path, split, rows) for split, rows in splits.items()],
+        quality=[_quality(source, subnet.name, path, split) for split in ("validation", "test")],
     )
+
+
+def _quality(source: _Source, name: str, graph: Path, split: str) -> Quality:
+    supernet, task, data = source.supernet, source.task, getattr(source.data, split)
+    outputs = graph_outputs(graph, data, task)
+    if task.name == "sentence-embedding" and split == _MIXED_SPLIT:
+        source.vectors[name] = outputs[distinct_rows(data)].numpy()
+    reference = supernet.teacher.get(split)
+    return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
 
 
 def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
@@ -156,15 +174,18 @@ def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
     )
 
 
-def _manifest(supernet: Supernet, entries: list[SubnetEntry], tokenizer: TokenizerEntry, folder: Path) -> Manifest:
-    info = supernet.info
+def _manifest(
+    supernet: Supernet, entries: list[SubnetEntry], tokenizer: TokenizerEntry, mixing: Mixing | None, folder: Path
+) -> Manifest:
+    info, arch = supernet.info, supernet.model.arch
     names = sorted({tokenizer.file, *(e.graph for e in entries), *(e.weights for e in entries)})
     provenance = Provenance(
         base_model=info.base_model,
         base_revision=info.base_revision,
         base_sha256=info.base_sha256,
-        data=info.data,
-        data_sha256=info.data_sha256,
+        data=info.data.data,
+        unlabelled=info.data.unlabelled,
+        data_sha256=info.data.sha256,
         seed=info.seed,
         stages=info.stages,
         rank=info.rank,
@@ -172,15 +193,20 @@ def _manifest(supernet: Supernet, entries: list[SubnetEntry], tokenizer: Tokeniz
     )
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        task="text-classification",
+        task=info.task,
         labels=info.labels,
         tokenizer=tokenizer,
-        inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in INPUTS],
-        outputs=[TensorSpec(name=OUTPUT, dtype="float32", shape=["batch", len(info.labels)])],
+        inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)],
+        outputs=[TensorSpec(name=OUTPUT, dtype="float32", shape=_output_shape(arch))],
         provenance=provenance,
         subnets=entries,
         files=[_file_entry(folder / name) for name in names],
+        mixing=mixing,
     ).sealed()
+
+
+def _output_shape(arch: Architecture) -> list[int | str]:
+    return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.outputs]
 
 
 def _file_entry(path: Path) -> FileEntry:

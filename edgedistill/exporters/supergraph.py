@@ -20,13 +20,17 @@ from transformers import AutoConfig
 
 from edgedistill.errors import ExportError
 from edgedistill.subnet import Architecture
-from edgedistill.supernet.encoder import masked_bias, mean_state
+from edgedistill.supernet.encoder import answer, masked_bias
 
-__all__ = ["INPUTS", "OPSET", "OUTPUT", "export_supergraph", "transposed"]
+__all__ = ["OPSET", "OUTPUT", "export_supergraph", "graph_inputs", "transposed"]
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
 OPSET = 20  # the first with Gelu as one operator
+
+
+def graph_inputs(arch: Architecture) -> tuple[str, ...]:
+    """Names of a graph's inputs, each [batch, sequence] int64, in the order of the encoder's arguments."""
+    return ("input_ids", "attention_mask", *(("token_type_ids",) if arch.token_types else ()))
 
 
 def transposed(name: str, tensor: Tensor) -> Tensor:
@@ -50,12 +54,14 @@ class _Embeddings(nn.Module):
         super().__init__()
         self.word = nn.Embedding(arch.vocabulary, arch.hidden)
         self.position = nn.Embedding(arch.positions, arch.hidden)
-        self.token_type = nn.Embedding(arch.token_types, arch.hidden)
+        self.token_type = nn.Embedding(arch.token_types, arch.hidden) if arch.token_types else None
         self.norm = nn.LayerNorm(arch.hidden, eps)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor) -> Tensor:
-        positions = torch.arange(input_ids.shape[1])
-        normed: Tensor = self.norm(self.word(input_ids) + self.position(positions) + self.token_type(token_type_ids))
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        summed = self.word(input_ids) + self.position(torch.arange(input_ids.shape[1]))
+        if self.token_type is not None:
+            summed = summed + self.token_type(token_type_ids)
+        normed: Tensor = self.norm(summed)
         return normed
 
 
@@ -85,19 +91,18 @@ class _Layer(nn.Module):
 class _Encoder(nn.Module):
     def __init__(self, arch: Architecture, eps: float) -> None:
         super().__init__()
+        self.arch = arch
         self.embeddings = _Embeddings(arch, eps)
         self.layers = nn.ModuleList(_Layer(arch, eps) for _ in range(arch.layers))
-        self.pooler = _Linear(arch.hidden, arch.hidden) if arch.pooling == "first" else None
-        self.classifier = _Linear(arch.hidden, arch.labels)
+        self.dense = _Linear(arch.hidden, arch.hidden) if arch.dense else None
+        self.classifier = _Linear(arch.hidden, arch.outputs)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         x = self.embeddings(input_ids, token_type_ids)
         bias = masked_bias(attention_mask, x.dtype)
         for layer in self.layers:
             x = layer(x, bias)
-        pooled = mean_state(x, attention_mask) if self.pooler is None else torch.tanh(self.pooler(x[:, 0]))
-        logits: Tensor = self.classifier(pooled)
-        return logits
+        return answer(self.arch, x, attention_mask, self.dense, self.classifier)
 
 
 def export_supergraph(arch: Architecture, eps: float, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
@@ -119,9 +124,9 @@ def export_supergraph(arch: Architecture, eps: float, tensors: Mapping[str, Tens
                 _example(arch),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(INPUTS),
+                input_names=list(graph_inputs(arch)),
                 output_names=[OUTPUT],
-                dynamic_shapes=tuple({0: batch, 1: sequence} for _ in INPUTS),
+                dynamic_shapes=tuple({0: batch, 1: sequence} for _ in graph_inputs(arch)),
                 verbose=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
@@ -137,7 +142,7 @@ def _example(arch: Architecture) -> tuple[Tensor, ...]:
     config = AutoConfig.for_model(arch.model_type, vocab_size=arch.vocabulary, type_vocab_size=arch.token_types)
     normal = NormalizedConfigManager.get_normalized_config_class(arch.model_type)(config)
     generator = DummyTextInputGenerator("text-classification", normal, batch_size=2, sequence_length=16)
-    return tuple(generator.generate(name, framework="pt") for name in INPUTS)
+    return tuple(generator.generate(name, framework="pt") for name in graph_inputs(arch))
 
 
 @contextmanager

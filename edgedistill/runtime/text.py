@@ -59,13 +59,19 @@ class TextClassifier:
     ``options`` are those of `AdaptiveSession`.
 
     Raises:
-        PaletteError: the palette or its tokenizer is damaged.
+        PaletteError: the palette is for another task, or it or its tokenizer is damaged.
     """
 
     def __init__(self, session: AdaptiveSession | str | Path | Palette, **options: Any) -> None:
         self._owned = not isinstance(session, AdaptiveSession)
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
         manifest = self._session.palette.manifest
+        if manifest.task != "text-classification":
+            self.close()
+            raise PaletteError(
+                f"the palette is for {manifest.task}; a text classifier needs one for text-classification. "
+                "AdaptiveSession.run answers token ids for every task"
+            )
         self._labels = manifest.labels
         self._inputs = [spec.name for spec in manifest.inputs]
         self._pad_id = manifest.tokenizer.pad_token_id

@@ -18,27 +18,27 @@ __all__ = ["Scored", "choose_family", "pareto_front", "spread"]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A subnet, what it costs (entries of its layers' matrices) and its validation accuracy."""
+    """A subnet, what it costs (entries of its layers' matrices) and its quality on validation data."""
 
     subnet: SubnetConfig
     cost: int
-    accuracy: float
+    quality: float
 
 
 def choose_family(
-    space: SearchSpace, arch: Architecture, accuracy: Callable[[SubnetConfig], float], count: int
+    space: SearchSpace, arch: Architecture, quality: Callable[[SubnetConfig], float], count: int
 ) -> list[Scored]:
     """At most ``count`` subnets, largest first; the maxnet and the minnet are always among them."""
-    scored = [Scored(subnet, arch.layer_parameters(subnet), accuracy(subnet)) for subnet in space]
+    scored = [Scored(subnet, arch.layer_parameters(subnet), quality(subnet)) for subnet in space]
     ends = [s for s in scored if s.subnet in {space.maxnet, space.minnet}]
     return spread(_best_fronts(scored, count), ends, count)
 
 
 def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
-    """Those more accurate than everything that costs no more, from cheap to dear."""
+    """Those better than everything that costs no more, from cheap to dear."""
     front: list[Scored] = []
-    for candidate in sorted(scored, key=lambda s: (s.cost, -s.accuracy)):
-        if not front or candidate.accuracy > front[-1].accuracy:
+    for candidate in sorted(scored, key=lambda s: (s.cost, -s.quality)):
+        if not front or candidate.quality > front[-1].quality:
             front.append(candidate)
     return front
 

@@ -19,8 +19,9 @@ ARCH = Architecture(
     vocabulary=30522,
     positions=512,
     token_types=2,
-    labels=len(tiny_palette.LABELS),
+    outputs=len(tiny_palette.LABELS),
     pooling="mean",
+    dense=None,
 )
 SUBNETS = {
     "large": ARCH.full,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
+import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -22,7 +24,7 @@ from edgedistill.exporters import palette as palette_module
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import load
 from edgedistill.supernet import checkpoint
-from edgedistill.supernet.checkpoint import Supernet, SupernetInfo
+from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
 
 SUBNETS = list(tiny_encoder.SPACE)
 
@@ -37,22 +39,25 @@ def supernet() -> Supernet:
         base_model="tiny",
         base_revision=None,
         base_sha256="0" * 64,
+        task="text-classification",
         labels=["a", "b", "c", "d", "e"],
         max_tokens=32,
         pad_token="[PAD]",
         pad_token_id=0,
-        data="rows",
-        columns=("text", "label"),
-        data_sha256="1" * 64,
+        data=DataSource(data="rows", unlabelled=None, text_columns=("text",), label_column="label", sha256="1" * 64),
         recipe={},
         rank=2,
         scale=model.layers[0].query.scale,
         seed=0,
-        scores=[{"stage": stage, "validation": 0.5, "test": 0.5, "curve": []} for stage in (0, 1)],  # type: ignore[list-item]
+        scores=[_score(0), _score(1)],
         versions={},
     )
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "word": 2}, unk_token="[UNK]"))
     return Supernet(model, tiny_encoder.SPACE, info, tokenizer)
+
+
+def _score(stage: int) -> StageScore:
+    return StageScore(stage=stage, metric="accuracy", validation=0.5, test=0.5, curve=[], steps=1, flops=1, wall_s=1.0)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -74,7 +79,7 @@ def one_supergraph() -> Iterator[None]:
 def rows() -> EncodedData:
     rng = random.Random(0)
     ids = tuple(tuple(rng.randrange(50) for _ in range(rng.randrange(1, 20))) for _ in range(40))
-    split = Encoded(ids, tuple(rng.randrange(5) for _ in ids), 0)
+    split = Encoded(ids, tuple((0,) * len(row) for row in ids), tuple(rng.randrange(5) for _ in ids), None, 0)
     return EncodedData(split, split, split)
 
 
@@ -154,3 +159,32 @@ def test_a_checkpoint_with_an_unknown_key_is_refused_by_name(supernet: Supernet,
     path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "blue"}))
     with pytest.raises(checkpoint.CheckpointError, match="colour"):
         checkpoint.load(tmp_path / "supernet")
+
+
+def test_a_checkpoint_of_the_first_version_is_refused_in_a_line(supernet: Supernet, tmp_path: Path) -> None:
+    checkpoint.save(supernet, tmp_path / "supernet")
+    path = tmp_path / "supernet" / "supernet.json"
+    document = json.loads(path.read_text())
+    document["info"]["schema_version"] = 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(checkpoint.CheckpointError, match=r"schema_version.*2; train again$"):
+        checkpoint.load(tmp_path / "supernet")
+
+
+@pytest.mark.parametrize("ranks", [(None,), (3, None), (None, 2), (2, 5)])
+def test_a_supernet_of_any_kind_of_stages_comes_back(
+    supernet: Supernet, ranks: tuple[int | None, ...], tmp_path: Path
+) -> None:
+    model = tiny_encoder.encoder(pairs=0, scale=supernet.info.scale)
+    for rank in ranks:
+        model.begin_stage(rank, torch.Generator().manual_seed(0))
+        for linear in model.elastic_linears().values():
+            trained = linear.weight if rank is None else linear.pairs[-1].B
+            trained.data += 0.1
+    model.freeze()
+    checkpoint.save(dataclasses.replace(supernet, model=model), tmp_path / "supernet")
+    again = checkpoint.load(tmp_path / "supernet").model
+    with torch.no_grad():
+        actual, expected = (m(*tiny_encoder.inputs(2, 5), SUBNETS[-1]).logits for m in (again, model))
+    torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
+    assert len(again.layers[0].query.pairs) == {(None,): 0, (3, None): 0, (None, 2): 1, (2, 5): 2}[ranks]

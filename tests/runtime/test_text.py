@@ -130,3 +130,9 @@ def test_an_input_that_a_text_does_not_give_is_told(tiny: Path, tmp_path: Path) 
     inputs = load(folder).manifest.inputs
     with pytest.raises(PaletteError, match="'pixels'"):
         TextClassifier(reseal(folder, inputs=[inputs[0].model_copy(update={"name": "pixels"})]))
+
+
+def test_a_palette_for_another_task_is_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "palette")
+    with pytest.raises(PaletteError, match=r"is for text-regression; a text classifier needs .* AdaptiveSession\.run"):
+        TextClassifier(reseal(folder, task="text-regression"))

@@ -19,7 +19,7 @@ ARCH = Architecture(
     vocabulary=30522,
     positions=512,
     token_types=2,
-    labels=2,
+    outputs=2,
 )
 SPACE = SearchSpace(((0, 1, 2, 3, 4, 5), (0, 2, 3, 5), (0, 5)), (384,), (12, 6, 3), (1536, 768, 384))
 
@@ -30,7 +30,7 @@ def _scored(cost: int, accuracy: float) -> Scored:
 
 def test_the_front_leaves_out_what_something_cheaper_equals() -> None:
     points = [_scored(8, 0.9), _scored(4, 0.9), _scored(2, 0.7), _scored(3, 0.6), _scored(4, 0.8)]
-    assert [(s.cost, s.accuracy) for s in pareto_front(points)] == [(2, 0.7), (4, 0.9)]
+    assert [(s.cost, s.quality) for s in pareto_front(points)] == [(2, 0.7), (4, 0.9)]
 
 
 def _by_size(subnet: SubnetConfig) -> float:
