@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import readme
+from conftest import run_shell
+from tiny_training import model_folder
+
+from edgedistill.supernet import checkpoint
 
 
 def test_the_python_snippet_answers(workplace: Path) -> None:
@@ -17,6 +21,22 @@ def test_the_python_snippet_answers(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
+
+
+def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:
+    """On small random models under the names that the README uses: a folder comes before the hub's name."""
+    sizes = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 64}
+    model_folder(tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2", head="", **sizes)
+    model_folder(tmp_path / "my-classifier", **sizes)
+    (tmp_path / "pairs").mkdir()
+    lines = [{"sentence1": f"w{i % 9} w3", "sentence2": f"w{i % 7} w4", "score": i % 5} for i in range(40)]
+    for split in ("train", "validation", "test"):
+        (tmp_path / "pairs" / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "texts.txt").write_text("".join(f"w{i} w{i % 7}\n" for i in range(60)))
+    done = run_shell(readme.block("tasks"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.load(tmp_path / "scorer").info.recipe["rank"] == 8
+    assert checkpoint.load(tmp_path / "taught").info.scores[2].metric == "agreement"
 
 
 def test_the_two_commands_name_real_extras_and_commands() -> None:
