@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgedistill.cli.export import export_palette
+from edgedistill.cli.export import export_palette, source_of
 from edgedistill.cli.train import read_data
 from edgedistill.manifest import Palette
 from edgedistill.supernet import checkpoint
@@ -27,7 +27,7 @@ def size(palette: Palette) -> tuple[int, int]:
 def main(folder: str) -> None:
     """Export twice, and compare."""
     supernet = checkpoint.load(Path(folder))
-    data = read_data(supernet.info.data, *supernet.info.columns)
+    data = read_data(source_of(supernet, None))
     totals, counts, ratios = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for count in (6, 12):

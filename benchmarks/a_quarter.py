@@ -1,0 +1,152 @@
+"""The paper's encoder claim (arXiv 2404.01353), asked of a palette: a quarter of the size, a third of the latency.
+
+Claim: the best member of at most 1/4 of the layer parameters, chosen on validation, is within 1.0 point of the
+teacher on test (2.0 of Spearman) at no more than 1/3 of its latency at batch 1, 16, 64 and 128 tokens, the same
+precision, interleaved. And the same question of 1/4 of *all* parameters, the embedding table among them, which
+is trimmed to the tokens that the training data use.
+
+Usage: python benchmarks/a_quarter.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
+palette this takes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import lab
+import numpy as np
+from onnxruntime import InferenceSession
+
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.mlfs import encode_data
+from edgedistill.exporters.supergraph import export_supergraph, template
+from edgedistill.exporters.surgery import derive
+from edgedistill.exporters.weights import write_weights
+from edgedistill.runtime.onnx import create_session
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.slicing import full_tensors
+from edgedistill.supernet.vocabulary import trim
+
+LENGTHS = (16, 64, 128)
+_ROUNDS = 15
+_RUNS = 20  # of each session in a round
+_PART = 1 / 4
+
+
+def best(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig]) -> SubnetConfig:
+    """The one with the highest score on validation."""
+
+    def score(subnet: SubnetConfig) -> float:
+        of_rows, rows = lab.score_of(data, lab.answers(supernet, subnet, data, "validation"), "validation")
+        return of_rows(np.arange(rows))
+
+    return max(candidates, key=score)
+
+
+def sessions(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) -> list[InferenceSession]:
+    """Their graphs over one weights file, one thread each."""
+    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    subnets = list(subnets)
+    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    weights = write_weights(folder, arch, tensors, subnets)
+    made = []
+    for subnet in subnets:
+        path = folder / f"{subnet.name}.onnx"
+        path.write_bytes(derive(base, arch, subnet, weights)[0].SerializeToString())
+        made.append(create_session(path, threads=1))
+    return made
+
+
+def latency_ratios(large: InferenceSession, small: InferenceSession, vocabulary: int) -> dict[int, dict[str, float]]:
+    """By length: the median over rounds of small's over large's latency, and the quartiles."""
+    rng, found = np.random.default_rng(0), {}
+    for tokens in LENGTHS:
+        ids = rng.integers(0, vocabulary, (1, tokens))
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        times = [[_timed(session, feed) for session in (large, small)] for _ in range(_ROUNDS)]
+        ratios = [theirs[1] / theirs[0] for theirs in times[1:]]
+        low, high = np.percentile(ratios, [25, 75])
+        found[tokens] = {
+            "ratio": round(median(ratios), 3),
+            "low": round(float(low), 3),
+            "high": round(float(high), 3),
+            "teacher_ms": round(median(first for first, _ in times[1:]), 3),
+        }
+    return found
+
+
+def _timed(session: InferenceSession, feed: dict[str, Any]) -> float:
+    """Median milliseconds of a few runs."""
+    times = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        session.run(None, feed)
+        times.append(1000 * (time.perf_counter() - started))
+    return median(times)
+
+
+def described(supernet: Supernet, subnet: SubnetConfig, teacher: Supernet, data: TaskData) -> dict[str, Any]:
+    """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
+    arch, full = supernet.model.arch, teacher.model.arch
+    pair = lab.answers(supernet, subnet, data), lab.answers(teacher, full.full, data)
+    score, examples = lab.score_of(data, pair[0])
+    (difference,), _ = lab.differences(data, [pair])
+    return {
+        "subnet": subnet.name,
+        "layer_share": arch.layer_parameters(subnet) / full.layer_parameters(full.full),
+        "total_share": arch.total_parameters(subnet) / full.total_parameters(full.full),
+        "score": score(np.arange(examples)),
+        "difference_from_teacher": difference.as_list(),
+    }
+
+
+def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
+    """Choose, score, export, measure; keep the result."""
+    known, data = lab.read(Path(data_folder))
+    teacher_folder = lab.teacher(known, data, Path(work_folder))
+    teacher = checkpoint.load(teacher_folder)
+    supernet = checkpoint.load(Path(work_folder) / f"{teacher_folder.name}-palette-{float(share):g}")
+    arch = supernet.model.arch
+    of_layers = _PART * arch.layer_parameters(arch.full)
+    quarter = best(supernet, data, [s for s in supernet.space if arch.layer_parameters(s) <= of_layers])
+
+    used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
+    model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
+    info = supernet.info.model_copy(update={"pad_token_id": tokenizer.token_to_id(supernet.info.pad_token)})
+    trimmed = replace(supernet, model=model, tokenizer=tokenizer, info=info)
+    of_all = _PART * arch.total_parameters(arch.full)
+    small = [s for s in supernet.space if model.arch.total_parameters(s) <= of_all]
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(folder) / name for name in ("layers", "all")]
+        for place in places:
+            place.mkdir()
+        large, member = sessions(supernet, [arch.full, quarter], places[0])
+        result = {
+            "data": known.name,
+            "share": float(share),
+            "vocabulary": {"all": arch.vocabulary, "trimmed": model.arch.vocabulary},
+            "smallest_untrimmed_total_share": arch.total_parameters(supernet.space.minnet)
+            / arch.total_parameters(arch.full),
+            "quarter_of_layers": described(supernet, quarter, teacher, data)
+            | {"latency": latency_ratios(large, member, arch.vocabulary)},
+        }
+        if small:
+            chosen = best(trimmed, data, small)
+            (member,) = sessions(trimmed, [chosen], places[1])
+            result["quarter_of_all_parameters"] = described(trimmed, chosen, teacher, data) | {
+                "latency": latency_ratios(large, member, model.arch.vocabulary)
+            }
+    lab.keep(f"a-quarter-{known.name}", result)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

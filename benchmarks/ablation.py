@@ -1,0 +1,113 @@
+"""What each choice of the recipe brings: one change at a time from the defaults, every run at the same cost.
+
+Usage: python benchmarks/ablation.py DATA WORK [SHARE] [SEED]. DATA is a folder named as one of lab.py's data
+sets, WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 0.25) is the length of the
+runs as a part of the default recipe's. The choices are made on validation; test is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import lab
+
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.evaluation import evaluate
+from edgedistill.distillation.mlfs import encode_data
+from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.tasks import task_of
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+PAPER: dict[str, Any] = {"teach": "maxnet", "features": "projections", "maxnet": True, "random_subnets": 1}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "plain MLFS": PAPER | {"rank": 8, "temperature": 2.0, "order": "prefix", "minnet": False, "random_subnets": 2},
+    "the maxnet teaches in every step, with features": PAPER,
+    "the maxnet teaches in every step": PAPER | {"features": "none"},
+    "the maxnet trains in every step, frozen teacher": {"maxnet": True, "random_subnets": 1},
+    "the maxnet teaches in every step, with relations": PAPER | {"features": "relations", "beta": 1.0},
+    "full parameters": {"parameters": "full", "learning_rate": 2e-4},
+    "rank 32": {"rank": 32},
+    "rank 8": {"rank": 8},
+    "learning rate doubled": {"learning_rate": 2e-3},
+    "gamma 0": {"gamma": 0.0},
+    "gamma 1": {"gamma": 1.0},
+    "labels and teacher alike": {"alpha": 0.5},
+    "no labels in subnets' loss": {"alpha": 1.0},
+    "temperature 2": {"temperature": 2.0},
+    "prefix order": {"order": "prefix"},
+    "two random, no minnet": {"minnet": False},
+    "minnet, one random": {"random_subnets": 1},
+    "minnet, three random": {"random_subnets": 3},
+}
+
+
+def changed(base: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with a variant's changes; a learning rate is that of stages 1 and 2."""
+    values = base.model_dump() | {key: value for key, value in changes.items() if key != "learning_rate"}
+    if "learning_rate" in changes:
+        for stage in ("widths", "depths"):
+            values[stage] = values[stage] | {"learning_rate": changes["learning_rate"]}
+    return Recipe.model_validate(values)
+
+
+def scores(supernet: Supernet, data: TaskData, sizes: dict[str, SubnetConfig]) -> dict[str, dict[str, float]]:
+    """By size, and of the maxnet: the score on validation and test, the loss on validation."""
+    rows, task, names = encode_data(supernet, data), task_of(supernet.info.task), supernet.info.labels
+    found = {}
+    for size, subnet in {"1/1": supernet.model.arch.full, **sizes}.items():
+        validation, test = (
+            evaluate(supernet.model, subnet, split, task, names=names) for split in (rows.validation, rows.test)
+        )
+        found[size] = {"validation": validation.value, "test": test.value, "loss": validation.loss}
+    return found
+
+
+def run(teacher: Path, data: TaskData, folder: Path, recipe: Recipe, flops: float) -> dict[str, Any]:
+    """Train by a recipe for as many FLOPs, and score every size."""
+    start = checkpoint.load(teacher)
+    recipe = lab.at_cost(start, data, recipe, lab.space_of(start, recipe), flops)
+    supernet = lab.train(lab.start(teacher, folder, recipe), data, folder)
+    shutil.rmtree(folder)
+    return {
+        "flops": lab.own_flops(supernet),
+        "steps": [score.steps for score in supernet.info.scores if score.stage],
+        "wall_s": lab.wall_s(supernet),
+        "sizes": scores(supernet, data, lab.reference_subnets(teacher)),
+    }
+
+
+def main(data_folder: str, work_folder: str, share: str = "0.25", seed: str = "0") -> None:
+    """Run what is not done yet; keep the table."""
+    known, data = lab.read(Path(data_folder))
+    work = Path(work_folder)
+    base = Recipe(seed=int(seed), teacher=known.teacher)
+    start = checkpoint.load(lab.teacher(known, data, work))
+    flops = float(share) * lab.predicted_flops(start, data, base, lab.space_of(start, base))
+    variants: dict[str, Any] = {}
+    for name, changes in VARIANTS.items():
+        recipe = changed(base, changes)
+        key = f"ablation-{known.name}-{share}-{seed}-{name.replace(' ', '-')}"
+        done = work / f"{key}.json"
+        if not done.exists():
+            teacher = lab.teacher(known, data, work, recipe.order)
+            done.write_text(json.dumps({"changes": changes} | run(teacher, data, work / key, recipe, flops)))
+        variants[name] = json.loads(done.read_text())
+        sizes = [score for size, score in variants[name]["sizes"].items() if size != "1/1"]
+        variants[name]["mean"] = {of: mean(size[of] for size in sizes) for of in ("validation", "test", "loss")}
+        lab.say(f"{name}: {variants[name]['mean']}")
+    lab.keep(
+        f"ablation-{known.name}",
+        {"data": known.name, "seed": int(seed), "share": float(share), "variants": variants},
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

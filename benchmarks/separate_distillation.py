@@ -1,0 +1,175 @@
+"""Is a member of the palette as good as a model of its size that was distilled alone?
+
+Claim: at six sizes from 1/2 to 1/9 of the layer parameters, the mean of (palette − better student) is at least
+0 points, and no size is more than 0.5 below. A student has the member's shape, is cut from the same teacher in
+the same importance order, learns by the same loss, and gets a sixth of the palette's training FLOPs; the better
+of two kinds counts, low-rank and full-parameter, each at the best of some learning rates. The teacher's pass
+over the training data is counted once on either side: six students can share it as the members do.
+The students are then given multiples of that, to see what they need to catch up.
+
+Usage: python benchmarks/separate_distillation.py DATA WORK [SHARE] [MULTIPLES]. DATA is a folder named as one
+of lab.py's data sets; WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 0.5) is the
+palette's length as a part of the default recipe's; MULTIPLES (default 1,2,4) of a sixth.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lab
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedistill.distillation.baseline import word_count_score
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.recipe import Recipe, StageRecipe
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet import checkpoint
+
+RATES = {"full": (1e-4, 2e-4, 5e-4), "low-rank": (1e-3, 2e-3)}
+TUNED_AT = "1/4"
+_NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)  # students have one stage
+
+
+@dataclass(frozen=True)
+class Student:
+    """What one student reached: its score on validation, its outputs on test, and what it cost."""
+
+    validation: float
+    outputs: NDArray[np.float32]
+    flops: int
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One data set, its teacher in order, and the recipe of everything."""
+
+    data: TaskData
+    work: Path
+    teacher: Path
+    recipe: Recipe
+
+    def palette(self, share: float) -> Path:
+        """The folder of the palette's supernet, trained for a share of the recipe's length."""
+        folder = self.work / f"{self.teacher.name}-palette-{share:g}"
+        start = checkpoint.load(self.teacher)
+        space = lab.space_of(start, self.recipe)
+        flops = share * lab.predicted_flops(start, self.data, self.recipe, space)
+        recipe = lab.at_cost(start, self.data, self.recipe, space, flops)
+        lab.train(lab.start(self.teacher, folder, recipe), self.data, folder)
+        return folder
+
+    def student(self, size: str, subnet: SubnetConfig, kind: str, rate: float, flops: float) -> Student:
+        """Distil one subnet alone, or read what it reached."""
+        key = f"{self.teacher.name}-student-{size.replace('/', '_')}-{kind}-{rate:g}-{flops:.3g}"
+        kept, folder = self.work / f"{key}.npz", self.work / key
+        if not kept.exists():
+            self._distil(subnet, kind, rate, flops, folder, kept)
+        with np.load(kept) as stored:
+            figures = json.loads(str(stored["figures"]))
+            return Student(figures["validation"], stored["outputs"], figures["flops"], figures["wall_s"])
+
+    def _distil(self, subnet: SubnetConfig, kind: str, rate: float, flops: float, folder: Path, kept: Path) -> None:
+        start, space = checkpoint.load(self.teacher), lab.alone(subnet)
+        stage = StageRecipe(epochs=1, learning_rate=rate)
+        values = self.recipe.model_dump() | {"parameters": kind, "widths": _NOTHING, "depths": stage}
+        recipe = Recipe.model_validate(values | {"minnet": True, "maxnet": False, "random_subnets": 0})
+        recipe = lab.at_cost(start, self.data, recipe, space, flops)
+        supernet = lab.train(lab.start(self.teacher, folder, recipe, space), self.data, folder)
+        watched = lab.answers(supernet, subnet, self.data, "validation")
+        of_rows, rows = lab.score_of(self.data, watched, "validation")
+        figures = {
+            "validation": of_rows(np.arange(rows)),
+            "flops": lab.own_flops(supernet),
+            "wall_s": lab.wall_s(supernet),
+        }
+        np.savez(kept, outputs=lab.answers(supernet, subnet, self.data), figures=json.dumps(figures))
+        shutil.rmtree(folder)
+
+
+def whole(data: TaskData, outputs: NDArray[np.float32]) -> float:
+    """The headline on all of test."""
+    score, examples = lab.score_of(data, outputs)
+    return score(np.arange(examples))
+
+
+def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str = "1,2,4") -> None:
+    """Train the palette and every student that is not done yet; keep the comparison."""
+    known, data = lab.read(Path(data_folder))
+    work = Path(work_folder)
+    bench = Bench(data, work, lab.teacher(known, data, work), Recipe(teacher=known.teacher))
+    palette = checkpoint.load(bench.palette(float(share)))
+    members = lab.reference_subnets(bench.teacher)
+    own = {size: lab.answers(palette, subnet, data) for size, subnet in members.items()}
+    flops, asked = lab.own_flops(palette), lab.teacher_flops(palette, data)
+    lab.say(f"palette: {flops:.3g} FLOPs, and {asked:.3g} of the teacher")
+    rates = {kind: _best_rate(bench, members[TUNED_AT], kind, flops / 6) for kind in RATES}
+    arch = palette.model.arch
+    teacher = lab.answers(checkpoint.load(bench.teacher), arch.full, data)
+    rounds = {}
+    for multiple in map(float, multiples.split(",")):
+        rounds[f"{multiple:g}"] = _round(bench, members, own, rates, multiple * flops / 6)
+        lab.say(f"students at {multiple:g} times a sixth: mean {rounds[f'{multiple:g}']['mean_difference']}")
+    lab.keep(
+        f"separate-distillation-{known.name}",
+        {
+            "data": known.name,
+            "seed": bench.recipe.seed,
+            "share": float(share),
+            "metric": palette.info.scores[-1].metric,
+            "teacher": whole(data, teacher),
+            "maxnet": whole(data, lab.answers(palette, arch.full, data)),
+            "word_counts": word_count_score(data),
+            "palette_flops": flops,
+            "teacher_flops": asked,
+            "palette_steps": [score.steps for score in palette.info.scores if score.stage],
+            "palette_wall_s": lab.wall_s(palette),
+            "layer_share": {
+                size: arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
+                for size, subnet in members.items()
+            },
+            "palette": {size: whole(data, outputs) for size, outputs in own.items()},
+            "learning_rates": rates,
+            "students_at_multiples_of_a_sixth": rounds,
+        },
+    )
+
+
+def _best_rate(bench: Bench, subnet: SubnetConfig, kind: str, flops: float) -> float:
+    """By validation, at one size."""
+    return max(RATES[kind], key=lambda rate: bench.student(TUNED_AT, subnet, kind, rate, flops).validation)
+
+
+def _round(
+    bench: Bench,
+    members: dict[str, SubnetConfig],
+    own: dict[str, NDArray[np.float32]],
+    rates: dict[str, float],
+    flops: float,
+) -> dict[str, Any]:
+    """Both kinds of student at every size, and the palette's member against the better on test."""
+    sizes, pairs = {}, []
+    for size, subnet in members.items():
+        students = {kind: bench.student(size, subnet, kind, rate, flops) for kind, rate in rates.items()}
+        scores = {kind: whole(bench.data, student.outputs) for kind, student in students.items()}
+        better = max(scores, key=scores.__getitem__)
+        pairs.append((own[size], students[better].outputs))
+        sizes[size] = scores | {
+            "flops": {kind: student.flops for kind, student in students.items()},
+            "wall_s": {kind: student.wall_s for kind, student in students.items()},
+        }
+        lab.say(f"{size}: palette {whole(bench.data, own[size]):.4f}, students {scores}")
+    by_size, mean = lab.differences(bench.data, pairs)
+    for size, difference in zip(sizes, by_size, strict=True):
+        sizes[size]["difference"] = difference.as_list()
+    return {"sizes": sizes, "mean_difference": mean.as_list()}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
