@@ -104,10 +104,10 @@ class StageLoop:
             ended, scored = step == self.steps, {}
             if ended or step % self._scored_every == 0:
                 scored = validate()
-                ended = self._note(mean(score.value for score in scored.values())) or ended
+                ended = self._note(as_the_first(mean(score.value for score in scored.values()))) or ended
             self.position = replace(self.position, ended=ended)
             watcher(StepReport(self._stage, step, self.steps, losses, scored, ended))
-            if ended or time.monotonic() - saved > _SAVED_EVERY_S:
+            if ended or as_the_first(time.monotonic() - saved > _SAVED_EVERY_S):
                 save()
                 saved = time.monotonic()
             if ended:
@@ -116,7 +116,7 @@ class StageLoop:
         return self.position
 
     def _note(self, score: float) -> bool:
-        """Add a validation score; whether patience is at its end (decided by the first process)."""
+        """Add a validation score; whether patience is at its end."""
         curve = (*self.position.curve, score)
         if self._recipe.patience is None:
             self.position = replace(self.position, curve=curve)
@@ -125,7 +125,7 @@ class StageLoop:
             self.position = replace(self.position, best=len(curve))
             self._best = {name: p.detach().clone() for name, p in self._trained()}
         self.position = replace(self.position, curve=curve)
-        return as_the_first(len(curve) - self.position.best >= self._recipe.patience)
+        return len(curve) - self.position.best >= self._recipe.patience
 
     def _trained(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, p) for name, p in self._model.named_parameters() if p.requires_grad)
@@ -149,7 +149,7 @@ class StageLoop:
         for batch in self._own_parts(rows):
             parts = self._objective.parts(self._model, batch, whole, step)
             self._add_gradients(parts, sums)
-        losses = self._reduce(sums)
+        losses = {name: loss / self._objective.names[name] for name, loss in self._reduce(sums).items()}
         if not all(map(math.isfinite, losses.values())):
             raise TrainingError(
                 f"stage {self._stage} diverged at step {step}: a loss is no number; lower the learning rate"
@@ -168,7 +168,7 @@ class StageLoop:
     def _whole(self, rows: list[int]) -> Whole:
         tokens = sum(self._lengths[row] for row in rows)
         units = sum(self._data.units(row) for row in rows)
-        return Whole(len(rows), units, tokens)
+        return Whole(units, tokens)
 
     def _own_parts(self, rows: list[int]) -> Iterator[Batch]:
         """This process's rows, as many at once as the recipe allows."""

@@ -25,14 +25,14 @@ from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.ordering import put_in_order
-from edgedistill.distillation.processes import as_the_first
+from edgedistill.distillation.processes import as_the_first, shared
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.distillation.teacher import TeacherOutputs
-from edgedistill.errors import CheckpointError, DataError, ModelError
+from edgedistill.errors import DataError, ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
@@ -57,13 +57,13 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
     """Tokenize every split as the supernet was told to.
 
     Raises:
-        DataError: the labels are not those that the supernet was made for.
+        DataError: they are not those that the supernet was begun with, row by row.
     """
     info = supernet.info
-    if list(data.label_names) != info.labels or data.task != info.task:
+    if data.task != info.task or data.sha256 != info.data.sha256:
         raise DataError(
-            f"the data are for {data.task} with {len(data.label_names)} labels, the supernet for {info.task} with "
-            f"{len(info.labels)}, or by other names; use the data it was made for"
+            f"{data.source or data.unlabelled} is not what the supernet was begun with, or has changed since; "
+            "give the same data, or train anew in another folder"
         )
     train, validation, test = (
         encode(supernet.tokenizer, split, data.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
@@ -93,7 +93,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
     torch.manual_seed(seed_of(recipe.seed, "head"))
     model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
     recipe.check(model.arch)
-    tokenizer, pad_token = load_tokenizer(source.folder)
+    tokenizer, pad_token = load_tokenizer(source.folder, data.task)
     arch = model.arch
     info = SupernetInfo(
         architecture=arch,
@@ -126,8 +126,9 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
 
 def accelerator_for(recipe: Recipe) -> Accelerator:
     """Where training runs: the processes that Accelerate's launcher started, or this one alone."""
-    half = recipe.precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return Accelerator(mixed_precision="bf16" if half else "no", cpu=not torch.cuda.is_available())
+    gpu = torch.cuda.is_available()
+    half = recipe.precision == "bf16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    return Accelerator(mixed_precision="bf16" if half else "no", cpu=not gpu)
 
 
 def train(
@@ -147,11 +148,10 @@ def train(
     ``watcher`` is called after each step, ``announce`` before what takes a while between the stages.
 
     Raises:
-        CheckpointError: the supernet was begun with other data, or what it goes on from is damaged.
+        CheckpointError: what it goes on from is damaged.
+        DataError: the supernet was begun with other data.
         TrainingError: a loss is no number; what was saved before stands.
     """
-    if data.sha256 != supernet.info.data.sha256:
-        raise CheckpointError("the supernet was begun with other data; give the same, or another output folder")
     keep_freed_memory()
     run = _Run(encode_data(supernet, data), folder, watcher, announce, accelerator)
     supernet.model.to(accelerator.device)
@@ -159,7 +159,7 @@ def train(
         run.save(supernet)
     for stage in STAGES[len(supernet.info.scores) : until + 1]:
         if stage == 1 and not supernet.info.ordered:
-            supernet = order(supernet, run.data, announce)
+            supernet = shared(order(supernet, run.data, announce))
             run.save(supernet)
         supernet = run.stage(supernet, stage)
         run.save(supernet)

@@ -1,13 +1,16 @@
-"""Several processes that train together: what all must decide alike, the first decides."""
+"""Several processes that train together: what all must hold alike, the first decides."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast, broadcast_object_list
 
-__all__ = ["as_the_first", "is_first"]
+from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["as_the_first", "is_first", "shared"]
 
 _T = TypeVar("_T")
 
@@ -22,3 +25,13 @@ def as_the_first(value: _T) -> _T:
 def is_first() -> bool:
     """Whether this process writes and speaks for all."""
     return bool(PartialState().is_main_process)
+
+
+def shared(supernet: Supernet) -> Supernet:
+    """The first process's: where scores round otherwise, another would order its weights otherwise."""
+    if PartialState().num_processes == 1:
+        return supernet
+    model = supernet.model
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data.copy_(broadcast(tensor.data))
+    return replace(supernet, space=as_the_first(supernet.space), teacher=as_the_first(dict(supernet.teacher)))

@@ -1,15 +1,15 @@
 """What one training step computes: the losses of the subnets that it trains, largest first.
 
-Stage 0 trains the full model on the labels. In stages 1 and 2 a step trains the maxnet, the minnet and random
-subnets (the paper fixes the maxnet; the minnet follows the sandwich rule), their gradients scaled and summed
-before the optimizer moves.
+Stage 0 trains the full model on the labels. In stages 1 and 2 a step trains several subnets, as the recipe says:
+the maxnet (in every step of the paper's), the minnet (the sandwich rule) and random ones, their gradients scaled
+and summed before the optimizer moves.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,7 +36,6 @@ _PROJECTION_ROWS = 256
 class Whole:
     """How much a whole step holds, over all parts and processes: what its mean losses are means of."""
 
-    rows: int
     units: int
     tokens: int
 
@@ -53,7 +52,7 @@ class Part:
 class Objective(Protocol):
     """A stage's losses."""
 
-    names: tuple[str, ...]  # of the parts, whatever the step
+    names: Mapping[str, int]  # of the parts, and how many of each there are in every step
 
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
@@ -72,7 +71,7 @@ def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> Encode
 class FineTuning:
     """Stage 0: the maxnet learns the task from the labels."""
 
-    names: tuple[str, ...] = ("maxnet",)
+    names: Mapping[str, int] = {"maxnet": 1}
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
         self._task, self._rank = task, recipe.pair_rank
@@ -89,10 +88,11 @@ class FineTuning:
 
 
 class SubnetTraining:
-    """Stages 1 and 2: the maxnet, the minnet and random subnets of ``space`` learn together.
+    """Stages 1 and 2: subnets of ``space`` learn together.
 
-    Without labels the maxnet learns from the frozen teacher alone, and so do the subnets. Without the maxnet
-    it is one of those that are drawn at random, and steps are cheaper.
+    The recipe says whether the maxnet trains in every step, and then whether it teaches; else it is one of those
+    that are drawn at random, the frozen teacher teaches, and steps are cheaper. Without labels all learn from
+    the frozen teacher alone.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class SubnetTraining:
         self._task, self._space, self._recipe = task, space, recipe
         self._features, self._teacher, self._stage = features, teacher, stage
         self._rank = recipe.pair_rank
-        trained = {"maxnet": recipe.maxnet, "minnet": recipe.minnet, "random": recipe.random_subnets}
-        self.names: tuple[str, ...] = tuple(name for name, wanted in trained.items() if wanted)
+        parts = {"maxnet": int(recipe.maxnet), "minnet": int(recipe.minnet), "random": recipe.random_subnets}
+        self.names: Mapping[str, int] = {name: count for name, count in parts.items() if count}
 
     def subnets(self, step: int) -> list[tuple[str, SubnetConfig]]:
-        """Those that learn from the maxnet in a step: a function of the seed and the step alone."""
+        """Those of a step beside the maxnet: a function of the seed and the step alone."""
         rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
         chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
         return chosen + [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]

@@ -36,7 +36,7 @@ CPU = Accelerator(cpu=True)
 
 
 def _no_scores() -> dict[str, Score]:
-    return {"maxnet": Score({"accuracy": 0.5}, 1.0, 1)}
+    return {"maxnet": Score({"accuracy": 0.5}, 1.0)}
 
 
 def _loop(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> StageLoop:
@@ -125,7 +125,7 @@ def test_patience_ends_a_stage_at_its_best_weights() -> None:
 
     def validate() -> dict[str, Score]:
         seen.append(model.classifier.weight.detach().clone())
-        return {"maxnet": Score({"accuracy": next(values)}, 1.0, 1)}
+        return {"maxnet": Score({"accuracy": next(values)}, 1.0)}
 
     reports = _run(model, RECIPE.model_copy(update={"patience": 2}), 0, validate=validate)
     assert reports[-1].step == 48

@@ -8,21 +8,48 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from commands import invoke
 from tiny_training import RECIPE, model_folder, rows, same_weights
 
 from edgedistill.distillation.recipe import Recipe, recipe_as_toml
 from edgedistill.supernet import checkpoint
 
+# The command, with state saved after every step and one process that comes late to each: as a slow machine would.
+_SKEWED = """
+import os, sys, time
+from edgedistill.cli import main
+from edgedistill.distillation import loop
+loop._SAVED_EVERY_S = 0.05
+run = loop.StageLoop.run
+def late(*arguments):
+    time.sleep(0.04 * int(os.environ["RANK"]))
+    return run(*arguments)
+loop.StageLoop.run = late
+main()
+"""
 
-@pytest.mark.parametrize("batch_size", [8, 7, 3])
-def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, batch_size: int) -> None:
+
+@pytest.mark.parametrize(
+    ("changes", "tolerance"),
+    [
+        ({"batch_size": 8, "optimizer": "sgd"}, 1e-5),
+        ({"batch_size": 7, "optimizer": "sgd"}, 1e-5),
+        ({"batch_size": 3, "optimizer": "sgd"}, 1e-5),
+        ({"batch_size": 8, "random_subnets": 0}, 1e-3),  # by Adam, whose first steps go by a gradient's sign
+    ],
+)
+def test_two_processes_train_to_the_weights_of_one(
+    tmp_path: Path, changes: dict[str, object], tolerance: float
+) -> None:
     """Of 40 rows: batches of 8; of 7, of which a process has fewer; of 3, whose last one leaves a process with none.
 
-    The launcher's variables tell Accelerate of the processes; without a GPU gloo carries what they sum.
+    The launcher's variables tell Accelerate of the processes; without a GPU gloo carries what they sum. With the
+    minnet alone layers go without a gradient, which must not move them.
     """
-    command = _training(tmp_path, batch_size)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "edgedistill"]
+    command = _training(tmp_path, changes)
+    (tmp_path / "skewed.py").write_text(_SKEWED)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "skewed.py")]
     two = [sys.executable, *launch, *command, "-o", str(tmp_path / "two")]
     done = subprocess.run(two, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -31,19 +58,24 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, batch_size: i
     assert alone.exit_code == 0, alone.output
     theirs = json.loads(alone.stdout)
     assert [stage["flops"] for stage in ours["stages"]] == [stage["flops"] for stage in theirs["stages"]]
-    same_weights(*(checkpoint.load(tmp_path / name).model.state_dict() for name in ("two", "one")), 1e-5)
+    same_weights(*(_weights(tmp_path / name) for name in ("two", "one")), tolerance)
     assert not list(tmp_path.glob(".*"))
 
 
-def _training(folder: Path, batch_size: int) -> list[str]:
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All but what a softmax over keys makes no difference of: its gradient is rounding, whose sign Adam goes by."""
+    state = checkpoint.load(folder).model.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.endswith("key.bias")}
+
+
+def _training(folder: Path, changes: dict[str, object]) -> list[str]:
     """The command and its arguments but the last, and what they name."""
     model_folder(folder / "model")
     (folder / "data").mkdir()
     lines = [json.dumps({"text": text, "label": label}) for text, label in rows()]
     for split, part in (("train", lines), ("validation", lines[:20]), ("test", lines[20:])):
         (folder / "data" / f"{split}.jsonl").write_text("\n".join(part))
-    changes = {"batch_size": batch_size, "dropout": 0.0, "micro_batch": 2, "optimizer": "sgd"}
-    recipe = Recipe.model_validate(RECIPE.model_dump() | changes)
+    recipe = Recipe.model_validate(RECIPE.model_dump() | {"dropout": 0.0, "micro_batch": 2} | changes)
     (folder / "recipe.toml").write_text(recipe_as_toml(recipe))
     given = ("--data", folder / "data", "--recipe", folder / "recipe.toml", "--json")
     return ["train", str(folder / "model"), *map(str, given)]

@@ -76,7 +76,7 @@ def _gradient(parts: str, gamma: float) -> torch.Tensor:
     batch = Batch(ids, mask, types, torch.arange(6) % 5, None, tuple(range(6)))
     recipe = Recipe(rank=2, gamma=gamma, beta=0.0, random_subnets=0, maxnet=True, teach="maxnet")
     training = SubnetTraining(task_of("text-classification"), tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2)
-    for part in training.parts(model, batch, Whole(6, 6, int(mask.sum())), 1):
+    for part in training.parts(model, batch, Whole(6, int(mask.sum())), 1):
         (part.loss * part.scale).backward()
         if part.name == parts:
             break
