@@ -30,13 +30,14 @@ from edgedistill.errors import CheckpointError
 from edgedistill.subnet import Architecture, SearchSpace, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["DataSource", "StageScore", "Supernet", "SupernetInfo", "load", "replace_folder", "save"]
+__all__ = ["DataSource", "StageScore", "Supernet", "SupernetInfo", "load", "recover", "replace_folder", "save"]
 
 _INFO = "supernet.json"
 _BASE = "base.safetensors"
 _LOW_RANK = "lowrank.safetensors"
 _TEACHER = "teacher.safetensors"
 _TOKENIZER = "tokenizer.json"
+_OLD = "-old"  # ends the name of a folder whose place is being taken
 
 
 class StageScore(BaseModel):
@@ -95,6 +96,11 @@ class SupernetInfo(BaseModel):
     def stages(self) -> list[int]:
         """The stages that are done."""
         return [score.stage for score in self.scores]
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a sequence is two texts; those of a sentence encoder are always single."""
+        return len(self.data.text_columns) == 2 and self.task != "sentence-embedding"
 
     def after(self, score: StageScore) -> SupernetInfo:
         """A copy with one more stage done."""
@@ -182,6 +188,19 @@ def _ranks(tensors: dict[str, Tensor]) -> Iterator[int]:
         yield stored.shape[0]
 
 
+def recover(target: Path) -> None:
+    """Clear up after a `replace_folder` that was killed: the folder is as it was before, and nothing lies beside it.
+
+    No other process may be writing to it.
+    """
+    left = list(target.parent.glob(f".{target.name}-*"))
+    for folder in left:
+        if folder.name.endswith(_OLD) and not target.exists():
+            folder.rename(target)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class replace_folder:  # noqa: N801 - used as a function, in a with statement
     """A scratch folder beside ``target`` that takes its place when the block ends well."""
 
@@ -201,7 +220,7 @@ class replace_folder:  # noqa: N801 - used as a function, in a with statement
         for path in self._scratch.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-        old = self._scratch.with_name(f"{self._scratch.name}-old")
+        old = self._scratch.with_name(f"{self._scratch.name}{_OLD}")
         if self._target.exists():
             self._target.rename(old)
         self._scratch.rename(self._target)

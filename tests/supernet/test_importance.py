@@ -23,17 +23,26 @@ def _loss(model: ElasticEncoder) -> Tensor:
     return F.cross_entropy(logits, torch.arange(8) % ARCH.outputs)
 
 
-def test_a_neurons_score_is_the_gradient_of_a_gate_on_it() -> None:
-    model = tiny_encoder.encoder()
+def test_a_units_score_is_the_gradient_of_a_gate_on_it() -> None:
+    """Of every head and neuron of a layer, by central differences in fp64."""
+    model = tiny_encoder.encoder().double()
     model.freeze()
-    _, neurons = score_units(model, [lambda: _loss(model)])[1]
-    matrix, step = model.layers[1].ffn_down.merged, 1e-2
-    kept = matrix[:, 3].clone()
-    losses = []
+    heads, neurons = score_units(model, [lambda: _loss(model)])[1]
+    layer = model.layers[1]
+    for scores, matrix, width in ((heads, layer.attention_output.merged, 8), (neurons, layer.ffn_down.merged, 1)):
+        expected = torch.stack([_gate_slope(model, matrix, unit * width, width) for unit in range(len(scores))])
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-8)
+
+
+def _gate_slope(model: ElasticEncoder, matrix: Tensor, start: int, width: int) -> Tensor:
+    """How fast the loss changes as a gate on some input columns opens and closes."""
+    columns, step, losses = slice(start, start + width), 1e-4, []
+    kept = matrix[:, columns].clone()
     for gate in (1 + step, 1 - step):
-        matrix[:, 3] = kept * gate
-        losses.append(float(_loss(model)))
-    assert abs(float(neurons[3]) - abs(losses[0] - losses[1]) / (2 * step)) < 2e-3
+        matrix[:, columns] = kept * gate
+        losses.append(_loss(model).detach())
+    matrix[:, columns] = kept
+    return (losses[0] - losses[1]).abs() / (2 * step)
 
 
 def test_rewiring_keeps_the_function_and_sorts() -> None:
