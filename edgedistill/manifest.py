@@ -46,7 +46,7 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -148,6 +148,10 @@ class SubnetEntry(_Strict):
         """The configuration as the rest of the code has it."""
         return SubnetConfig(tuple(LayerShape(la.index, la.heads, la.ffn) for la in self.layers), self.hidden)
 
+    def metric(self, split: str) -> str:
+        """What the first quality measured on ``split`` is; of another split where there is none."""
+        return next((q.metric for q in self.quality if q.split == split), self.quality[0].metric)
+
     def score(self, split: str) -> float:
         """The value of the first quality measured on ``split``; NaN where there is none."""
         return next((q.value for q in self.quality if q.split == split), float("nan"))
@@ -174,10 +178,14 @@ class Mixing(_Strict):
 
 
 class Manifest(_Strict):
-    """What a palette holds; written once, replaced as a whole, never edited."""
+    """What a palette holds; written once, replaced as a whole, never edited.
 
-    schema_version: Literal[1]
+    ``texts``: how many make a sequence, 2 where the task is about pairs.
+    """
+
+    schema_version: Literal[2]
     task: TaskName
+    texts: Literal[1, 2]
     labels: list[str]
     tokenizer: TokenizerEntry
     inputs: list[TensorSpec]
@@ -278,7 +286,7 @@ class DeviceProfile(_Strict):
     ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     kind: Literal["measured", "estimated"]
     method: str
     manifest_digest: str

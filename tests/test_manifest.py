@@ -66,7 +66,7 @@ def test_names_stay_inside_the_folder(folder: Path, name: str) -> None:
     ("change", "says"),
     [
         (lambda d: d.update(colour="blue"), "colour"),
-        (lambda d: d.update(schema_version=2), "schema_version"),
+        (lambda d: d.update(schema_version=1), "schema_version"),
         (lambda d: d["subnets"][0].update(hidden="384"), "hidden"),
         (lambda d: d["subnets"].append(d["subnets"][0]), "same name"),
         (lambda d: d["files"].pop(), "files differ"),

@@ -52,7 +52,7 @@ def profile(
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "kind": kind,
             "method": "written by a test",
             "manifest_digest": manifest.digest,
@@ -136,7 +136,8 @@ def _tokenizer() -> Tokenizer:
 
 def _manifest(folder: Path) -> Manifest:
     return Manifest(
-        schema_version=1,
+        schema_version=2,
+        texts=1,
         task="text-classification",
         labels=LABELS,
         tokenizer=TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]"),

@@ -14,6 +14,7 @@ from edgedistill.cli.common import AsJson, console, print_json, reported
 from edgedistill.cli.export import export_palette
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.train import GRAMMAR, LabelColumn, Source, TextColumns, read_data, train_supernet
+from edgedistill.errors import InputError
 
 if TYPE_CHECKING:
     from edgedistill.demo.serve import Served, View
@@ -51,6 +52,8 @@ def demo(
     Example: edgedistill demo --data my-texts --text-column utterance --label-column intent
     """
     started = time.monotonic()
+    if len(text_column or ()) > 1:
+        raise InputError("the demo serves single texts; give one --text-column, or use train and export for pairs")
     folder = output or Path("edgedistill-demo") / (Path(data).name or "data")
     rows = read_data(Source("text-classification", data, None, tuple(text_column or ["text"]), label_column))
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")

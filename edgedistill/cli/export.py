@@ -27,6 +27,7 @@ def export(
     supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The palette's folder; replaced as a whole.")],
     data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
+    unlabelled: Annotated[Path | None, typer.Option(help="Where the texts without labels are now.")] = None,
     count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
     device: Annotated[list[str] | None, typer.Option(help="Add a board's estimate; may be repeated.")] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
@@ -41,7 +42,7 @@ def export(
     started = time.monotonic()
     boards = [load_board(name) for name in device or []]
     trained = _load(supernet)
-    rows = read_data(source_of(trained, data))
+    rows = read_data(source_of(trained, data, unlabelled))
     palette = export_palette(trained, rows, output, count)
     profile = profile_here(palette) if measure else None
     for board in boards:
@@ -52,7 +53,9 @@ def export(
         print_json(document)
     else:
         console.print(palette_table(palette, profile))
-        console.print(f"Next: edgedistill run {output} 'a text'")
+        texts = palette.manifest.task == "text-classification" and palette.manifest.texts == 1
+        using = f"edgedistill run {output} 'a text'" if texts else "edgedistill.runtime.AdaptiveSession, with token ids"
+        console.print(f"Next: {using}")
 
 
 def _load(folder: Path) -> Supernet:
@@ -66,13 +69,13 @@ def _load(folder: Path) -> Supernet:
     return supernet
 
 
-def source_of(supernet: Supernet, data: str | None) -> Source:
-    """Where the supernet's data are: where they were, or ``data`` if they moved."""
-    was, unlabelled = supernet.info.data, supernet.info.data.unlabelled
+def source_of(supernet: Supernet, data: str | None, unlabelled: Path | None) -> Source:
+    """Where the supernet's data are: where they were, or ``data`` and ``unlabelled`` if they moved."""
+    was = supernet.info.data
     return Source(
         task=supernet.info.task,
         data=data or was.data,
-        unlabelled=None if unlabelled is None else Path(unlabelled),
+        unlabelled=unlabelled or (None if was.unlabelled is None else Path(was.unlabelled)),
         text_columns=was.text_columns,
         label_column=was.label_column,
         label_names=tuple(supernet.info.labels),

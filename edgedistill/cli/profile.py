@@ -87,7 +87,7 @@ def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
 
 def metric_of(palette: Palette) -> str:
     """The palette's headline metric, as accuracy; the score in percent stands for correlations too."""
-    return palette.manifest.subnets[0].quality[0].metric
+    return palette.manifest.subnets[0].metric("test")
 
 
 def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str
         "layer_parameters": entry.layer_parameters,
         "total_parameters": entry.total_parameters,
         "size_mb": entry.size_mb,
-        entry.quality[0].metric: round(entry.score("test"), 5),
+        entry.metric("test"): round(entry.score("test"), 5),
     }
     found = profile.subnet(entry.name) if profile else None
     point = found.latency_at(_SHOWN_TOKENS) if found else None

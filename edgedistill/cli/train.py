@@ -56,14 +56,18 @@ class Source:
 
 
 @reported
-def recipe(file: RecipeFile = None, changes: Changes = None) -> None:
+def recipe(file: RecipeFile = None, changes: Changes = None, as_json: AsJson = False) -> None:
     """Print the whole recipe as TOML, every key with what it does: a file to change and give to train.
 
     Example: edgedistill recipe --set rank=8 > recipe.toml
     """
     from edgedistill.distillation.recipe import read_recipe, recipe_as_toml
 
-    print(recipe_as_toml(read_recipe(file, {}, changes or [])), end="")  # noqa: T201
+    whole = read_recipe(file, {}, changes or [])
+    if as_json:
+        print_json(whole.model_dump(mode="json"))
+    else:
+        print(recipe_as_toml(whole), end="")  # noqa: T201
 
 
 @reported
@@ -138,6 +142,8 @@ def read_data(source: Source) -> TaskData:
     if source.data is None:
         raise InputError("no data: give --data, a folder with train, validation and test, or --unlabelled, a file")
     if source.data == GRAMMAR and not Path(source.data).exists():
+        if source.task != _TASK:
+            raise InputError(f"the demo's commands are for {_TASK}; give a folder with data for {source.task}")
         return generate()
     with console.status(f"reading {source.data}"):
         return load_data(
@@ -151,14 +157,24 @@ def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: 
         from edgedistill.distillation import mlfs
         from edgedistill.distillation.processes import as_the_first, is_first
 
+    chosen = mlfs.recipe_for(chosen, data)
     accelerator = mlfs.accelerator_for(chosen)
     console.quiet = not is_first()
-    begun = as_the_first(output.exists())
+    begun = as_the_first(is_first() and _is_begun(output))
     supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)
+    accelerator.wait_for_everyone()  # the first may replace what others still read
     _print_counts(supernet.model.arch, chosen)
     with progress() as bars:
         watcher = _Watcher(bars)
         return mlfs.train(supernet, data, output, watcher.step, announce=watcher.announce, accelerator=accelerator)
+
+
+def _is_begun(output: Path) -> bool:
+    """Whether there is something to go on with; what a kill left beside its place is put back first."""
+    from edgedistill.supernet import checkpoint
+
+    checkpoint.recover(output)
+    return output.exists()
 
 
 def _go_on(output: Path, base_sha256: str, chosen: Recipe) -> Supernet:

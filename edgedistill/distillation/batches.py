@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Encoding, Tokenizer
@@ -96,8 +97,10 @@ class Batch:
         return Batch(ids, mask, types, labels, units, self.rows)
 
 
-def load_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
+def load_tokenizer(folder: Path, task: TaskName) -> tuple[Tokenizer, str]:
     """The model's fast tokenizer, without padding or truncation set, and its padding token.
+
+    Where words come one by one, a tokenizer that tells a word's beginning by the blank before it is given that.
 
     Raises:
         ModelError: the folder has none that transformers can read.
@@ -109,14 +112,23 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
         raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
     try:
         wrapper = AutoTokenizer.from_pretrained(folder)
-        tokenizer = Tokenizer.from_str(wrapper.backend_tokenizer.to_str())
+        document = json.loads(wrapper.backend_tokenizer.to_str())
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise ModelError(f"{folder} has no fast tokenizer; expected a tokenizer.json beside the weights") from error
     if wrapper.pad_token is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token; batches need one")
+    if task == "token-classification":
+        _put_blanks_first(document["pre_tokenizer"])
+    tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer, str(wrapper.pad_token)
+
+
+def _put_blanks_first(pre_tokenizer: dict[str, Any] | None) -> None:
+    for part in (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer or {}]):
+        if "add_prefix_space" in part:
+            part["add_prefix_space"] = True
 
 
 def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: int, pad: int) -> Encoded:

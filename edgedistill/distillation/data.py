@@ -77,11 +77,6 @@ class TaskData:
         """Whether train has labels."""
         return self.train.labels is not None
 
-    @property
-    def pair(self) -> bool:
-        """Whether a row has two texts."""
-        return len(self.columns.text) == 2
-
     @classmethod
     def from_rows(
         cls,

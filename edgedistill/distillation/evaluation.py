@@ -25,7 +25,6 @@ class Score:
 
     metrics: dict[str, float]
     loss: float
-    examples: int
 
     @property
     def metric(self) -> str:
@@ -100,7 +99,7 @@ def score_outputs(
         metrics = task.agreements(outputs.numpy(), reference.numpy())
     else:
         raise DataError("rows without labels can only be scored against a teacher's outputs; give labelled ones")
-    return Score(metrics, _loss(outputs, data, task, metrics, reference), len(data))
+    return Score(metrics, _loss(outputs, data, task, metrics, reference))
 
 
 def _loss(outputs: Tensor, data: Encoded, task: Task, metrics: dict[str, float], reference: Tensor | None) -> float:

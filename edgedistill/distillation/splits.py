@@ -44,7 +44,7 @@ def _check_enough(rows: Sequence[Row], source: str, *, stratified: bool) -> None
 
 
 def _cut(rows: list[Row], share: float, *, stratified: bool) -> tuple[list[Row], list[Row]]:
-    """What is left of the rows, and a share of them, at least one, or if stratified one of each label."""
+    """What is left of the rows, and a share of them; if stratified, about that share of each label."""
     from sklearn.model_selection import train_test_split
 
     labels = [label for _, label in rows] if stratified else None

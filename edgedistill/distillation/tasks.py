@@ -40,18 +40,19 @@ class Task(ABC):
         headline: the metric that stands for the others.
         agreement: the metric that stands in for it where there are no labels.
         learns_from_labels: whether there is a hard loss.
-        has_classes: whether labels have names.
     """
 
     name: TaskName
     headline: str
     agreement: str
     learns_from_labels: bool = True
-    has_classes: bool = False
 
     def select(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The model's outputs, [b, c] or [b, n, c] → those of the batch's units [u, c]."""
-        return outputs if batch.units is None else outputs[batch.units]
+        """The model's outputs, [b, c] or [b, n, c] → those of the batch's units [u, c].
+
+        In fp32 whatever the precision of products: the divergence of near-equal distributions needs its digits.
+        """
+        return (outputs if batch.units is None else outputs[batch.units]).float()
 
     @abstractmethod
     def outputs(self, labels: int, hidden: int, /) -> int:
@@ -96,7 +97,6 @@ class _Classes(Task):
     """Outputs are logits of classes."""
 
     agreement = "agreement"
-    has_classes = True
 
     def outputs(self, labels: int, _hidden: int, /) -> int:
         return labels

@@ -44,7 +44,10 @@ def check_graph(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> floa
 
 @torch.no_grad()
 def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> float:
-    """Largest absolute difference of logits between the graph and the supernet, over batches, lengths and masks."""
+    """Largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
+
+    It is absolute, or where outputs are larger than 1, as those of a regression may be, relative to the largest.
+    """
     session = create_session(path, threads=2)
     model.eval()
     worst = 0.0
@@ -57,7 +60,7 @@ def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) 
 
 
 def _gap(expected: Tensor, actual: NDArray[np.float32]) -> float:
-    gap = np.abs(expected.numpy() - actual).max()
+    gap = np.abs(expected.numpy() - actual).max() / max(1.0, float(expected.abs().max()))
     return float(gap) if np.isfinite(gap) else float("inf")
 
 

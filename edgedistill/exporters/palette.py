@@ -194,6 +194,7 @@ def _manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         task=info.task,
+        texts=2 if info.pairs else 1,
         labels=info.labels,
         tokenizer=tokenizer,
         inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)],

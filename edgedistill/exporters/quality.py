@@ -44,12 +44,14 @@ def quality_of(
     """
     score = score_outputs(outputs, data, task, names=names, reference=reference)
     if task.name == "text-classification":
-        interval = binomtest(round(score.value * len(data)), len(data)).proportion_ci(0.95, method="wilson")
+        examples = len(data)
+        interval = binomtest(round(score.value * examples), examples).proportion_ci(0.95, method="wilson")
         low, high = float(interval.low), float(interval.high)
     else:
-        redrawn = task.redrawn(outputs.numpy(), data.labels, names, None if reference is None else reference.numpy())
-        low, high = _bootstrap(*redrawn, score)
-    return Quality(metric=score.metric, split=split, value=score.value, low=low, high=high, examples=score.examples)
+        given = None if reference is None else reference.numpy()
+        value_of, examples = task.redrawn(outputs.numpy(), data.labels, names, given)
+        low, high = _bootstrap(value_of, examples, score)
+    return Quality(metric=score.metric, split=split, value=score.value, low=low, high=high, examples=examples)
 
 
 def _bootstrap(value_of: Callable[[NDArray[np.intp]], float], examples: int, score: Score) -> tuple[float, float]:

@@ -66,10 +66,11 @@ class TextClassifier:
         self._owned = not isinstance(session, AdaptiveSession)
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
         manifest = self._session.palette.manifest
-        if manifest.task != "text-classification":
+        if manifest.task != "text-classification" or manifest.texts != 1:
             self.close()
+            kind = f"{manifest.task} of pairs" if manifest.texts == 2 else manifest.task
             raise PaletteError(
-                f"the palette is for {manifest.task}; a text classifier needs one for text-classification. "
+                f"the palette is for {kind}; a text classifier needs one for text-classification of single texts. "
                 "AdaptiveSession.run answers token ids for every task"
             )
         self._labels = manifest.labels

@@ -54,6 +54,7 @@ def test_flags_override_the_recipe_and_the_same_command_changes_nothing(place: P
 def test_what_recipe_prints_is_a_recipe(tmp_path: Path) -> None:
     printed = invoke("recipe", "--set", "rank=4", "--set", "depths.epochs=1")
     (tmp_path / "recipe.toml").write_text(printed.stdout)
+    assert json.loads(invoke("recipe", "--set", "rank=4", "--json").stdout)["rank"] == 4
     assert read_recipe(tmp_path / "recipe.toml", {}) == read_recipe(None, {}, ["rank=4", "depths.epochs=1"])
     assert all(f"{key} = " in printed.stdout or f"[{key}]" in printed.stdout for key in Recipe.model_fields)
 
@@ -70,6 +71,37 @@ def test_texts_alone_become_a_palette(place: Path) -> None:
     assert {quality.metric for entry in manifest.subnets for quality in entry.quality} == {"agreement"}
     assert manifest.provenance.unlabelled == str(place / "texts.txt")
     assert manifest.subnets[0].score("test") > 0.5
+    (place / "texts.txt").rename(place / "moved.txt")
+    export = ("export", place / "out", "-o", place / "again", "--no-profile", "--unlabelled", place / "moved.txt")
+    lines = (place / "moved.txt").read_text().splitlines()
+    (place / "moved.txt").write_text("\n".join(reversed(lines)))  # the teacher's answers would be other rows'
+    one_line(invoke(*export), "is not what the supernet was begun with")
+    assert not (place / "again").exists()
+    (place / "moved.txt").write_text("\n".join(lines))
+    assert invoke(*export, "--count", 2).exit_code == 0
+
+
+def test_a_sentence_encoder_goes_on_and_the_demos_commands_have_one_task(place: Path) -> None:
+    model = model_folder(place / "bare", head="")
+    command = ("train", model, "--data", place / "data", "--task", "sentence-embedding", "-o", place / "out")
+    command += ("--recipe", place / "recipe.toml")
+    assert invoke(*command).exit_code == 0
+    assert "3 of 3 stages are done" in invoke(*command).stderr
+    other = ("train", model, "--data", "demo", "--task", "sentence-embedding", "-o", place / "new")
+    one_line(invoke(*other), "the demo's commands are for text-classification")
+
+
+def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -> None:
+    lines = [json.dumps({"a": text, "b": "w1 w2", "label": label}) for text, label in rows()]
+    for split in ("train", "validation", "test"):
+        (place / "data" / f"{split}.jsonl").write_text("\n".join(lines))
+    columns = ("--text-column", "a", "--text-column", "b", "--data", place / "data")
+    trained = invoke("train", place / "model", *columns, "--recipe", place / "recipe.toml", "-o", place / "out")
+    assert trained.exit_code == 0, trained.output
+    assert invoke("export", place / "out", "-o", place / "palette", "--no-profile", "--count", 2).exit_code == 0
+    assert load(place / "palette").manifest.texts == 2
+    one_line(invoke("run", place / "palette", "w1 w2"), "the palette is for text-classification of pairs")
+    one_line(invoke("demo", *columns, "-o", place / "demo"), "the demo serves single texts")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
-from tokenizers.models import WordPiece
+from tokenizers.models import BPE, WordPiece
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
-from edgedistill.distillation.batches import Encoded, encode, epoch_batches, make_batch, sorted_batches
+from edgedistill.distillation.batches import (
+    Encoded,
+    encode,
+    epoch_batches,
+    load_tokenizer,
+    make_batch,
+    sorted_batches,
+)
 from edgedistill.distillation.data import Split
 
 VOCABULARY = {name: i for i, name in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##d", "##e"])}
@@ -36,6 +46,18 @@ def test_single_texts_are_cut_with_the_special_tokens_kept(tokenizer: Tokenizer)
     assert (batch.labels.tolist(), batch.labels.dtype) == ([0, 1], torch.int64)
     assert (batch.rows, len(batch), batch.units) == ((1, 0), 2, None)
     assert tokenizer.truncation is None
+
+
+def test_a_word_by_itself_reads_as_it_does_behind_a_blank(tmp_path: Path) -> None:
+    """A byte-level tokenizer, as RoBERTa's, tells words by the blank before them."""
+    made = Tokenizer(BPE({"[PAD]": 0, "Ġ": 1, "a": 2, "b": 3, "Ġa": 4, "Ġb": 5}, [("Ġ", "a"), ("Ġ", "b")]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]").save_pretrained(tmp_path)
+    of_words, _ = load_tokenizer(tmp_path, "token-classification")
+    of_texts, _ = load_tokenizer(tmp_path, "text-classification")
+    data = encode(of_words, Split((("a", "b"),), ((0, 1),)), "token-classification", max_tokens=9, pad=0)
+    assert data.ids == ((4, 5),)
+    assert of_texts.encode("a b").ids == [2, 5]
 
 
 def test_pairs_have_token_types_and_lose_of_the_longer_text(tokenizer: Tokenizer) -> None:

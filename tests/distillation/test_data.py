@@ -186,7 +186,6 @@ PAIR = ("sentence1", "sentence2")
 def test_pairs_with_numbers(tmp_path: Path) -> None:
     _write(tmp_path, "train.csv", PAIRS)
     data = load_data(_write(tmp_path, "validation.jsonl", PAIRS[:5]), "text-regression", text_columns=PAIR)
-    assert data.pair
     assert data.label_names == ()
     assert data.test.texts[1] == ("a 1", "b 1")
     assert data.test.labels == (0.0, 0.1, 0.2, 0.3, 0.4)
