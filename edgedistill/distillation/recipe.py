@@ -26,6 +26,7 @@ _Share = Annotated[float, Field(gt=0, le=1)]
 _Shares = Annotated[tuple[_Share, ...], Field(min_length=1)]
 _Weight = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1)]
 
 
@@ -50,7 +51,9 @@ class Recipe(_Strict):
         None, description="rows that one process runs at once, gradients accumulated; unset: its share of the batch"
     )
     max_tokens: Annotated[int, Field(ge=4)] = Field(128, description="longer texts are cut")
-    precision: Literal["auto", "fp32"] = Field("auto", description="auto: bfloat16 on a GPU that has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of products; auto: bfloat16 on a GPU that has it. bf16 pays on CPUs that have it, too"
+    )
     fine_tuned: bool = Field(False, description="the model is the teacher as it is: stage 0 trains nothing")
 
     parameters: Literal["low-rank", "full"] = Field(
@@ -75,7 +78,7 @@ class Recipe(_Strict):
     )
 
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd: plain, with no momentum")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="of matrices, not of biases and norms")
+    weight_decay: _NotNegative = Field(0.01, description="of matrices, not of biases and norms")
     clip_norm: _Positive | None = Field(1.0, description="largest norm of a step's gradient; 'none' turns it off")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="in stage 0 alone: later stages imitate a teacher, and noise on both sides hides it"
@@ -89,10 +92,8 @@ class Recipe(_Strict):
     features: Literal["projections", "relations", "none"] = Field(
         "none", description="beside the outputs: projected hidden states [P], or relations as in MiniLMv2"
     )
-    beta: Annotated[float, Field(ge=0)] = Field(0.1, description="weight of the features' distillation [P]")
-    gamma: Annotated[float, Field(ge=0)] = Field(
-        0.5, description="exponent of the gradient scaling (n₁/n_j)^γ; not stated in the paper"
-    )
+    beta: _NotNegative = Field(0.1, description="weight of the features' distillation [P]")
+    gamma: _NotNegative = Field(0.5, description="exponent of the gradient scaling (n₁/n_j)^γ; not stated in the paper")
     maxnet: bool = Field(
         False, description="the full model trains in every step [P]; else it is one of those drawn at random"
     )

@@ -39,6 +39,8 @@ def test_flags_come_before_changes_and_changes_before_the_file(tmp_path: Path) -
         ("rnak=8", "unknown key 'rnak'; known are seed"),
         ("depths.epoch=2", "unknown key 'depths.epoch'; known are epochs"),
         ("rank=0", "rank is 0"),
+        ("beta=inf", "beta is inf"),
+        ("gamma=inf", "gamma is inf"),
         ("rank=many", "rank is 'many'"),
         ("features=all", "features is 'all'"),
         ("depths.learning_rate=nan", "depths.learning_rate is nan"),
