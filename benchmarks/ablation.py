@@ -41,11 +41,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gamma 1": {"gamma": 1.0},
     "labels and teacher alike": {"alpha": 0.5},
     "no labels in subnets' loss": {"alpha": 1.0},
-    "temperature 2": {"temperature": 2.0},
     "prefix order": {"order": "prefix"},
-    "two random, no minnet": {"minnet": False},
+    "three random, no minnet": {"minnet": False, "random_subnets": 3},
     "minnet, one random": {"random_subnets": 1},
-    "minnet, three random": {"random_subnets": 3},
+    "scale 2": {"scale": 2.0},
 }
 
 
@@ -88,7 +87,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.25", seed: str = "0
     """Run what is not done yet; keep the table."""
     known, data = lab.read(Path(data_folder))
     work = Path(work_folder)
-    base = Recipe(seed=int(seed), teacher=known.teacher)
+    base = lab.base_recipe(known, int(seed))
     start = checkpoint.load(lab.teacher(known, data, work))
     flops = float(share) * lab.predicted_flops(start, data, base, lab.space_of(start, base))
     variants: dict[str, Any] = {}

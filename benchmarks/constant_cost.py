@@ -38,7 +38,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     work = Path(work_folder)
     teacher = lab.teacher(known, data, work)
     start = checkpoint.load(teacher)
-    base = Recipe(teacher=known.teacher)
+    base = lab.base_recipe(known)
     flops = float(share) * lab.predicted_flops(start, data, base, lab.space_of(start, base))
     few = lab.space_of(start, Recipe.model_validate(base.model_dump() | SPACES[6]))
     found: dict[int, Any] = {}

@@ -97,7 +97,7 @@ def main(data_folder: str, work_folder: str, steps: str = "400") -> None:
         if not done.exists():
             stage = StageRecipe(epochs=1e-9, least_steps=int(steps), learning_rate=values["rate"])
             changes = {k: v for k, v in values.items() if k != "rate"} | {"widths": _NOTHING, "depths": stage}
-            recipe = Recipe.model_validate(Recipe(teacher=known.teacher).model_dump() | PAPER | changes)
+            recipe = Recipe.model_validate(lab.base_recipe(known).model_dump() | PAPER | changes)
             done.write_text(json.dumps(curve(teacher, data, work / key, recipe)))
         found[name] = json.loads(done.read_text())
         lab.say(f"{name}: {found[name]['loss']} {found[name]['score']}")

@@ -35,6 +35,7 @@ from edgedistill.supernet.checkpoint import Supernet
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = Path(__file__).parent / "results"
+PRECISION = "bf16"  # of every run, teachers' and students' alike; quality is measured in fp32
 _SUBSET = {"sst2": 20_000}  # training sentences, the same ones for every run
 _DRAWS = 1000  # of the bootstrap
 
@@ -114,16 +115,20 @@ def train(
     """
     if (folder / "supernet.json").exists():
         supernet = checkpoint.load(folder)
-    recipe = Recipe.model_validate(supernet.info.recipe)
     return mlfs.train(
         supernet,
         data,
         folder,
         watching(supernet) if watching else watcher(folder.name),
         announce=lambda title: say(f"{folder.name}: {title}"),
-        accelerator=mlfs.accelerator_for(recipe),
+        accelerator=mlfs.accelerator_for(Recipe(precision=PRECISION)),
         until=until,
     )
+
+
+def base_recipe(known: DataSet, seed: int = 0) -> Recipe:
+    """The defaults, with the data set's teacher."""
+    return Recipe(seed=seed, teacher=known.teacher, precision=PRECISION)
 
 
 def teacher(known: DataSet, data: TaskData, work: Path, order: str = "importance", seed: int = 0) -> Path:
@@ -135,7 +140,7 @@ def teacher(known: DataSet, data: TaskData, work: Path, order: str = "importance
     if (folder / "supernet.json").exists():
         return folder
     recipe = Recipe.model_validate(
-        {"seed": seed, "teacher": known.teacher, "order": order, "depth_shares": _EVERY_DEPTH}
+        base_recipe(known, seed).model_dump() | {"order": order, "depth_shares": _EVERY_DEPTH}
     )
     begun = mlfs.begin(resolve_model(MODEL), data, recipe.model_copy(update={"order": "importance"}))
     supernet = train(begun, data, work / f"{known.name}-teacher-{seed}", until=0)
@@ -176,7 +181,8 @@ def start(teacher_folder: Path, folder: Path, recipe: Recipe, space: SearchSpace
     """A copy of the teacher at ``folder``, to train on by this recipe in this space; or what is there already."""
     if not (folder / "supernet.json").exists():
         supernet = checkpoint.load(teacher_folder)
-        settings = {"recipe": recipe.model_dump(mode="json"), "rank": recipe.rank, "seed": recipe.seed}
+        names = ("rank", "scale", "seed")
+        settings = {"recipe": recipe.model_dump(mode="json")} | {name: getattr(recipe, name) for name in names}
         info = supernet.info.model_copy(update=settings)
         checkpoint.save(replace(supernet, info=info, space=space or space_of(supernet, recipe)), folder)
     return checkpoint.load(folder)

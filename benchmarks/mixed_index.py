@@ -25,7 +25,7 @@ from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 def main(data_folder: str, work_folder: str, share: str = "1") -> None:
     """Train a palette of sentence encoders; keep the recall of each pair."""
     data = load_data(Path(data_folder), "sentence-embedding", text_columns=("sentence1", "sentence2"))
-    recipe = Recipe()
+    recipe = Recipe(precision=lab.PRECISION)
     longer = {
         name: getattr(recipe, name).model_copy(update={"epochs": getattr(recipe, name).epochs * float(share)})
         for name in ("widths", "depths")

@@ -103,7 +103,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
     """Train the palette and every student that is not done yet; keep the comparison."""
     known, data = lab.read(Path(data_folder))
     work = Path(work_folder)
-    bench = Bench(data, work, lab.teacher(known, data, work), Recipe(teacher=known.teacher))
+    bench = Bench(data, work, lab.teacher(known, data, work), lab.base_recipe(known))
     palette = checkpoint.load(bench.palette(float(share)))
     members = lab.reference_subnets(bench.teacher)
     own = {size: lab.answers(palette, subnet, data) for size, subnet in members.items()}
