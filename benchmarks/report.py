@@ -1,0 +1,223 @@
+"""Writes the results in benchmarks/results into docs/training.md, each as a table between its marks.
+
+Usage: python benchmarks/report.py [--check]. With --check nothing is written; the exit code is 1 where the page
+is not what the results say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+_BLOCK = re.compile(r"<!-- (?P<name>[a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+Result = dict[str, Any]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown; the first column is words, the others are numbers."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percent(value: float) -> str:
+    """A score of 1 at most, in points."""
+    return f"{100 * value:.2f}"
+
+
+def interval(difference: Sequence[float]) -> str:
+    """Points with their interval."""
+    value, low, high = difference
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def separate_distillation(result: Result) -> str:
+    """A row a size, and the rounds below."""
+    rounds = result["students_at_multiples_of_a_sixth"]
+    first = rounds["1"]["sizes"]
+    rows = [["teacher", "1.000", percent(result["teacher"]), "", "", ""]]
+    rows += [["full size", "1.000", percent(result["maxnet"]), "", "", ""]]
+    for size, member in result["palette"].items():
+        students = [percent(first[size][kind]) for kind in ("low-rank", "full")]
+        share = f"{result['layer_share'][size]:.3f}"
+        rows.append([size, share, percent(member), *students, interval(first[size]["difference"])])
+    rows.append(["word counts, linear", "", percent(result["word_counts"]), "", "", ""])
+    header = ["size", "of the layers", "palette", "student, low-rank", "student, full", "palette − better student"]
+    means = "; ".join(f"×{multiple}: {interval(found['mean_difference'])}" for multiple, found in rounds.items())
+    wall = sum(sum(size["wall_s"].values()) for size in first.values())
+    return "\n".join(
+        [
+            table(header, rows),
+            "",
+            f"Mean difference, students given a sixth of the palette's FLOPs, and multiples of that: {means}.",
+            f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
+            f"{result['palette_wall_s']:.0f} s on one core; the teacher's pass {result['teacher_flops']:.3g}; all "
+            f"twelve students of a sixth {wall:.0f} s. Learning rates of the students, by validation: "
+            f"{', '.join(f'{kind} {rate:g}' for kind, rate in result['learning_rates'].items())}.",
+        ]
+    )
+
+
+def ablation(result: Result) -> str:
+    """A row a variant: its difference from the defaults."""
+    variants = result["variants"]
+    base = variants["defaults"]
+    rows = []
+    for name, found in variants.items():
+        sizes = [percent(found["sizes"][size]["test"]) for size in ("1/1", "1/2", "1/4", "1/9")]
+        gap = 100 * (found["mean"]["validation"] - base["mean"]["validation"])
+        means = [percent(found["mean"][split]) for split in ("validation", "test")]
+        rows.append([name, *means, f"{gap:+.2f}", f"{found['mean']['loss']:.3f}", *sizes, str(sum(found["steps"]))])
+    header = ["variant", "validation", "test", "− defaults", "loss", "test 1/1", "1/2", "1/4", "1/9", "steps"]
+    return table(header, rows)
+
+
+def gradient_scaling(result: Result) -> str:
+    """The minnet's loss at the curve's quarters and its end."""
+    rows = []
+    for name, run in result["runs"].items():
+        curve = run["curve"]["minnet"]
+        quarters = [f"{curve[place * (len(curve) - 1) // 4]:.3f}" for place in range(1, 5)]
+        ends = [f"{run['loss']['minnet']:.3f}", percent(run["score"]["minnet"]), percent(run["score"]["maxnet"])]
+        rows.append([name, *quarters, *ends])
+    header = ["run", "¼ of the steps", "½", "¾", "all", "loss, all validation", "minnet", "full size"]
+    return table(header, rows)
+
+
+def constant_cost(result: Result) -> str:
+    """A row a space."""
+    spaces = result["spaces"]
+    names = list(next(iter(spaces.values()))["scores"])
+    rows = [
+        [members, *(percent(found["scores"][name]) for name in names), interval(found["mean_difference_from_6"])]
+        for members, found in spaces.items()
+    ]
+    return table(["members", *names, "mean − that of 6"], rows)
+
+
+def a_quarter(result: Result) -> str:
+    """A row a question."""
+    rows = []
+    for question, words in (("quarter_of_layers", "the layers"), ("quarter_of_all_parameters", "all parameters")):
+        found = result.get(question)
+        if found is None:
+            rows.append([words, "no member is so small", *[""] * 7])
+            continue
+        ratios = [f"{of['ratio']:.2f}" for of in found["latency"].values()]
+        shares = [f"{found[share]:.3f}" for share in ("layer_share", "total_share")]
+        rows.append(
+            [
+                words,
+                f"`{found['subnet']}`",
+                *shares,
+                percent(found["score"]),
+                interval(found["difference_from_teacher"]),
+                *ratios,
+            ]
+        )
+    header = ["a quarter of", "member", "of the layers", "of all", "test", "− teacher"]
+    return table([*header, *(f"latency at {tokens}" for tokens in (16, 64, 128))], rows)
+
+
+def without_labels(result: Result) -> str:
+    """A row a size."""
+    rows = [
+        [size, percent(of["with"]), percent(of["without"]), interval(of["difference"])]
+        for size, of in result["sizes"].items()
+    ]
+    return table(
+        ["size", "with labels", "without", "difference"], [*rows, ["mean", "", "", interval(result["mean_difference"])]]
+    )
+
+
+def mixed_index(result: Result) -> str:
+    """A row a member."""
+    rows = [
+        [size, percent(result["spearman"][size]), percent(of[size]), percent(of["1/1"])]
+        for size, of in result["recall"].items()
+    ]
+    return table(["member", "Spearman on STS-B", "recall@10, own index", "in the full size's"], rows)
+
+
+def training_memory(result: Result) -> str:
+    """A row a family."""
+    rows = [
+        [
+            name,
+            f"{of['low_rank_parameters_a_stage']:,}",
+            f"{of['matrices_in_full']:,}",
+            f"{of['vectors']:,}",
+            f"{of['low_rank_mb']:,.0f}",
+            f"{of['full_mb']:,.0f}",
+        ]
+        for name, of in result["families"].items()
+    ]
+    header = ["family", f"rank {result['rank']}", "in full", "biases and norms", "peak MB, low-rank", "peak MB, full"]
+    return table(header, rows)
+
+
+def embedding_table(result: Result) -> str:
+    """A row a table."""
+    tables = result["tables"]
+    sizes = list(tables["whole"]["scores"])
+    rows = [
+        [name, f"{of['table_parameters'] / 1e6:.2f} M", *(percent(of["scores"][size]) for size in sizes)]
+        for name, of in tables.items()
+    ]
+    return table(["table", "parameters", *sizes], rows)
+
+
+def per_layer_widths(result: Result) -> str:
+    """A row a size."""
+    rows = []
+    for size, of in result["sizes"].items():
+        scores = [percent(of[split][kind]) for split in ("validation", "test") for kind in ("uniform", "best")]
+        rows.append([size, *scores, interval(of["difference"])])
+    header = ["size", "uniform, validation", "best unequal", "uniform, test", "best unequal", "difference"]
+    return table(header, rows)
+
+
+_WRITERS: dict[str, Callable[[Result], str]] = {
+    "separate-distillation": separate_distillation,
+    "ablation": ablation,
+    "gradient-scaling": gradient_scaling,
+    "constant-cost": constant_cost,
+    "a-quarter": a_quarter,
+    "without-labels": without_labels,
+    "mixed-index": mixed_index,
+    "training-memory": training_memory,
+    "embedding-table": embedding_table,
+    "per-layer-widths": per_layer_widths,
+}
+
+
+def written(page: str) -> str:
+    """The page with every block as its result says."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        writer = next(writer for key, writer in _WRITERS.items() if name.startswith(key))
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        return f"<!-- {name} -->\n{writer(result)}\n<!-- end -->"
+
+    return _BLOCK.sub(block, page)
+
+
+def main(*options: str) -> int:
+    """Write the page, or tell whether it is up to date."""
+    page = PAGE.read_text(encoding="utf-8")
+    new = written(page)
+    if "--check" in options:
+        return int(new != page)
+    PAGE.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
