@@ -28,21 +28,21 @@ from edgedistill.supernet.checkpoint import Supernet
 PAPER: dict[str, Any] = {"teach": "maxnet", "features": "projections", "maxnet": True, "random_subnets": 1}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "plain MLFS": PAPER | {"rank": 8, "temperature": 2.0, "order": "prefix", "minnet": False, "random_subnets": 2},
-    "the maxnet teaches in every step, with features": PAPER,
-    "the maxnet teaches in every step": PAPER | {"features": "none"},
-    "the maxnet trains in every step, frozen teacher": {"maxnet": True, "random_subnets": 1},
-    "the maxnet teaches in every step, with relations": PAPER | {"features": "relations", "beta": 1.0},
+    "plain MLFS": PAPER | {"rank": 8, "order": "prefix", "minnet": False, "random_subnets": 2},
     "full parameters": {"parameters": "full", "learning_rate": 2e-4},
-    "rank 32": {"rank": 32},
-    "rank 8": {"rank": 8},
-    "learning rate doubled": {"learning_rate": 2e-3},
     "gamma 0": {"gamma": 0.0},
+    "learning rate doubled": {"learning_rate": 2e-3},
+    "rank 32": {"rank": 32},
+    "three random, no minnet": {"minnet": False, "random_subnets": 3},
+    "the maxnet trains in every step": {"maxnet": True, "random_subnets": 1},
+    "the maxnet trains and teaches": PAPER | {"features": "none"},
+    "the maxnet trains and teaches, projections": PAPER,
+    "the maxnet trains and teaches, relations": PAPER | {"features": "relations", "beta": 1.0},
+    "prefix order": {"order": "prefix"},
+    "rank 8": {"rank": 8},
     "gamma 1": {"gamma": 1.0},
     "labels and teacher alike": {"alpha": 0.5},
-    "no labels in subnets' loss": {"alpha": 1.0},
-    "prefix order": {"order": "prefix"},
-    "three random, no minnet": {"minnet": False, "random_subnets": 3},
+    "no labels in the loss": {"alpha": 1.0},
     "minnet, one random": {"random_subnets": 1},
     "scale 2": {"scale": 2.0},
 }
@@ -102,10 +102,10 @@ def main(data_folder: str, work_folder: str, share: str = "0.25", seed: str = "0
         sizes = [score for size, score in variants[name]["sizes"].items() if size != "1/1"]
         variants[name]["mean"] = {of: mean(size[of] for size in sizes) for of in ("validation", "test", "loss")}
         lab.say(f"{name}: {variants[name]['mean']}")
-    lab.keep(
-        f"ablation-{known.name}",
-        {"data": known.name, "seed": int(seed), "share": float(share), "variants": variants},
-    )
+        lab.keep(
+            f"ablation-{known.name}",
+            {"data": known.name, "seed": int(seed), "share": float(share), "variants": variants},
+        )
 
 
 if __name__ == "__main__":

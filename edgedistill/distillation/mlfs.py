@@ -279,8 +279,8 @@ class _Run:
         if stage == 0:
             return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}
         space = supernet.space.at_full_depth() if stage == 1 else supernet.space
-        stored = supernet.teacher.get("train")
-        teacher = None if stored is None else TeacherOutputs(stored, train)
+        frozen = recipe.teach == "frozen" or train.labels is None
+        teacher = TeacherOutputs(supernet.teacher["train"], train) if frozen else None
         features = feature_loss_for(model, space, train, recipe)
         watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
         return SubnetTraining(task, space, recipe, features, teacher, stage), watched

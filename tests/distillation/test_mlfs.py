@@ -164,3 +164,16 @@ def test_a_recipe_that_changed_since_stage_0_has_its_frozen_teacher(tmp_path: Pa
     trained, log = train(replace(supernet, info=info), data(), tmp_path / "supernet")
     assert set(trained.teacher) == {"train"}
     assert set(log.reports[-1].losses) == {"minnet", "random"}
+
+
+def test_a_recipe_in_which_the_maxnet_teaches_has_no_use_for_stored_answers(
+    tmp_path: Path, source: ResolvedModel
+) -> None:
+    """The other way round: what a frozen teacher answered must not teach where the maxnet is to."""
+    moving = Recipe.model_validate(RECIPE.model_dump() | {"teach": "maxnet", "maxnet": True})
+    train(mlfs.begin(source, data(), moving), data(), tmp_path / "never")
+    supernet, _ = train(mlfs.begin(source, data(), RECIPE), data(), tmp_path / "stored", until=0)
+    assert set(supernet.teacher) == {"train"}
+    info = supernet.info.model_copy(update={"recipe": moving.model_dump(mode="json")})
+    train(replace(supernet, info=info), data(), tmp_path / "stored")
+    same_weights(_weights(tmp_path / "stored"), _weights(tmp_path / "never"), 0.0)
