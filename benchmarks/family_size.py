@@ -27,7 +27,7 @@ def size(palette: Palette) -> tuple[int, int]:
 def main(folder: str) -> None:
     """Export twice, and compare."""
     supernet = checkpoint.load(Path(folder))
-    data = read_data(source_of(supernet, None))
+    data = read_data(source_of(supernet, None, None))
     totals, counts, ratios = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for count in (6, 12):

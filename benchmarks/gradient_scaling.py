@@ -19,13 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import lab
+import torch
 
+from edgedistill.distillation.batches import make_batch
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.loop import StepReport
+from edgedistill.distillation.losses import NoFeatures
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
+from edgedistill.distillation.stages import SubnetTraining, Whole
 from edgedistill.distillation.tasks import task_of
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -38,8 +42,23 @@ OPTIMIZERS: dict[str, tuple[dict[str, Any], float]] = {
     "AdamW": ({"optimizer": "adamw", "clip_norm": None}, 1e-3),
     "SGD": ({"optimizer": "sgd", "clip_norm": None}, 0.1),
 }
+_NORM_ROWS = 64
 _WATCHED = 500  # rows of validation
 _POINTS = 16  # of a curve
+
+
+def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
+    """Of each subnet's own loss on some training rows, before any scaling: which of them leads the sum."""
+    recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(data.task)
+    batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS))
+    objective = SubnetTraining(task, supernet.model.arch, supernet.space, recipe, NoFeatures(), None, stage=2)
+    norms: dict[str, float] = {}
+    for part in objective.parts(supernet.model, batch, Whole(_NORM_ROWS, int(batch.attention_mask.sum())), 1):
+        part.loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in supernet.model.parameters() if p.grad is not None]
+        norms[part.name] = round(float(torch.nn.utils.get_total_norm(gradients)), 4)
+        supernet.model.zero_grad()
+    return norms
 
 
 def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -50,6 +69,7 @@ def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[s
     space = begun.space
     points: dict[str, list[float]] = {"step": [], "minnet": [], "maxnet": []}
     every = max(1, recipe.depths.least_steps // _POINTS)
+    norms: dict[int, dict[str, float]] = {}
 
     def watching(supernet: Supernet) -> Callable[[StepReport], None]:
         def watch(report: StepReport) -> None:
@@ -58,6 +78,8 @@ def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[s
                 for name, subnet in (("minnet", space.minnet), ("maxnet", space.maxnet)):
                     loss = evaluate(supernet.model, subnet, some, task, names=names).loss
                     points[name].append(round(loss, 5))
+            if report.stage == 2 and report.step in (1, report.steps // 4, report.steps):
+                norms[report.step] = gradient_norms(supernet, data)
 
         return watch
 
@@ -69,6 +91,7 @@ def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[s
     shutil.rmtree(folder)
     return {
         "curve": points,
+        "gradient_norms": norms,
         "loss": {name: score.loss for name, score in ends.items()},
         "score": {name: score.value for name, score in ends.items()},
     }
