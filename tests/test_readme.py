@@ -25,7 +25,7 @@ def test_the_python_snippet_answers(workplace: Path) -> None:
 
 def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:
     """On small random models under the names that the README uses: a folder comes before the hub's name."""
-    sizes = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 64}
+    sizes = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128}
     model_folder(tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2", head="", **sizes)
     model_folder(tmp_path / "my-classifier", **sizes)
     (tmp_path / "pairs").mkdir()

@@ -66,11 +66,11 @@ class Recipe(_Strict):
         description="stage 0: the full model learns the task",
     )
     widths: StageRecipe = Field(
-        StageRecipe(epochs=2, least_steps=190, learning_rate=1e-3),
+        StageRecipe(epochs=2, least_steps=190, learning_rate=2e-3),
         description="stage 1: widths vary at full depth [P]",
     )
     depths: StageRecipe = Field(
-        StageRecipe(epochs=5.5, least_steps=380, learning_rate=1e-3), description="stage 2: widths and depths vary [P]"
+        StageRecipe(epochs=5.5, least_steps=380, learning_rate=2e-3), description="stage 2: widths and depths vary [P]"
     )
     patience: _Count | None = Field(
         None,
@@ -109,7 +109,7 @@ class Recipe(_Strict):
         "importance", description="what a narrow subnet keeps: what matters most, or what comes first"
     )
     head_shares: _Shares = Field((1.0, 0.5, 0.25), description="kept shares of the heads, from large to small")
-    ffn_shares: _Shares = Field((1.0, 0.5, 0.25), description="kept shares of the FFN neurons")
+    ffn_shares: _Shares = Field((1.0, 0.5, 0.25, 0.125), description="kept shares of the FFN neurons")
     hidden_shares: _Shares = Field((1.0,), description="kept shares of the hidden width")
     depth_shares: _Shares = Field((1.0, 2 / 3, 1 / 3), description="kept shares of the layers")
 
