@@ -51,7 +51,7 @@ def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
     """Of each subnet's own loss on some training rows, before any scaling: which of them leads the sum."""
     recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(data.task)
     batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS))
-    objective = SubnetTraining(task, supernet.model.arch, supernet.space, recipe, NoFeatures(), None, stage=2)
+    objective = SubnetTraining(task, supernet.space, recipe, NoFeatures(), None, stage=2)
     norms: dict[str, float] = {}
     for part in objective.parts(supernet.model, batch, Whole(_NORM_ROWS, int(batch.attention_mask.sum())), 1):
         part.loss.backward()  # type: ignore[no-untyped-call]

@@ -216,9 +216,7 @@ def predicted_flops(supernet: Supernet, data: TaskData, recipe: Recipe, space: S
     total = 0.0
     for stage, plan in ((1, recipe.widths), (2, recipe.depths)):
         here = space.at_full_depth() if stage == 1 else space
-        objective = SubnetTraining(
-            task_of(supernet.info.task), supernet.model.arch, here, recipe, NoFeatures(), None, stage
-        )
+        objective = SubnetTraining(task_of(supernet.info.task), here, recipe, NoFeatures(), None, stage)
         steps = plan.epochs * len(lengths) / recipe.batch_size
         mean = sum(objective.flops(supernet.model, recipe.batch_size, tokens, step) for step in range(300)) / 300
         total += steps * mean

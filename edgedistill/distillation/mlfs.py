@@ -283,7 +283,7 @@ class _Run:
         teacher = TeacherOutputs(supernet.teacher["train"], train) if frozen else None
         features = feature_loss_for(model, space, train, recipe)
         watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
-        return SubnetTraining(task, model.arch, space, recipe, features, teacher, stage), watched
+        return SubnetTraining(task, space, recipe, features, teacher, stage), watched
 
     def _score(self, supernet: Supernet, task: Task, subnet: SubnetConfig, split: str) -> Score:
         reference = supernet.teacher.get(split)

@@ -99,11 +99,6 @@ class Recipe(_Strict):
     )
     minnet: bool = Field(True, description="the smallest subnet trains in every step (sandwich rule)")
     random_subnets: Annotated[int, Field(ge=0)] = Field(2, description="random subnets a step")
-    sampling: Literal["uniform", "cost"] = Field(
-        "uniform",
-        description="of random subnets: every width and depth alike, or the cheaper the oftener, each size for as "
-        "many FLOPs as another",
-    )
 
     order: Literal["importance", "prefix"] = Field(
         "importance", description="what a narrow subnet keeps: what matters most, or what comes first"

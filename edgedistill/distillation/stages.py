@@ -23,7 +23,7 @@ from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.tasks import Task
 from edgedistill.distillation.teacher import TeacherOutputs
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
+from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
 
 __all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for", "forward"]
@@ -98,7 +98,6 @@ class SubnetTraining:
     def __init__(
         self,
         task: Task,
-        arch: Architecture,
         space: SearchSpace,
         recipe: Recipe,
         features: FeatureLoss,
@@ -106,8 +105,6 @@ class SubnetTraining:
         stage: int,
     ) -> None:
         self._task, self._space, self._recipe = task, space, recipe
-        self._members = list(space) if recipe.sampling == "cost" else []
-        self._weights = [1 / arch.layer_parameters(subnet) for subnet in self._members]
         self._features, self._teacher, self._stage = features, teacher, stage
         self._rank = recipe.pair_rank
         parts = {"maxnet": int(recipe.maxnet), "minnet": int(recipe.minnet), "random": recipe.random_subnets}
@@ -117,10 +114,7 @@ class SubnetTraining:
         """Those of a step beside the maxnet: a function of the seed and the step alone."""
         rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
         chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
-        return chosen + [("random", self._draw(rng)) for _ in range(self._recipe.random_subnets)]
-
-    def _draw(self, rng: random.Random) -> SubnetConfig:
-        return rng.choices(self._members, self._weights)[0] if self._members else self._space.sample(rng)
+        return chosen + [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]
 
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The maxnet's first, where it trains."""

@@ -45,9 +45,7 @@ def _loop(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> S
         return StageLoop(model, data, FineTuning(TASK, recipe), recipe, 0, CPU)
     space = SPACE.at_full_depth() if stage == 1 else SPACE
     features = feature_loss_for(model, space, data, recipe)
-    return StageLoop(
-        model, data, SubnetTraining(TASK, model.arch, space, recipe, features, None, stage), recipe, stage, CPU
-    )
+    return StageLoop(model, data, SubnetTraining(TASK, space, recipe, features, None, stage), recipe, stage, CPU)
 
 
 def _run(

@@ -75,9 +75,7 @@ def _gradient(parts: str, gamma: float) -> torch.Tensor:
     ids, mask, types = tiny_encoder.inputs(6, 5)
     batch = Batch(ids, mask, types, torch.arange(6) % 5, None, tuple(range(6)))
     recipe = Recipe(rank=2, gamma=gamma, beta=0.0, random_subnets=0, maxnet=True, teach="maxnet")
-    training = SubnetTraining(
-        task_of("text-classification"), tiny_encoder.ARCH, tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2
-    )
+    training = SubnetTraining(task_of("text-classification"), tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2)
     for part in training.parts(model, batch, Whole(6, int(mask.sum())), 1):
         (part.loss * part.scale).backward()
         if part.name == parts:
