@@ -30,6 +30,8 @@ PLAIN: dict[str, Any] = PAPER | {"rank": 8, "order": "prefix", "minnet": False, 
 # What the variants change, held here so that it stays when defaults move on.
 BASE: dict[str, Any] = {
     "learning_rate": 1e-3,
+    "temperature": 1.0,
+    "gamma": 0.5,
     "ffn_shares": (1.0, 0.5, 0.25),
     "depth_shares": (1.0, 2 / 3, 1 / 3),
 }
@@ -56,6 +58,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no labels in the loss": {"alpha": 1.0},
     "minnet, one random": {"random_subnets": 1},
     "scale 2": {"scale": 2.0},
+    "temperature 2": {"temperature": 2.0},
+    "temperature 4": {"temperature": 4.0},
 }
 
 

@@ -66,11 +66,11 @@ class Recipe(_Strict):
         description="stage 0: the full model learns the task",
     )
     widths: StageRecipe = Field(
-        StageRecipe(epochs=2, least_steps=190, learning_rate=2e-3),
+        StageRecipe(epochs=2, least_steps=190, learning_rate=1e-3),
         description="stage 1: widths vary at full depth [P]",
     )
     depths: StageRecipe = Field(
-        StageRecipe(epochs=5.5, least_steps=380, learning_rate=2e-3), description="stage 2: widths and depths vary [P]"
+        StageRecipe(epochs=5.5, least_steps=380, learning_rate=1e-3), description="stage 2: widths and depths vary [P]"
     )
     patience: _Count | None = Field(
         None,
@@ -88,7 +88,7 @@ class Recipe(_Strict):
         "frozen", description="who teaches the subnets: the maxnet as it trains [P], or the model as stage 0 left it"
     )
     alpha: _Weight = Field(0.9, description="weight of the teacher's outputs; 1 − alpha weighs the labels [P]")
-    temperature: _Positive = Field(1.0, description="softens both sides of the outputs' distillation")
+    temperature: _Positive = Field(2.0, description="softens both sides of the outputs' distillation")
     features: Literal["projections", "relations", "none"] = Field(
         "none", description="beside the outputs: projected hidden states [P], or relations as in MiniLMv2"
     )
