@@ -46,7 +46,7 @@ def check_graph(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> floa
 def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> float:
     """Largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
 
-    It is absolute, or where outputs are larger than 1, as those of a regression may be, relative to the largest.
+    It is absolute; of a regression, whose scale is its labels', relative to the largest output over 1.
     """
     session = create_session(path, threads=2)
     model.eval()
@@ -55,12 +55,13 @@ def largest_difference(path: Path, model: ElasticEncoder, subnet: SubnetConfig) 
         inputs = {"token_type_ids": None} | {name: torch.from_numpy(feed) for name, feed in feeds.items()}
         expected = model(**inputs, subnet=subnet).logits
         (actual,) = session.run([OUTPUT], feeds)
-        worst = max(worst, _gap(expected, actual))
+        scale = max(1.0, float(expected.abs().max())) if model.arch.outputs == 1 else 1.0
+        worst = max(worst, _gap(expected, actual) / scale)
     return worst
 
 
 def _gap(expected: Tensor, actual: NDArray[np.float32]) -> float:
-    gap = np.abs(expected.numpy() - actual).max() / max(1.0, float(expected.abs().max()))
+    gap = np.abs(expected.numpy() - actual).max()
     return float(gap) if np.isfinite(gap) else float("inf")
 
 
