@@ -65,18 +65,12 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
             outputs[members] = [stored[subnet.name] for subnet in few]
             found[members] = json.loads(str(stored["figures"]))
         found[members]["scores"] = {
-            subnet.name: _whole(lab.score_of(data, answer))
-            for subnet, answer in zip(few, outputs[members], strict=True)
+            subnet.name: lab.whole(data, answer) for subnet, answer in zip(few, outputs[members], strict=True)
         }
         _, mean = lab.differences(data, list(zip(outputs[members], outputs[6], strict=True)))
         found[members]["mean_difference_from_6"] = mean.as_list()
         lab.say(f"{members} members: {found[members]}")
     lab.keep(f"constant-cost-{known.name}", {"data": known.name, "seed": 0, "share": float(share), "spaces": found})
-
-
-def _whole(scored: tuple[lab.ScoreOf, int]) -> float:
-    score, examples = scored
-    return score(np.arange(examples))
 
 
 if __name__ == "__main__":

@@ -245,6 +245,12 @@ def score_of(data: TaskData, outputs: NDArray[np.float32], split: str = "test") 
     return task_of(data.task).redrawn(outputs, labels, data.label_names, None)
 
 
+def whole(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> float:
+    """The headline metric on all of a split."""
+    score, examples = score_of(data, outputs, split)
+    return score(np.arange(examples))
+
+
 @dataclass(frozen=True)
 class Difference:
     """Ours less theirs in points, with a paired bootstrap's 95 % interval over test examples."""

@@ -83,20 +83,13 @@ class Bench:
         recipe = lab.at_cost(start, self.data, recipe, space, flops)
         supernet = lab.train(lab.start(self.teacher, folder, recipe, space), self.data, folder)
         watched = lab.answers(supernet, subnet, self.data, "validation")
-        of_rows, rows = lab.score_of(self.data, watched, "validation")
         figures = {
-            "validation": of_rows(np.arange(rows)),
+            "validation": lab.whole(self.data, watched, "validation"),
             "flops": lab.own_flops(supernet),
             "wall_s": lab.wall_s(supernet),
         }
         np.savez(kept, outputs=lab.answers(supernet, subnet, self.data), figures=json.dumps(figures))
         shutil.rmtree(folder)
-
-
-def whole(data: TaskData, outputs: NDArray[np.float32]) -> float:
-    """The headline on all of test."""
-    score, examples = lab.score_of(data, outputs)
-    return score(np.arange(examples))
 
 
 def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str = "1,2,4") -> None:
@@ -123,8 +116,8 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
             "seed": bench.recipe.seed,
             "share": float(share),
             "metric": palette.info.scores[-1].metric,
-            "teacher": whole(data, teacher),
-            "maxnet": whole(data, lab.answers(palette, arch.full, data)),
+            "teacher": lab.whole(data, teacher),
+            "maxnet": lab.whole(data, lab.answers(palette, arch.full, data)),
             "word_counts": word_count_score(data),
             "palette_flops": flops,
             "teacher_flops": asked,
@@ -134,7 +127,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
                 size: arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
                 for size, subnet in members.items()
             },
-            "palette": {size: whole(data, outputs) for size, outputs in own.items()},
+            "palette": {size: lab.whole(data, outputs) for size, outputs in own.items()},
             "learning_rates": rates,
             "students_at_multiples_of_a_sixth": rounds,
         },
@@ -157,14 +150,14 @@ def _round(
     sizes, pairs = {}, []
     for size, subnet in members.items():
         students = {kind: bench.student(size, subnet, kind, rate, flops) for kind, rate in rates.items()}
-        scores = {kind: whole(bench.data, student.outputs) for kind, student in students.items()}
+        scores = {kind: lab.whole(bench.data, student.outputs) for kind, student in students.items()}
         better = max(scores, key=scores.__getitem__)
         pairs.append((own[size], students[better].outputs))
         sizes[size] = scores | {
             "flops": {kind: student.flops for kind, student in students.items()},
             "wall_s": {kind: student.wall_s for kind, student in students.items()},
         }
-        lab.say(f"{size}: palette {whole(bench.data, own[size]):.4f}, students {scores}")
+        lab.say(f"{size}: palette {lab.whole(bench.data, own[size]):.4f}, students {scores}")
     by_size, mean = lab.differences(bench.data, pairs)
     for size, difference in zip(sizes, by_size, strict=True):
         sizes[size]["difference"] = difference.as_list()

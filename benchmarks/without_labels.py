@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import lab
-import numpy as np
 
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.data import Split
@@ -45,9 +44,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     for size, subnet in ours.items():
         pair = lab.answers(supernet, subnet, data), lab.answers(labelled, theirs[size], data)
         pairs.append(pair)
-        scores[size] = dict(
-            zip(("without", "with"), (_whole(*lab.score_of(data, outputs)) for outputs in pair), strict=True)
-        )
+        scores[size] = dict(zip(("without", "with"), (lab.whole(data, outputs) for outputs in pair), strict=True))
     by_size, mean = lab.differences(data, pairs)
     result: dict[str, Any] = {
         "data": known.name,
@@ -60,10 +57,6 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
         "flops": {"without": lab.own_flops(supernet), "with": lab.own_flops(labelled)},
     }
     lab.keep(f"without-labels-{known.name}", result)
-
-
-def _whole(score: lab.ScoreOf, examples: int) -> float:
-    return score(np.arange(examples))
 
 
 if __name__ == "__main__":
