@@ -26,8 +26,8 @@ from onnxruntime import InferenceSession
 
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
-from edgedistill.exporters.supergraph import export_supergraph, template
-from edgedistill.exporters.surgery import derive
+from edgedistill.exporters.supergraph import export_supergraph
+from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import write_weights
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig

@@ -59,7 +59,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
                 "wall_s": lab.wall_s(supernet),
             }
             answers = {subnet.name: lab.answers(supernet, subnet, data) for subnet in few}
-            np.savez(kept, figures=json.dumps(figures), **answers)
+            np.savez(kept, allow_pickle=False, figures=np.array(json.dumps(figures)), **answers)
             shutil.rmtree(folder)
         with np.load(kept) as stored:
             outputs[members] = [stored[subnet.name] for subnet in few]

@@ -104,8 +104,10 @@ def main(data_folder: str, work_folder: str, steps: str = "400") -> None:
     teacher = lab.teacher(known, data, work)
     start = checkpoint.load(teacher)
     space = lab.space_of(start, Recipe())
-    counts = [trained_parameters(start.model.arch, s, Recipe().rank).total for s in (space.maxnet, space.minnet)]
-    factor = gradient_scale(*counts, 1.0)
+    most, least = (
+        trained_parameters(start.model.arch, subnet, Recipe().rank).total for subnet in (space.maxnet, space.minnet)
+    )
+    factor = gradient_scale(most, least, 1.0)
     runs = {
         f"{name}, gamma {gamma:g}": settings | {"gamma": gamma, "rate": rate}
         for name, (settings, rate) in OPTIMIZERS.items()
@@ -130,7 +132,7 @@ def main(data_folder: str, work_folder: str, steps: str = "400") -> None:
             "data": known.name,
             "seed": 0,
             "steps": int(steps),
-            "trained_parameters": dict(zip(("maxnet", "minnet"), counts, strict=True)),
+            "trained_parameters": {"maxnet": most, "minnet": least},
             "factor_at_gamma_1": factor,
             "runs": found,
         },

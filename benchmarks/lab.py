@@ -69,6 +69,7 @@ SIZES = {
     "1/6": (4, 3, 384),
     "1/9": (4, 3, 192),
 }
+HIDDEN = (1.0, 0.5)  # kept shares of the hidden width, where it varies
 _EVERY_DEPTH = tuple(depth / 6 for depth in range(6, 0, -1))
 
 
@@ -131,17 +132,18 @@ def base_recipe(known: DataSet, seed: int = 0) -> Recipe:
     return Recipe(seed=seed, teacher=known.teacher, precision=PRECISION)
 
 
-def teacher(known: DataSet, data: TaskData, work: Path, order: str = "importance", seed: int = 0) -> Path:
+def teacher(
+    known: DataSet, data: TaskData, work: Path, order: str = "importance", seed: int = 0, hidden: bool = False
+) -> Path:
     """The folder of the supernet after stage 0, stage 0's pairs merged, put in order, every depth named.
 
-    The same for every run on this data set, order and seed.
+    The same for every run on this data set, order and seed; ``hidden`` puts the hidden width in order too.
     """
-    folder = work / f"{known.name}-{order}-{seed}"
+    folder = work / f"{known.name}-{order}-{seed}{'-hidden' if hidden else ''}"
     if (folder / "supernet.json").exists():
         return folder
-    recipe = Recipe.model_validate(
-        base_recipe(known, seed).model_dump() | {"order": order, "depth_shares": _EVERY_DEPTH}
-    )
+    changes = {"order": order, "depth_shares": _EVERY_DEPTH, "hidden_shares": HIDDEN if hidden else (1.0,)}
+    recipe = Recipe.model_validate(base_recipe(known, seed).model_dump() | changes)
     begun = mlfs.begin(resolve_model(MODEL), data, recipe.model_copy(update={"order": "importance"}))
     supernet = train(begun, data, work / f"{known.name}-teacher-{seed}", until=0)
     supernet.model.begin_stage(None, torch.Generator())

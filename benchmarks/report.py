@@ -155,10 +155,19 @@ def training_memory(result: Result) -> str:
             f"{of['vectors']:,}",
             f"{of['low_rank_mb']:,.0f}",
             f"{of['full_mb']:,.0f}",
+            f"{of['plain_mb']:,.0f}",
         ]
         for name, of in result["families"].items()
     ]
-    header = ["family", f"rank {result['rank']}", "in full", "biases and norms", "peak MB, low-rank", "peak MB, full"]
+    header = [
+        "family",
+        f"rank {result['rank']}",
+        "in full",
+        "biases and norms",
+        "peak MB, low-rank",
+        "in full",
+        "plain",
+    ]
     return table(header, rows)
 
 
@@ -171,6 +180,22 @@ def embedding_table(result: Result) -> str:
         for name, of in tables.items()
     ]
     return table(["table", "parameters", *sizes], rows)
+
+
+def hidden_width(result: Result) -> str:
+    """A row a size; a column a space."""
+    spaces = result["spaces"]
+    widest = max(spaces.values(), key=lambda found: len(found["scores"]))
+    rows = [
+        [
+            size,
+            f"{widest['layer_share'][size]:.3f}",
+            f"{widest['total_share'][size]:.3f}",
+            *(percent(found["scores"][size]) if size in found["scores"] else "" for found in spaces.values()),
+        ]
+        for size in widest["scores"]
+    ]
+    return table(["size", "of the layers", "of all", *spaces], rows)
 
 
 def per_layer_widths(result: Result) -> str:
@@ -193,6 +218,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "mixed-index": mixed_index,
     "training-memory": training_memory,
     "embedding-table": embedding_table,
+    "hidden-width": hidden_width,
     "per-layer-widths": per_layer_widths,
 }
 
