@@ -35,6 +35,7 @@ __all__ = [
     "Manifest",
     "Mixing",
     "Palette",
+    "Precision",
     "Provenance",
     "Quality",
     "SubnetEntry",
@@ -59,7 +60,7 @@ def _plain_file_name(name: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Precision = Literal["fp32"]
+Precision = Literal["fp32", "int8"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]

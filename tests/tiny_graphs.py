@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
+from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
-from edgedistill.exporters.weights import WeightsFile, write_weights
+from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import full_tensors
@@ -22,10 +24,18 @@ class Exported:
     model: ElasticEncoder
     base: onnx.ModelProto
     folder: Path
+    stock: Stock
     weights: WeightsFile
 
+    def quantised(self, folder: Path, kept: Collection[str] = ()) -> Exported:
+        """The same in int8, over a file of its own."""
+        arch = self.model.arch
+        stock = Stock.of(arch, full_tensors(self.model), "int8", kept)
+        base = quantised_template(self.base, stock.whole)
+        return Exported(self.model, base, folder, stock, write_weights(folder, stock, [arch.full]))
+
     def write(self, subnet: SubnetConfig) -> Path:
-        graph, _ = derive(self.base, self.model.arch, subnet, self.weights)
+        graph, _ = derive(self.base, self.stock, subnet, self.weights)
         path = self.folder / f"{subnet.name}.onnx"
         path.write_bytes(graph.SerializeToString())
         return path
@@ -36,4 +46,5 @@ def export(model: ElasticEncoder, folder: Path) -> Exported:
     model.freeze()
     tensors, arch = full_tensors(model), model.arch
     base = template(export_supergraph(arch, model.eps, tensors), arch)
-    return Exported(model, base, folder, write_weights(folder, arch, tensors, [arch.full]))
+    stock = Stock.of(arch, tensors, "fp32")
+    return Exported(model, base, folder, stock, write_weights(folder, stock, [arch.full]))

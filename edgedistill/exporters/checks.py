@@ -17,7 +17,7 @@ from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["TOLERANCE", "check_graph", "largest_difference"]
+__all__ = ["TOLERANCE", "check_graph", "check_valid", "largest_difference"]
 
 TOLERANCE = 1e-4
 _BATCHES = (1, 5)
@@ -30,16 +30,34 @@ def check_graph(path: Path, model: ElasticEncoder, subnet: SubnetConfig) -> floa
     Raises:
         ExportError: the graph is not valid ONNX, or differs by more than `TOLERANCE`.
     """
-    try:
-        onnx.checker.check_model(path, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the graph of {subnet.name} is not valid ONNX: {str(error).splitlines()[0]}") from error
+    _check_form(path)
     difference = largest_difference(path, model, subnet)
     if not difference <= TOLERANCE:
         raise ExportError(
             f"the graph of {subnet.name} differs from torch by {difference:.1e}, expected at most {TOLERANCE:.0e}"
         )
     return difference
+
+
+def check_valid(path: Path, model: ElasticEncoder) -> None:
+    """A graph whose answers torch's are no measure of, since it computes in integers: it runs, and gives numbers.
+
+    Raises:
+        ExportError: the graph is not valid ONNX, or gives something that is no number.
+    """
+    _check_form(path)
+    session = create_session(path, threads=2)
+    for feeds in _probes(model):
+        (outputs,) = session.run([OUTPUT], feeds)
+        if not np.isfinite(outputs).all():
+            raise ExportError(f"the graph {path.name} gives answers that are no numbers")
+
+
+def _check_form(path: Path) -> None:
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the graph {path.name} is not valid ONNX: {str(error).splitlines()[0]}") from error
 
 
 @torch.no_grad()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.errors import ExportError, PaletteError
-from edgedistill.exporters.checks import check_graph
+from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
 from edgedistill.exporters.surgery import derive, template
-from edgedistill.exporters.weights import WeightsFile, write_weights
+from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
 from edgedistill.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
@@ -36,6 +37,7 @@ from edgedistill.manifest import (
     Manifest,
     Mixing,
     Palette,
+    Precision,
     Provenance,
     Quality,
     SubnetEntry,
@@ -48,25 +50,26 @@ from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["write_palette"]
+__all__ = ["member_name", "write_palette"]
 
 _MAC_TOKENS = 64
 _MIXED_SPLIT = "validation"
 _OURS = re.compile(
-    r"weights-fp32-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-fp32-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part"
+    r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part"
 )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What every subnet's export needs; ``vectors`` collects those of each member of a sentence encoder."""
+    """What every subnet's export in one precision needs; ``vectors`` collects those of a sentence encoder's members."""
 
     supernet: Supernet
     data: EncodedData
     base: onnx.ModelProto
+    stock: Stock
     weights: WeightsFile
     task: Task
-    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    vectors: dict[str, NDArray[np.float32]]
 
 
 def write_palette(
@@ -75,30 +78,51 @@ def write_palette(
     data: EncodedData,
     folder: Path,
     on_subnet: Callable[[str], None],
+    *,
+    precisions: Sequence[Precision] = ("fp32",),
+    keep_fp32: Collection[str] = (),
 ) -> Palette:
     """Export ``subnets`` to ``folder``, replacing the palette that is there.
 
-    Every graph is checked against torch, and its quality measured on validation and test rows through
-    onnxruntime. ``on_subnet`` is called with each subnet's name when it is done.
+    Every fp32 graph is checked against torch, and the quality of every graph is measured on validation and test
+    rows through onnxruntime.
+
+    Args:
+        supernet: trained to its end.
+        subnets: largest first.
+        data: the rows that quality is measured on.
+        folder: new, empty, or a palette.
+        on_subnet: called with each member's name when it is done.
+        precisions: each subnet in each of them.
+        keep_fp32: prefixes of tensors (``layers.5``) that int8 leaves alone.
 
     Raises:
         ExportError: the folder holds something else, or a graph fails its check. The old palette stands.
     """
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    task, vectors = task_of(supernet.info.task), dict[str, NDArray[np.float32]]()
     with _new_files(folder):
         base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
-        weights = write_weights(folder, arch, tensors, subnets)
-        source = _Source(supernet, data, base, weights, task_of(supernet.info.task))
         entries = []
-        for subnet in subnets:
-            entries.append(_export_subnet(source, subnet, folder))
-            on_subnet(subnet.name)
+        for precision in precisions:
+            stock = Stock.of(arch, tensors, precision, keep_fp32)
+            weights = write_weights(folder, stock, subnets)
+            own_base = quantised_template(base, stock.whole) if stock.whole else base
+            source = _Source(supernet, data, own_base, stock, weights, task, vectors)
+            for subnet in subnets:
+                entries.append(_export_subnet(source, subnet, folder))
+                on_subnet(entries[-1].name)
         tokenizer = _write_tokenizer(supernet, folder)
-        mixing = measure_mixing(source.vectors, _MIXED_SPLIT) if source.vectors else None
+        mixing = measure_mixing(vectors, _MIXED_SPLIT) if vectors else None
         manifest = _manifest(supernet, entries, tokenizer, mixing, folder)
         _sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return load(folder)
+
+
+def member_name(subnet: SubnetConfig, precision: Precision) -> str:
+    """The subnet's name in a palette: another precision than fp32 is a part of it."""
+    return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
 
 
 @contextmanager
@@ -133,15 +157,19 @@ def _remove_unnamed(folder: Path) -> None:
 
 
 def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> SubnetEntry:
-    arch = source.supernet.model.arch
-    graph, weight_bytes = derive(source.base, arch, subnet, source.weights)
+    arch, precision = source.supernet.model.arch, source.stock.precision
+    name = member_name(subnet, precision)
+    graph, weight_bytes = derive(source.base, source.stock, subnet, source.weights)
     content = graph.SerializeToString(deterministic=True)
-    path = folder / f"{subnet.name}-fp32-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
+    path = folder / f"{subnet.name}-{precision}-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
     _put(path, content)
-    check_graph(path, source.supernet.model, subnet)
+    if precision == "fp32":
+        check_graph(path, source.supernet.model, subnet)
+    else:
+        check_valid(path, source.supernet.model)
     return SubnetEntry(
-        name=subnet.name,
-        precision="fp32",
+        name=name,
+        precision=precision,
         graph=path.name,
         weights=source.weights.name,
         layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
@@ -150,7 +178,7 @@ def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> Subne
         total_parameters=arch.total_parameters(subnet),
         macs=arch.macs(subnet, tokens=_MAC_TOKENS),
         size_mb=round((len(content) + weight_bytes) / 1e6, 3),
-        quality=[_quality(source, subnet.name, path, split) for split in ("validation", "test")],
+        quality=[_quality(source, name, path, split) for split in ("validation", "test")],
     )
 
 

@@ -10,14 +10,16 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
+import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from edgedistill.exporters.weights import StoredTensor, WeightsFile, graph_extents
+from edgedistill.exporters.weights import Stock, StoredTensor, WeightsFile, graph_extents
 from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["derive", "template"]
 
 _EMBEDDING_NORM = "embeddings.norm.weight"
+_DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
 
 
 def template(supergraph: onnx.ModelProto, arch: Architecture) -> onnx.ModelProto:
@@ -61,14 +63,15 @@ def _width_agnostic(
 
 
 def derive(
-    base: onnx.ModelProto, arch: Architecture, subnet: SubnetConfig, weights: WeightsFile
+    base: onnx.ModelProto, stock: Stock, subnet: SubnetConfig, weights: WeightsFile
 ) -> tuple[onnx.ModelProto, int]:
-    """The subnet's graph over the weights file, and how many of the file's bytes it refers to."""
+    """The subnet's graph over the weights file of this stock, and how many of the file's bytes it refers to."""
+    arch = stock.arch
     model = onnx.ModelProto.FromString(base.SerializeToString())
     nodes = _without_layers(list(model.graph.node), arch, subnet)
     nodes = _live(nodes, [value.name for value in model.graph.output])
     used = {name for node in nodes for name in node.input}
-    kept = {name: shape for name, shape in graph_extents(arch, subnet).items() if name in used}
+    kept = {name: shape for name, shape in stock.extents(subnet).items() if name in used}
     bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in kept.items()]
     slices = [(name, kept[name]) for name in kept if weights.tensors[name].shape[1:] != kept[name][1:]]
     cuts, constants = _column_slices(slices)
@@ -117,7 +120,8 @@ def _live(nodes: list[NodeProto], outputs: list[str]) -> list[NodeProto]:
 
 def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) -> TensorProto:
     """An initializer that reads the kept rows of a stored tensor."""
-    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[shape[0], *stored.shape[1:]])
+    data_type = _DATA_TYPES[stored.dtype]
+    tensor = TensorProto(name=name, data_type=data_type, dims=[shape[0], *stored.shape[1:]])
     tensor.data_location = TensorProto.EXTERNAL
     place = {"location": file, "offset": stored.offset, "length": shape[0] * stored.row_bytes}
     for key, value in place.items():

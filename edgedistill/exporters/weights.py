@@ -1,37 +1,40 @@
-"""One weights file for the whole family: the union of what its subnets use, and where each tensor lies."""
+"""One weights file a precision for the whole family: the union of what its subnets use, and where each tensor lies."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
+from edgedistill.exporters.quantization import quantisable, quantised, scale_of, scale_shape
 from edgedistill.exporters.supergraph import transposed
+from edgedistill.manifest import Precision
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
 
-__all__ = ["StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
+__all__ = ["Stock", "StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
 
 _ALIGNMENT = 4096  # a page: the file is mapped, and no tensor shares a page with another
-_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in the file: its shape there, and where its bytes begin."""
+    """A tensor in the file: its shape and type there, and where its bytes begin."""
 
     shape: tuple[int, ...]
     offset: int
+    dtype: torch.dtype = torch.float32
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one entry of the first dimension."""
-        return _FLOAT_BYTES * prod(self.shape[1:])
+        return self.dtype.itemsize * prod(self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +60,61 @@ def graph_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[i
     return kept
 
 
-def write_weights(
-    folder: Path, arch: Architecture, tensors: Mapping[str, Tensor], subnets: Iterable[SubnetConfig]
-) -> WeightsFile:
-    """Write ``weights-fp32-<sha12>.bin`` into ``folder``: of each tensor the most that any subnet keeps."""
+@dataclass(frozen=True)
+class Stock:
+    """Everything that graphs of one precision may hold, at full size; ``whole`` names what is quantised.
+
+    Tensors are as graphs hold them, matrices [in, out].
+    """
+
+    arch: Architecture
+    precision: Precision
+    tensors: dict[str, Tensor]
+    whole: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, arch: Architecture, tensors: Mapping[str, Tensor], precision: Precision, kept: Collection[str] = ()
+    ) -> Stock:
+        """From the supernet's tensors, matrices [out, in].
+
+        Args:
+            arch: the supernet's.
+            tensors: all of `full_tensors`.
+            precision: of the graphs.
+            kept: prefixes of what stays in fp32 whatever the precision.
+        """
+        held = {name: transposed(name, tensor) for name, tensor in tensors.items()}
+        if precision == "fp32":
+            return cls(arch, precision, held)
+        whole = quantisable({name: tuple(tensor.shape) for name, tensor in held.items()}, kept)
+        return cls(arch, precision, quantised(held, whole), tuple(whole))
+
+    def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+        """What a subnet keeps of each tensor, scales among them."""
+        kept = graph_extents(self.arch, subnet)
+        scales = {scale_of(name): scale_shape(name, kept[name]) for name in self.whole if name in kept}
+        return kept | scales
+
+
+def write_weights(folder: Path, stock: Stock, subnets: Iterable[SubnetConfig]) -> WeightsFile:
+    """Write ``weights-<precision>-<sha12>.bin`` into ``folder``: of each tensor the most that any subnet keeps."""
     union: dict[str, tuple[int, ...]] = {}
     for subnet in subnets:
-        for name, shape in graph_extents(arch, subnet).items():
+        for name, shape in stock.extents(subnet).items():
             union[name] = tuple(map(max, shape, union.get(name, shape)))
-    sources = slice_tensors({name: transposed(name, tensors[name]) for name in union}, union)
+    sources = slice_tensors(stock.tensors, union)
     scratch = folder / ".weights.part"
     stored, digest = {}, hashlib.sha256()
     with scratch.open("wb") as file:
         for name in sorted(union):
             padding = bytes(-file.tell() % _ALIGNMENT)
-            stored[name] = StoredTensor(union[name], file.tell() + len(padding))
+            stored[name] = StoredTensor(union[name], file.tell() + len(padding), sources[name].dtype)
             for part in (padding, sources[name].numpy().tobytes()):
                 file.write(part)
                 digest.update(part)
         file.flush()
         os.fsync(file.fileno())
-    name = f"weights-fp32-{digest.hexdigest()[:12]}.bin"
+    name = f"weights-{stock.precision}-{digest.hexdigest()[:12]}.bin"
     scratch.replace(folder / name)
     return WeightsFile(name, stored)
