@@ -28,7 +28,7 @@ from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
-from edgedistill.exporters.weights import write_weights
+from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
@@ -57,11 +57,12 @@ def sessions(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) 
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
     base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
-    weights = write_weights(folder, arch, tensors, subnets)
+    stock = Stock.of(arch, tensors, "fp32")
+    weights = write_weights(folder, stock, subnets)
     made = []
     for subnet in subnets:
         path = folder / f"{subnet.name}.onnx"
-        path.write_bytes(derive(base, arch, subnet, weights)[0].SerializeToString())
+        path.write_bytes(derive(base, stock, subnet, weights)[0].SerializeToString())
         made.append(create_session(path, threads=1))
     return made
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.train import Source, read_data
-from edgedistill.manifest import write_profile
+from edgedistill.errors import InputError
+from edgedistill.manifest import Precision, write_profile
 
 if TYPE_CHECKING:
+    from edgedistill.distillation.batches import Encoded
     from edgedistill.distillation.data import TaskData
     from edgedistill.manifest import Palette
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["export", "export_palette", "source_of"]
+__all__ = ["PRECISIONS", "export", "export_palette", "source_of"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @reported
@@ -29,6 +33,10 @@ def export(
     data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="Where the texts without labels are now.")] = None,
     count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
+    precision: Annotated[Literal["both", "fp32", "int8"], typer.Option(help="Of each subnet's graph.")] = "both",
+    keep_fp32: Annotated[
+        list[str] | None, typer.Option(help="Leave this part out of int8: embeddings, layers.0, ...; may be repeated.")
+    ] = None,
     device: Annotated[list[str] | None, typer.Option(help="Add a board's estimate; may be repeated.")] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
     as_json: AsJson = False,
@@ -43,7 +51,10 @@ def export(
     boards = [load_board(name) for name in device or []]
     trained = _load(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
-    palette = export_palette(trained, rows, output, count)
+    if keep_fp32 and precision == "fp32":
+        raise InputError("--keep-fp32 leaves parts out of int8, and --precision fp32 has none; drop one of the two")
+    precisions = PRECISIONS if precision == "both" else (precision,)
+    palette = export_palette(trained, rows, output, count, precisions, tuple(keep_fp32 or ()))
     profile = profile_here(palette) if measure else None
     for board in boards:
         path = write_profile(palette, estimate(palette, board))
@@ -82,8 +93,15 @@ def source_of(supernet: Supernet, data: str | None, unlabelled: Path | None) -> 
     )
 
 
-def export_palette(supernet: Supernet, data: TaskData, output: Path, count: int) -> Palette:
-    """Score the space on validation data, choose the family, write it."""
+def export_palette(
+    supernet: Supernet,
+    data: TaskData,
+    output: Path,
+    count: int,
+    precisions: tuple[Precision, ...] = ("fp32",),
+    keep_fp32: tuple[str, ...] = (),
+) -> Palette:
+    """Score the space on validation data, choose the family, write it; say where int8 costs too much."""
     from edgedistill.distillation.evaluation import evaluate
     from edgedistill.distillation.mlfs import encode_data
     from edgedistill.distillation.tasks import task_of
@@ -101,6 +119,34 @@ def export_palette(supernet: Supernet, data: TaskData, output: Path, count: int)
                 return score.value
 
             family = choose_family(supernet.space, supernet.model.arch, quality, count)
-        with stage(bars, f"exporting {len(family)} graphs over one weights file", len(family)) as task:
-            subnets = [scored.subnet for scored in family]
-            return write_palette(supernet, subnets, rows, output, lambda _: bars.advance(task))
+        subnets, graphs = [scored.subnet for scored in family], len(family) * len(precisions)
+        with stage(bars, f"exporting {graphs} graphs over one weights file a precision", graphs) as task:
+            palette = write_palette(
+                supernet,
+                subnets,
+                rows,
+                output,
+                lambda _: bars.advance(task),
+                precisions=precisions,
+                keep_fp32=keep_fp32,
+            )
+    _warn_of_int8(supernet, palette, rows.validation)
+    return palette
+
+
+def _warn_of_int8(supernet: Supernet, palette: Palette, validation: Encoded) -> None:
+    """Where int8 costs more than it should: how much, and what to keep in fp32."""
+    from edgedistill.exporters.sensitivity import BOUND, int8_losses, parts_that_cost
+
+    losses = {name: loss for name, loss in int8_losses(palette.manifest).items() if loss > BOUND}
+    if not losses:
+        return
+    worst = max(losses, key=losses.__getitem__)
+    entry = palette.manifest.subnet(worst)
+    with console.status("finding which layers int8 costs most in"):
+        part = parts_that_cost(supernet, entry.config, validation)[0]
+    gained = 100 * (part.score - entry.score("validation"))
+    console.print(
+        f"[yellow]int8 costs {len(losses)} members more than {100 * BOUND:g} point on validation, {worst} "
+        f"{100 * losses[worst]:.1f}; '--keep-fp32 {part.prefix}' gives it {gained:.1f} back[/yellow]"
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edgedistill.errors import ExportError
 from edgedistill.exporters.quantization import quantisable, quantised, scale_of, scale_shape
 from edgedistill.exporters.supergraph import transposed
 from edgedistill.manifest import Precision
@@ -83,7 +84,14 @@ class Stock:
             tensors: all of `full_tensors`.
             precision: of the graphs.
             kept: prefixes of what stays in fp32 whatever the precision.
+
+        Raises:
+            ExportError: nothing has one of these prefixes.
         """
+        for prefix in kept:
+            if not any(f"{name}.".startswith(f"{prefix}.") for name in tensors):
+                parts = ", ".join(["embeddings", *(f"layers.{index}" for index in range(arch.layers))])
+                raise ExportError(f"there is no {prefix!r} to keep in fp32; the parts are {parts}")
         held = {name: transposed(name, tensor) for name, tensor in tensors.items()}
         if precision == "fp32":
             return cls(arch, precision, held)

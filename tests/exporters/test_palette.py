@@ -22,7 +22,8 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import palette as palette_module
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import load
+from edgedistill.exporters.sensitivity import int8_losses, parts_that_cost
+from edgedistill.manifest import Precision, load
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
 
@@ -188,3 +189,36 @@ def test_a_supernet_of_any_kind_of_stages_comes_back(
         actual, expected = (m(*tiny_encoder.inputs(2, 5), SUBNETS[-1]).logits for m in (again, model))
     torch.testing.assert_close(actual, expected, atol=1e-6, rtol=1e-5)
     assert len(again.layers[0].query.pairs) == {(None,): 0, (3, None): 0, (None, 2): 1, (2, 5): 2}[ranks]
+
+
+def test_a_subnet_in_two_precisions_is_two_members_over_two_weights_files(
+    supernet: Supernet, rows: EncodedData, tmp_path: Path
+) -> None:
+    done: list[str] = []
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    written = write_palette(supernet, SUBNETS[:2], rows, tmp_path / "p", done.append, precisions=precisions)
+    names = [subnet.name for subnet in SUBNETS[:2]]
+    assert done == [entry.name for entry in written.manifest.subnets] == [*names, *(f"{name}-int8" for name in names)]
+    assert [entry.precision for entry in written.manifest.subnets] == ["fp32", "fp32", "int8", "int8"]
+    exact, whole = written.manifest.subnets[0], written.manifest.subnets[2]
+    assert exact.config == whole.config == SUBNETS[0]
+    assert exact.weights != whole.weights
+    assert whole.size_mb < exact.size_mb
+    losses = int8_losses(written.manifest)
+    assert losses == {
+        whole.name: exact.score("validation") - whole.score("validation")
+        for exact, whole in zip(written.manifest.subnets[:2], written.manifest.subnets[2:], strict=True)
+    }
+
+
+def test_the_parts_that_int8_costs_are_ranked_by_what_keeping_them_gives(supernet: Supernet, rows: EncodedData) -> None:
+    parts = parts_that_cost(supernet, SUBNETS[0], rows.validation)
+    assert {part.prefix for part in parts} == {"embeddings", *(f"layers.{i}" for i in SUBNETS[0].kept)}
+    scores = [part.score for part in parts]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_part_that_is_not_there_cannot_be_kept(supernet: Supernet, rows: EncodedData, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"no 'layer.5' to keep in fp32; the parts are embeddings, layers.0"):
+        write_palette(supernet, SUBNETS[:2], rows, tmp_path / "p", print, precisions=("int8",), keep_fp32=("layer.5",))
+    assert not (tmp_path / "p").exists()

@@ -1,0 +1,66 @@
+"""What int8 costs each member, and which parts of the network cost it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedistill.distillation.batches import Encoded
+from edgedistill.distillation.evaluation import score_outputs
+from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters.quality import graph_outputs
+from edgedistill.exporters.quantization import quantised_template
+from edgedistill.exporters.supergraph import export_supergraph
+from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.manifest import Manifest
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.slicing import full_tensors
+
+__all__ = ["BOUND", "Part", "int8_losses", "parts_that_cost"]
+
+BOUND = 0.01  # of the headline: what int8 may lose before an export speaks of it
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the network, by the prefix of its tensors' names, and the score with that part alone in fp32."""
+
+    prefix: str
+    score: float
+
+
+def int8_losses(manifest: Manifest) -> dict[str, float]:
+    """By int8 member: how far its validation score lies below that of the same subnet in fp32."""
+    exact = {entry.config: entry.score("validation") for entry in manifest.subnets if entry.precision == "fp32"}
+    return {
+        entry.name: exact[entry.config] - entry.score("validation")
+        for entry in manifest.subnets
+        if entry.precision == "int8" and entry.config in exact
+    }
+
+
+def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> list[Part]:
+    """The embeddings and each kept layer, by what keeping it alone in fp32 scores in int8; the best first.
+
+    ``data``: validation rows.
+    """
+    return sorted(_scored(supernet, subnet, data), key=lambda part: -part.score)
+
+
+def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
+    arch, tensors, task = supernet.model.arch, full_tensors(supernet.model), task_of(supernet.info.task)
+    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    names, reference = supernet.info.labels, supernet.teacher.get("validation")
+    for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
+        with tempfile.TemporaryDirectory() as scratch:
+            stock = Stock.of(arch, tensors, "int8", (prefix,))
+            weights = write_weights(Path(scratch), stock, [subnet])
+            graph, _ = derive(quantised_template(base, stock.whole), stock, subnet, weights)
+            path = Path(scratch) / "graph.onnx"
+            path.write_bytes(graph.SerializeToString())
+            outputs = graph_outputs(path, data, task)
+        yield Part(prefix, score_outputs(outputs, data, task, names=names, reference=reference).value)
