@@ -36,6 +36,7 @@ __all__ = [
     "Mixing",
     "Palette",
     "Precision",
+    "Probes",
     "Provenance",
     "Quality",
     "SubnetEntry",
@@ -47,7 +48,7 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -178,17 +179,28 @@ class Mixing(_Strict):
         return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
 
 
+class Probes(_Strict):
+    """One batch of real rows, and what each member answered to it where it was exported.
+
+    ``inputs`` [batch, sequence] by name; ``answers``: the outputs by member, flattened.
+    """
+
+    inputs: dict[str, list[list[int]]]
+    answers: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]]
+
+
 class Manifest(_Strict):
     """What a palette holds; written once, replaced as a whole, never edited.
 
-    ``texts``: how many make a sequence, 2 where the task is about pairs.
+    ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
     """
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     task: TaskName
     texts: Literal[1, 2]
     labels: list[str]
     tokenizer: TokenizerEntry
+    probes: FileName
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     provenance: Provenance
@@ -207,7 +219,7 @@ class Manifest(_Strict):
         if self.mixing is not None and set(self.mixing.recall) != set(names):
             raise ValueError("mixing is not of the palette's subnets")
         listed = {entry.name for entry in self.files}
-        used = {self.tokenizer.file} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
+        used = {self.tokenizer.file, self.probes} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
         if listed != used:
             raise ValueError(f"files differ from what the entries use: {', '.join(sorted(listed ^ used))}")
         return self
@@ -287,7 +299,7 @@ class DeviceProfile(_Strict):
     ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
     """
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     kind: Literal["measured", "estimated"]
     method: str
     manifest_digest: str
@@ -311,6 +323,14 @@ class Palette:
     def graph_path(self, subnet: str) -> Path:
         """Where that subnet's graph lies."""
         return self.folder / self.manifest.subnet(subnet).graph
+
+    def probes(self) -> Probes:
+        """What `verify` asks, and what it should hear.
+
+        Raises:
+            PaletteError: the file is damaged.
+        """
+        return _parse(self.folder / self.manifest.probes, Probes)
 
     def check_hashes(self) -> None:
         """Read every file and compare it with its recorded SHA-256.

@@ -19,6 +19,7 @@ from edgedistill.manifest import (
     LatencyPoint,
     Layer,
     Manifest,
+    Probes,
     Provenance,
     Quality,
     SubnetEntry,
@@ -27,6 +28,7 @@ from edgedistill.manifest import (
     TokenizerEntry,
     write_atomically,
 )
+from edgedistill.runtime.onnx import create_session
 
 WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
 LABELS = ["lamp", "music", "timer"]
@@ -41,6 +43,7 @@ def write(folder: Path) -> Path:
     offsets = _write_weights(folder / "weights.bin")
     for name, width in WIDTHS.items():
         onnx.save(_graph(width, offsets), folder / f"{name}.onnx")
+    _write_probes(folder)
     _tokenizer().save(str(folder / "tokenizer.json"))
     write_atomically(folder / MANIFEST_NAME, _manifest(folder).model_dump(mode="json"))
     return folder
@@ -52,7 +55,7 @@ def profile(
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
         {
-            "schema_version": 2,
+            "schema_version": 3,
             "kind": kind,
             "method": "written by a test",
             "manifest_digest": manifest.digest,
@@ -126,6 +129,17 @@ def _graph(width: int, offsets: dict[str, tuple[int, tuple[int, ...]]]) -> onnx.
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
+def _write_probes(folder: Path) -> None:
+    rows = np.array([[2, 4, 5, 3], [2, 7, 3, 0]])
+    feeds = {"input_ids": rows, "attention_mask": (rows > 0).astype(np.int64)}
+    answers = {}
+    for name in WIDTHS:
+        (found,) = create_session(folder / f"{name}.onnx", threads=1).run(None, feeds)
+        answers[name] = found.ravel().tolist()
+    probes = Probes(inputs={name: feed.tolist() for name, feed in feeds.items()}, answers=answers)
+    (folder / "probes.json").write_text(probes.model_dump_json())
+
+
 def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -136,11 +150,12 @@ def _tokenizer() -> Tokenizer:
 
 def _manifest(folder: Path) -> Manifest:
     return Manifest(
-        schema_version=2,
+        schema_version=3,
         texts=1,
         task="text-classification",
         labels=LABELS,
         tokenizer=TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]"),
+        probes="probes.json",
         inputs=[
             TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in ("input_ids", "attention_mask")
         ],

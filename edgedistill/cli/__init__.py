@@ -6,7 +6,7 @@ import logging
 
 import typer
 
-from edgedistill.cli import demo, export, profile, run, train
+from edgedistill.cli import demo, export, inspect, profile, run, train, verify
 
 __all__ = ["app", "main"]
 
@@ -18,7 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for command in (demo.demo, train.recipe, train.train, export.export, profile.profile, run.run):
+for command in (
+    demo.demo,
+    train.recipe,
+    train.train,
+    export.export,
+    inspect.inspect,
+    verify.verify,
+    profile.profile,
+    run.run,
+):
     app.command()(command)
 
 

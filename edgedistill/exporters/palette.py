@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgedistill.distillation.batches import Batch, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.errors import ExportError, PaletteError
@@ -38,6 +39,7 @@ from edgedistill.manifest import (
     Mixing,
     Palette,
     Precision,
+    Probes,
     Provenance,
     Quality,
     SubnetEntry,
@@ -46,6 +48,7 @@ from edgedistill.manifest import (
     load,
     write_atomically,
 )
+from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
@@ -53,9 +56,10 @@ from edgedistill.supernet.slicing import full_tensors
 __all__ = ["member_name", "write_palette"]
 
 _MAC_TOKENS = 64
+_PROBED_ROWS = 4
 _MIXED_SPLIT = "validation"
 _OURS = re.compile(
-    r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|tokenizer-[0-9a-f]{12}\.json|\.\S+\.part"
+    r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|(tokenizer|probes)-[0-9a-f]{12}\.json|\.\S+\.part"
 )
 
 
@@ -103,6 +107,7 @@ def write_palette(
     task, vectors = task_of(supernet.info.task), dict[str, NDArray[np.float32]]()
     with _new_files(folder):
         base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+        asked = _asked(data)
         entries = []
         for precision in precisions:
             stock = Stock.of(arch, tensors, precision, keep_fp32)
@@ -112,9 +117,11 @@ def write_palette(
             for subnet in subnets:
                 entries.append(_export_subnet(source, subnet, folder))
                 on_subnet(entries[-1].name)
+        answers = {entry.name: _answers(folder / entry.graph, asked) for entry in entries}
+        probes = _write_probes(asked, answers, folder)
         tokenizer = _write_tokenizer(supernet, folder)
         mixing = measure_mixing(vectors, _MIXED_SPLIT) if vectors else None
-        manifest = _manifest(supernet, entries, tokenizer, mixing, folder)
+        manifest = _manifest(supernet, entries, tokenizer, probes, mixing, folder)
         _sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return load(folder)
@@ -191,6 +198,28 @@ def _quality(source: _Source, name: str, graph: Path, split: str) -> Quality:
     return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
 
 
+def _asked(data: EncodedData) -> Batch:
+    """The first rows of validation, of different lengths as a rule."""
+    return make_batch(data.validation, range(min(_PROBED_ROWS, len(data.validation))))
+
+
+def _answers(graph: Path, asked: Batch) -> list[float]:
+    session = create_session(graph, threads=1)
+    feeds = {node.name: getattr(asked, node.name).numpy() for node in session.get_inputs()}
+    (outputs,) = session.run([OUTPUT], feeds)
+    return [round(float(value), 6) for value in outputs.ravel()]
+
+
+def _write_probes(asked: Batch, answers: dict[str, list[float]], folder: Path) -> str:
+    """Under a name of their content; returns it."""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    probes = Probes(inputs={name: getattr(asked, name).tolist() for name in names}, answers=answers)
+    content = probes.model_dump_json().encode()
+    name = f"probes-{hashlib.sha256(content).hexdigest()[:12]}.json"
+    _put(folder / name, content)
+    return name
+
+
 def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
     """The tokenizer, under a name of its content, so that an older palette's is not overwritten."""
     content = supernet.tokenizer.to_str().encode()
@@ -203,10 +232,15 @@ def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
 
 
 def _manifest(
-    supernet: Supernet, entries: list[SubnetEntry], tokenizer: TokenizerEntry, mixing: Mixing | None, folder: Path
+    supernet: Supernet,
+    entries: list[SubnetEntry],
+    tokenizer: TokenizerEntry,
+    probes: str,
+    mixing: Mixing | None,
+    folder: Path,
 ) -> Manifest:
     info, arch = supernet.info, supernet.model.arch
-    names = sorted({tokenizer.file, *(e.graph for e in entries), *(e.weights for e in entries)})
+    names = sorted({tokenizer.file, probes, *(e.graph for e in entries), *(e.weights for e in entries)})
     provenance = Provenance(
         base_model=info.base_model,
         base_revision=info.base_revision,
@@ -225,6 +259,7 @@ def _manifest(
         texts=2 if info.pairs else 1,
         labels=info.labels,
         tokenizer=tokenizer,
+        probes=probes,
         inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)],
         outputs=[TensorSpec(name=OUTPUT, dtype="float32", shape=_output_shape(arch))],
         provenance=provenance,

@@ -1,0 +1,88 @@
+"""``edgedistill inspect``: what a palette holds, where it came from, and what is known of it where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from edgedistill.cli.common import AsJson, print_json, reported
+from edgedistill.cli.profile import palette_document, palette_table
+from edgedistill.manifest import Palette, load
+
+__all__ = ["inspect"]
+
+
+@reported
+def inspect(
+    palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
+    profiles: Annotated[Path | None, typer.Option(help="Where its profiles lie, if not beside it.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Whose figures to show; default: those nearest to this machine.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a palette's subnets, its files, where it came from, and the devices that it has figures for.
+
+    Example: edgedistill inspect palette --device pi5
+    """
+    from edgedistill.runtime.profiles import choose_profile
+
+    found = load(palette, profiles=profiles)
+    shown = choose_profile(found, device)
+    if as_json:
+        print_json(palette_document(found, shown) | _origin(found))
+        return
+    out = Console()
+    out.print(palette_table(found, shown))
+    out.print(_files(found))
+    for name, value in _lines(found).items():
+        out.print(f"[dim]{name:>14}[/dim]  {value}")
+    for name, profile in found.profiles.items():
+        out.print(f"[dim]{name:>14}[/dim]  {profile.kind} on {profile.device.board}, {profile.conditions.date}")
+
+
+def _files(palette: Palette) -> Table:
+    table = Table("file", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("MB", justify="right")
+    graphs = {subnet.graph for subnet in palette.manifest.subnets}
+    total = 0
+    for entry in palette.manifest.files:
+        total += entry.size_bytes
+        if entry.name not in graphs:
+            table.add_row(entry.name, f"{entry.size_bytes / 1e6:.2f}")
+    of_graphs = sum(entry.size_bytes for entry in palette.manifest.files if entry.name in graphs)
+    table.add_row(f"{len(graphs)} graphs", f"{of_graphs / 1e6:.2f}")
+    table.add_row("all", f"{total / 1e6:.2f}")
+    return table
+
+
+def _lines(palette: Palette) -> dict[str, str]:
+    """What is told beneath the tables."""
+    manifest, origin = palette.manifest, palette.manifest.provenance
+    labels = f", {len(manifest.labels)} labels" if manifest.labels else ""
+    revision = f" at {origin.base_revision}" if origin.base_revision else ""
+    return {
+        "task": f"{manifest.task}{labels}; texts of up to {manifest.tokenizer.max_tokens} tokens",
+        "model": f"{origin.base_model}{revision}",
+        "data": " and ".join(filter(None, [origin.data, origin.unlabelled])),
+        "made with": ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items())),
+        "digest": manifest.digest,
+    }
+
+
+def _origin(palette: Palette) -> dict[str, Any]:
+    manifest = palette.manifest
+    return {
+        "schema_version": manifest.schema_version,
+        "task": manifest.task,
+        "labels": manifest.labels,
+        "provenance": manifest.provenance.model_dump(mode="json"),
+        "digest": manifest.digest,
+        "files": [entry.model_dump() for entry in manifest.files],
+        "devices": {name: profile.kind for name, profile in palette.profiles.items()},
+    }

@@ -1,0 +1,52 @@
+"""``edgedistill verify``: is the palette whole, and does it do here what it did where it was exported?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from edgedistill.cli.common import AsJson, print_json, progress, reported, stage
+from edgedistill.errors import PaletteError
+from edgedistill.manifest import load
+
+__all__ = ["verify"]
+
+
+@reported
+def verify(
+    palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check every file's hash, load every subnet, and compare its answers with those recorded at the export.
+
+    The exit code is 1 where a file was altered, or a subnet does not load or answers otherwise.
+
+    Example: edgedistill verify palette
+    """
+    from edgedistill.runtime.verify import verify as check
+
+    found = load(palette)
+    checked = []
+    with progress() as bars, stage(bars, "verifying", len(found.manifest.subnets)) as task:
+        for one in check(found):
+            checked.append(one)
+            bars.advance(task)
+    faults = [f"{one.subnet}: {one.fault}" for one in checked if one.fault is not None]
+    if as_json:
+        files = len(found.manifest.files)
+        print_json({"palette": str(palette), "files": files, "subnets": [asdict(one) for one in checked]})
+    else:
+        table = Table("subnet", "difference", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for one in checked:
+            gap = "" if one.difference is None else f"{one.difference:.1e}"
+            table.add_row(one.subnet, gap, "[green]✓[/green]" if one.fault is None else "[red]✗[/red]")
+        Console().print(table)
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise PaletteError(f"{faults[0]}{more}; export the palette again, or report it with this machine's processor")

@@ -1,0 +1,70 @@
+"""Does a palette do here what it did where it was exported? Files by their hashes, members by their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgedistill.errors import LoadError, PaletteError
+from edgedistill.manifest import Palette, Precision, Probes, SubnetEntry
+from edgedistill.runtime.onnx import OnnxSession, create_session
+
+__all__ = ["TOLERANCE", "Checked", "verify"]
+
+# Largest difference of an answer, over the largest answer or 1. Processors sum in different orders; in int8 a sum
+# that falls on the other side of a rounding moves by a whole step.
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A member, how far its answers are from those recorded (None: none came), and what is wrong, if anything."""
+
+    subnet: str
+    difference: float | None
+    fault: str | None
+
+
+def verify(palette: Palette) -> Iterator[Checked]:
+    """Read every file once, then run every member on the recorded rows.
+
+    Raises:
+        PaletteError: a file was altered, or the probes are not this palette's.
+    """
+    palette.check_hashes()
+    probes = palette.probes()
+    if set(probes.answers) != {entry.name for entry in palette.manifest.subnets}:
+        raise PaletteError(f"{palette.manifest.probes} is not of this palette's subnets; export the palette again")
+    for entry in palette.manifest.subnets:
+        yield _checked(palette, entry, probes)
+
+
+def _checked(palette: Palette, entry: SubnetEntry, probes: Probes) -> Checked:
+    try:
+        session = create_session(palette.graph_path(entry.name), threads=1)
+        found = _answers(session, probes)
+    except LoadError as error:
+        return Checked(entry.name, None, str(error))
+    expected = np.array(probes.answers[entry.name])
+    if found.shape != expected.shape:
+        return Checked(entry.name, None, f"it gives {found.size} numbers, expected {expected.size}")
+    difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+    allowed = TOLERANCE[entry.precision]
+    if difference <= allowed:
+        return Checked(entry.name, difference, None)
+    return Checked(entry.name, difference, f"its answers differ by {difference:.1e}, expected at most {allowed:g}")
+
+
+def _answers(session: OnnxSession, probes: Probes) -> np.ndarray:
+    feeds = {
+        node.name: np.array(probes.inputs[node.name], dtype=np.int64)
+        for node in session.get_inputs()
+        if node.name in probes.inputs
+    }
+    try:
+        (outputs,) = session.run(None, feeds)
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise LoadError(f"it does not run: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
+    return np.asarray(outputs, dtype=np.float64).ravel()
