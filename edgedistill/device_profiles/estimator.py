@@ -1,7 +1,8 @@
 """A crude guess of what a palette costs on a board that is not at hand. Never checked on the board.
 
 A roofline: a pass takes as long as its multiply-accumulates at the attainable rate, or as reading the layers'
-weights once at the attainable bandwidth, whichever is longer, and a little more for each layer.
+weights once at the attainable bandwidth, whichever is longer, and a little more for each layer. Products in int8
+are taken to be no faster than in fp32: on a core without dot products they can be slower.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edgedistill.manifest import (
     DeviceProfile,
     LatencyPoint,
     Palette,
+    Precision,
     SubnetEntry,
     SubnetProfile,
 )
@@ -34,7 +36,7 @@ _LAYER_MS = 0.05
 # megabytes and milliseconds of any session, and of each megabyte of its layers' weights. A board may load slower.
 _SESSION_MB, _RESIDENT_A_MB = 20.0, 1.1
 _SESSION_LOAD_MS, _LOAD_MS_A_MB = 10.0, 1.4
-_WEIGHT_BYTES = 4
+_WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "int8": 1}
 _MACS_TOKENS = 64
 
 _METHOD = (
@@ -77,7 +79,7 @@ def _device(board: Board) -> DeviceInfo:
 
 
 def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, ...]) -> SubnetProfile:
-    weights_mb = _WEIGHT_BYTES * entry.layer_parameters / 1e6
+    weights_mb = _WEIGHT_BYTES[entry.precision] * entry.layer_parameters / 1e6
     memory_mb = round(_SESSION_MB + _RESIDENT_A_MB * weights_mb, 1)
     return SubnetProfile(
         subnet=entry.name,
@@ -98,7 +100,7 @@ def _latency_ms(entry: SubnetEntry, labels: int, board: Board, tokens: int) -> f
     macs_per_ms = board.cores * board.clock_ghz * 1e6 * board.macs_per_cycle * _COMPUTE_SHARE
     bytes_per_ms = board.memory_bandwidth_gb_s * 1e6 * _BANDWIDTH_SHARE
     compute_ms = _macs(entry, labels, tokens) / macs_per_ms
-    read_ms = _WEIGHT_BYTES * entry.layer_parameters / bytes_per_ms
+    read_ms = _WEIGHT_BYTES[entry.precision] * entry.layer_parameters / bytes_per_ms
     return max(compute_ms, read_ms) + _LAYER_MS * len(entry.layers)
 
 

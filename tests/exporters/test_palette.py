@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,9 @@ import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
+import tiny_supernet
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 
-from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import palette as palette_module
@@ -25,40 +25,14 @@ from edgedistill.exporters import write_palette
 from edgedistill.exporters.sensitivity import int8_losses, parts_that_cost
 from edgedistill.manifest import Precision, load
 from edgedistill.supernet import checkpoint
-from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
+from edgedistill.supernet.checkpoint import Supernet
 
 SUBNETS = list(tiny_encoder.SPACE)
 
 
 @pytest.fixture(scope="module")
 def supernet() -> Supernet:
-    model = tiny_encoder.encoder()
-    model.freeze()
-    info = SupernetInfo(
-        architecture=tiny_encoder.ARCH,
-        eps=model.eps,
-        base_model="tiny",
-        base_revision=None,
-        base_sha256="0" * 64,
-        task="text-classification",
-        labels=["a", "b", "c", "d", "e"],
-        max_tokens=32,
-        pad_token="[PAD]",
-        pad_token_id=0,
-        data=DataSource(data="rows", unlabelled=None, text_columns=("text",), label_column="label", sha256="1" * 64),
-        recipe={},
-        rank=2,
-        scale=model.layers[0].query.scale,
-        seed=0,
-        scores=[_score(0), _score(1)],
-        versions={},
-    )
-    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "word": 2}, unk_token="[UNK]"))
-    return Supernet(model, tiny_encoder.SPACE, info, tokenizer)
-
-
-def _score(stage: int) -> StageScore:
-    return StageScore(stage=stage, metric="accuracy", validation=0.5, test=0.5, curve=[], steps=1, flops=1, wall_s=1.0)
+    return tiny_supernet.supernet()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,10 +52,7 @@ def one_supergraph() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def rows() -> EncodedData:
-    rng = random.Random(0)
-    ids = tuple(tuple(rng.randrange(50) for _ in range(rng.randrange(1, 20))) for _ in range(40))
-    split = Encoded(ids, tuple((0,) * len(row) for row in ids), tuple(rng.randrange(5) for _ in ids), None, 0)
-    return EncodedData(split, split, split)
+    return tiny_supernet.rows()
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -222,3 +193,23 @@ def test_a_part_that_is_not_there_cannot_be_kept(supernet: Supernet, rows: Encod
     with pytest.raises(ExportError, match=r"no 'layer.5' to keep in fp32; the parts are embeddings, layers.0"):
         write_palette(supernet, SUBNETS[:2], rows, tmp_path / "p", print, precisions=("int8",), keep_fp32=("layer.5",))
     assert not (tmp_path / "p").exists()
+
+
+def test_an_export_that_dies_or_has_no_room_leaves_the_old_palette_whole(tmp_path: Path) -> None:
+    """Killed at twenty random moments, and out of disk at several; checked by the program after each."""
+    program = Path(__file__).with_name("interrupted_exports.py")
+    paths = os.pathsep.join([str(program.parent.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, program, tmp_path / "palette"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    killed, limited = results[:20], results[20:]
+    assert len({tuple(result["subnets"]) for result in killed}) > 1  # some came in time
+    assert [os.waitstatus_to_exitcode(result["status"]) for result in limited] == [3] * len(limited)
+    assert len({tuple(result["subnets"]) for result in limited}) == 1
