@@ -1,9 +1,9 @@
 """The paper's encoder claim (arXiv 2404.01353), asked of a palette: a quarter of the size, a third of the latency.
 
-Claim: the best member of at most 1/4 of the layer parameters, chosen on validation, is within 1.0 point of the
-teacher on test (2.0 of Spearman) at no more than 1/3 of its latency at batch 1, 16, 64 and 128 tokens, the same
-precision, interleaved. And the same question of 1/4 of *all* parameters, the embedding table among them, which
-is trimmed to the tokens that the training data use.
+Claim: a member of at most 1/4 of the layer parameters is within 1.0 point of the teacher on test (2.0 of Spearman)
+at no more than 1/3 of its latency at batch 1, 16, 64 and 128 tokens, the same precision, interleaved. It is the
+best on validation of those that are fast enough; the better ones that are too slow are named. And the same question
+of 1/4 of *all* parameters, the embedding table among them, which is trimmed to the tokens that the training data use.
 
 Usage: python benchmarks/a_quarter.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
 palette this takes.
@@ -40,31 +40,30 @@ LENGTHS = (16, 64, 128)
 _ROUNDS = 15
 _RUNS = 20  # of each session in a round
 _PART = 1 / 4
+_LATENCY = 1 / 3  # of the teacher's
 
 
-def best(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig]) -> SubnetConfig:
-    """The one with the highest score on validation."""
+def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig]) -> dict[SubnetConfig, float]:
+    """Their scores on validation, the best first."""
+    scores = {
+        subnet: lab.whole(data, lab.answers(supernet, subnet, data, "validation"), "validation")
+        for subnet in candidates
+    }
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
-    def score(subnet: SubnetConfig) -> float:
-        of_rows, rows = lab.score_of(data, lab.answers(supernet, subnet, data, "validation"), "validation")
-        return of_rows(np.arange(rows))
 
-    return max(candidates, key=score)
-
-
-def sessions(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) -> list[InferenceSession]:
-    """Their graphs over one weights file, one thread each."""
+def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) -> dict[SubnetConfig, Path]:
+    """Their graphs over one weights file, in a new folder."""
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
+    folder.mkdir()
     base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
-    made = []
-    for subnet in subnets:
-        path = folder / f"{subnet.name}.onnx"
+    paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}
+    for subnet, path in paths.items():
         path.write_bytes(derive(base, stock, subnet, weights)[0].SerializeToString())
-        made.append(create_session(path, threads=1))
-    return made
+    return paths
 
 
 def latency_ratios(large: InferenceSession, small: InferenceSession, vocabulary: int) -> dict[int, dict[str, float]]:
@@ -95,6 +94,31 @@ def _timed(session: InferenceSession, feed: dict[str, Any]) -> float:
     return median(times)
 
 
+def chosen(
+    supernet: Supernet, teacher: Supernet, data: TaskData, candidates: Iterable[SubnetConfig], folder: Path
+) -> dict[str, Any]:
+    """The best on validation that is fast enough, or the best where none is; and those passed over."""
+    full = teacher.model.arch.full
+    large = create_session(exported(teacher, [full], folder / "teacher")[full], threads=1)
+    scores = ranked(supernet, data, candidates)
+    graphs = exported(supernet, scores, folder / "members")
+    ratios: dict[SubnetConfig, dict[int, dict[str, float]]] = {}
+    for subnet in scores:
+        small = create_session(graphs[subnet], threads=1)
+        ratios[subnet] = latency_ratios(large, small, supernet.model.arch.vocabulary)
+        if max(of["ratio"] for of in ratios[subnet].values()) <= _LATENCY:
+            taken = subnet
+            break
+    else:
+        taken = next(iter(scores))
+    slow = [
+        {"subnet": subnet.name, "validation": scores[subnet], "latency": of}
+        for subnet, of in ratios.items()
+        if subnet != taken
+    ]
+    return described(supernet, taken, teacher, data) | {"latency": ratios[taken], "better_but_slower": slow}
+
+
 def described(supernet: Supernet, subnet: SubnetConfig, teacher: Supernet, data: TaskData) -> dict[str, Any]:
     """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
     arch, full = supernet.model.arch, teacher.model.arch
@@ -117,35 +141,29 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     teacher = checkpoint.load(teacher_folder)
     supernet = checkpoint.load(Path(work_folder) / f"{teacher_folder.name}-palette-{float(share):g}")
     arch = supernet.model.arch
-    of_layers = _PART * arch.layer_parameters(arch.full)
-    quarter = best(supernet, data, [s for s in supernet.space if arch.layer_parameters(s) <= of_layers])
-
+    of_layers, of_all = _PART * arch.layer_parameters(arch.full), _PART * arch.total_parameters(arch.full)
     used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
     model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
     info = supernet.info.model_copy(update={"pad_token_id": tokenizer.token_to_id(supernet.info.pad_token)})
     trimmed = replace(supernet, model=model, tokenizer=tokenizer, info=info)
-    of_all = _PART * arch.total_parameters(arch.full)
+    quarter = [s for s in supernet.space if arch.layer_parameters(s) <= of_layers]
     small = [s for s in supernet.space if model.arch.total_parameters(s) <= of_all]
-    with tempfile.TemporaryDirectory() as folder:
-        places = [Path(folder) / name for name in ("layers", "all")]
-        for place in places:
-            place.mkdir()
-        large, member = sessions(supernet, [arch.full, quarter], places[0])
-        result = {
-            "data": known.name,
-            "share": float(share),
-            "vocabulary": {"all": arch.vocabulary, "trimmed": model.arch.vocabulary},
-            "smallest_untrimmed_total_share": arch.total_parameters(supernet.space.minnet)
-            / arch.total_parameters(arch.full),
-            "quarter_of_layers": described(supernet, quarter, teacher, data)
-            | {"latency": latency_ratios(large, member, arch.vocabulary)},
-        }
-        if small:
-            chosen = best(trimmed, data, small)
-            (member,) = sessions(trimmed, [chosen], places[1])
-            result["quarter_of_all_parameters"] = described(trimmed, chosen, teacher, data) | {
-                "latency": latency_ratios(large, member, model.arch.vocabulary)
-            }
+    result = {
+        "data": known.name,
+        "share": float(share),
+        "vocabulary": {"all": arch.vocabulary, "trimmed": model.arch.vocabulary},
+        "smallest_untrimmed_total_share": arch.total_parameters(supernet.space.minnet)
+        / arch.total_parameters(arch.full),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for question, source, candidates in (
+            ("quarter_of_layers", supernet, quarter),
+            ("quarter_of_all_parameters", trimmed, small),
+        ):
+            if candidates:
+                folder = Path(scratch) / question
+                folder.mkdir()
+                result[question] = chosen(source, teacher, data, candidates, folder)
     lab.keep(f"a-quarter-{known.name}", result)
 
 

@@ -5,7 +5,7 @@ Claim: at six sizes from 1/2 to 1/9 of the layer parameters, the mean of (palett
 the same importance order, learns by the same loss, and gets a sixth of the palette's training FLOPs; the better
 of two kinds counts, low-rank and full-parameter, each at the best of some learning rates. The teacher's pass
 over the training data is counted once on either side: six students can share it as the members do.
-The students are then given multiples of that, to see what they need to catch up.
+The better kind of each size is then given multiples of that, to see what it needs to catch up.
 
 Usage: python benchmarks/separate_distillation.py DATA WORK [SHARE] [MULTIPLES]. DATA is a folder named as one
 of lab.py's data sets; WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 0.5) is the
@@ -105,10 +105,12 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
     rates = {kind: _best_rate(bench, members[TUNED_AT], kind, flops / 6) for kind in RATES}
     arch = palette.model.arch
     teacher = lab.answers(checkpoint.load(bench.teacher), arch.full, data)
-    rounds = {}
+    rounds: dict[str, Any] = {}
+    kinds = {size: tuple(RATES) for size in members}
     for multiple in map(float, multiples.split(",")):
-        rounds[f"{multiple:g}"] = _round(bench, members, own, rates, multiple * flops / 6)
-        lab.say(f"students at {multiple:g} times a sixth: mean {rounds[f'{multiple:g}']['mean_difference']}")
+        found = rounds[f"{multiple:g}"] = _round(bench, members, own, rates, kinds, multiple * flops / 6)
+        lab.say(f"students at {multiple:g} times a sixth: mean {found['mean_difference']}")
+        kinds = {size: (of["better"],) for size, of in found["sizes"].items()}
     lab.keep(
         f"separate-distillation-{known.name}",
         {
@@ -144,16 +146,19 @@ def _round(
     members: dict[str, SubnetConfig],
     own: dict[str, NDArray[np.float32]],
     rates: dict[str, float],
+    kinds: dict[str, tuple[str, ...]],
     flops: float,
 ) -> dict[str, Any]:
-    """Both kinds of student at every size, and the palette's member against the better on test."""
-    sizes, pairs = {}, []
+    """Students of these kinds at every size, and the palette's member against the better on test."""
+    sizes: dict[str, Any] = {}
+    pairs = []
     for size, subnet in members.items():
-        students = {kind: bench.student(size, subnet, kind, rate, flops) for kind, rate in rates.items()}
+        students = {kind: bench.student(size, subnet, kind, rates[kind], flops) for kind in kinds[size]}
         scores = {kind: lab.whole(bench.data, student.outputs) for kind, student in students.items()}
         better = max(scores, key=scores.__getitem__)
         pairs.append((own[size], students[better].outputs))
         sizes[size] = scores | {
+            "better": better,
             "flops": {kind: student.flops for kind, student in students.items()},
             "wall_s": {kind: student.wall_s for kind, student in students.items()},
         }
