@@ -40,7 +40,8 @@ _NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)
 OPTIMIZERS: dict[str, tuple[dict[str, Any], float]] = {
     "AdamW, clipped": ({"optimizer": "adamw", "clip_norm": 1.0}, 1e-3),
     "AdamW": ({"optimizer": "adamw", "clip_norm": None}, 1e-3),
-    "SGD": ({"optimizer": "sgd", "clip_norm": None}, 0.1),
+    "SGD": ({"optimizer": "sgd", "clip_norm": None}, 0.02),
+    "SGD at 0.1": ({"optimizer": "sgd", "clip_norm": None}, 0.1),
 }
 _NORM_ROWS = 64
 _WATCHED = 500  # rows of validation
