@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from edgedistill.cli.export import export_palette, source_of
+from edgedistill.cli.search import Asked, found_family
 from edgedistill.cli.train import read_data
 from edgedistill.manifest import Palette
 from edgedistill.supernet import checkpoint
@@ -31,7 +32,8 @@ def main(folder: str) -> None:
     totals, counts, ratios = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for count in (6, 12):
-            palette = export_palette(supernet, data, Path(scratch) / str(count), count)
+            family = [member.subnet for member in found_family(supernet, Path(folder), data, Asked(count)).family]
+            palette = export_palette(supernet, data, family, Path(scratch) / str(count))
             total, weights = size(palette)
             totals.append(total)
             counts.append(len(palette.manifest.subnets))

@@ -5,7 +5,8 @@ EdgeDistillError
 │   ├── ModelError          a model folder or id: missing, unreadable, unsupported
 │   ├── DataError           a data file or column: missing, empty, malformed
 │   ├── RecipeError         a recipe: an unknown key, an impossible value
-│   └── BoardError          a board name or TOML
+│   ├── BoardError          a board name or TOML
+│   └── SearchError         no subnet meets what was asked for
 ├── CheckpointError         a supernet checkpoint: missing, damaged, of another version
 ├── TrainingError           training cannot go on (a loss that is no number)
 ├── ExportError             a graph could not be made, or disagrees with torch
@@ -29,6 +30,7 @@ __all__ = [
     "OnnxruntimeMissing",
     "PaletteError",
     "RecipeError",
+    "SearchError",
     "SessionClosed",
     "TrainingError",
 ]
@@ -56,6 +58,10 @@ class RecipeError(InputError):
 
 class BoardError(InputError):
     """A board is unknown, or its TOML is malformed."""
+
+
+class SearchError(InputError):
+    """No subnet meets what was asked for, or there is too little to judge by."""
 
 
 class CheckpointError(EdgeDistillError):

@@ -6,7 +6,7 @@ import logging
 
 import typer
 
-from edgedistill.cli import demo, export, inspect, profile, run, train, verify
+from edgedistill.cli import demo, export, inspect, profile, run, search, train, verify
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ for command in (
     demo.demo,
     train.recipe,
     train.train,
+    search.search,
     export.export,
     inspect.inspect,
     verify.verify,

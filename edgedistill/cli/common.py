@@ -27,7 +27,8 @@ __all__ = ["AsJson", "console", "print_json", "progress", "reported", "stage"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "safetensors", "scipy"}
+_TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
+_TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate"}
 _INTERRUPTED = 130
 
 console = Console(stderr=True)

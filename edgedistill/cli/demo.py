@@ -13,6 +13,7 @@ from rich.table import Table
 from edgedistill.cli.common import AsJson, console, print_json, reported
 from edgedistill.cli.export import export_palette
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
+from edgedistill.cli.search import Asked, Count, found_family
 from edgedistill.cli.train import GRAMMAR, LabelColumn, Source, TextColumns, read_data, train_supernet
 from edgedistill.errors import InputError
 
@@ -40,7 +41,7 @@ def demo(
     ] = None,
     text_column: TextColumns = None,
     label_column: LabelColumn = "label",
-    count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
+    count: Count = 8,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +59,8 @@ def demo(
     rows = read_data(Source("text-classification", data, None, tuple(text_column or ["text"]), label_column))
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
     supernet = _train(model, rows, folder / "supernet", seed)
-    palette = export_palette(supernet, rows, folder / "palette", count)
+    family = [m.subnet for m in found_family(supernet, folder / "supernet", rows, Asked(count)).family]
+    palette = export_palette(supernet, rows, family, folder / "palette")
     measured = profile_here(palette)
     baseline = _baseline(rows)
     served, budget_ms = _serve_live(palette, measured, rows)

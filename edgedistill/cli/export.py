@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -10,6 +11,7 @@ import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
+from edgedistill.cli.search import Asked, Count, MaxLatency, MaxMemory, Profiled, Tokens, found_family
 from edgedistill.cli.train import Source, read_data
 from edgedistill.errors import InputError
 from edgedistill.manifest import Precision, write_profile
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["PRECISIONS", "export", "export_palette", "source_of"]
+__all__ = ["PRECISIONS", "export", "export_palette", "load_trained", "source_of"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -32,12 +34,19 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="The palette's folder; replaced as a whole.")],
     data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="Where the texts without labels are now.")] = None,
-    count: Annotated[int, typer.Option(min=2, help="How many subnets to export.")] = 8,
+    count: Count = 8,
+    max_latency_ms: MaxLatency = None,
+    max_memory_mb: MaxMemory = None,
+    tokens: Tokens = 64,
+    profiled: Profiled = None,
     precision: Annotated[Literal["both", "fp32", "int8"], typer.Option(help="Of each subnet's graph.")] = "both",
     keep_fp32: Annotated[
         list[str] | None, typer.Option(help="Leave this part out of int8: embeddings, layers.0, ...; may be repeated.")
     ] = None,
-    device: Annotated[list[str] | None, typer.Option(help="Add a board's estimate; may be repeated.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="Add a board's estimate; may be repeated. The first one's costs choose the family."),
+    ] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -49,12 +58,15 @@ def export(
 
     started = time.monotonic()
     boards = [load_board(name) for name in device or []]
-    trained = _load(supernet)
+    trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
     if keep_fp32 and precision == "fp32":
         raise InputError("--keep-fp32 leaves parts out of int8, and --precision fp32 has none; drop one of the two")
     precisions = PRECISIONS if precision == "both" else (precision,)
-    palette = export_palette(trained, rows, output, count, precisions, tuple(keep_fp32 or ()))
+    first = next(iter(device or []), None)
+    asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)
+    family = [member.subnet for member in found_family(trained, supernet, rows, asked).family]
+    palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()))
     profile = profile_here(palette) if measure else None
     for board in boards:
         path = write_profile(palette, estimate(palette, board))
@@ -69,7 +81,12 @@ def export(
         console.print(f"Next: {using}")
 
 
-def _load(folder: Path) -> Supernet:
+def load_trained(folder: Path) -> Supernet:
+    """A supernet whose stages are all done.
+
+    Raises:
+        CheckpointError: it is none, or not trained to its end.
+    """
     from edgedistill.distillation.mlfs import STAGES
     from edgedistill.errors import CheckpointError
     from edgedistill.supernet import checkpoint
@@ -96,40 +113,27 @@ def source_of(supernet: Supernet, data: str | None, unlabelled: Path | None) -> 
 def export_palette(
     supernet: Supernet,
     data: TaskData,
+    family: Sequence[SubnetConfig],
     output: Path,
-    count: int,
     precisions: tuple[Precision, ...] = ("fp32",),
     keep_fp32: tuple[str, ...] = (),
 ) -> Palette:
-    """Score the space on validation data, choose the family, write it; say where int8 costs too much."""
-    from edgedistill.distillation.evaluation import evaluate
+    """Write the family; say where int8 costs too much."""
     from edgedistill.distillation.mlfs import encode_data
-    from edgedistill.distillation.tasks import task_of
     from edgedistill.exporters import write_palette
-    from edgedistill.search import choose_family
 
-    rows, names, reference = encode_data(supernet, data), supernet.info.labels, supernet.teacher.get("validation")
-    kind = task_of(supernet.info.task)
-    with progress() as bars:
-        with stage(bars, f"scoring {len(supernet.space)} subnets on validation data", len(supernet.space)) as task:
-
-            def quality(subnet: SubnetConfig) -> float:
-                score = evaluate(supernet.model, subnet, rows.validation, kind, names=names, reference=reference)
-                bars.advance(task)
-                return score.value
-
-            family = choose_family(supernet.space, supernet.model.arch, quality, count)
-        subnets, graphs = [scored.subnet for scored in family], len(family) * len(precisions)
-        with stage(bars, f"exporting {graphs} graphs over one weights file a precision", graphs) as task:
-            palette = write_palette(
-                supernet,
-                subnets,
-                rows,
-                output,
-                lambda _: bars.advance(task),
-                precisions=precisions,
-                keep_fp32=keep_fp32,
-            )
+    rows, graphs = encode_data(supernet, data), len(family) * len(precisions)
+    title = f"exporting {graphs} graphs over one weights file a precision"
+    with progress() as bars, stage(bars, title, graphs) as task:
+        palette = write_palette(
+            supernet,
+            family,
+            rows,
+            output,
+            lambda _: bars.advance(task),
+            precisions=precisions,
+            keep_fp32=keep_fp32,
+        )
     _warn_of_int8(supernet, palette, rows.validation)
     return palette
 

@@ -6,7 +6,7 @@ if __name__ != "edgedistill.device_profiles":  # reached through the link at the
     )
 
 from edgedistill.device_profiles.boards import Board, load_board, shipped_boards
-from edgedistill.device_profiles.estimator import estimate
+from edgedistill.device_profiles.estimator import estimate, estimate_subnet
 from edgedistill.device_profiles.profiler import profile
 
-__all__ = ["Board", "estimate", "load_board", "profile", "shipped_boards"]
+__all__ = ["Board", "estimate", "estimate_subnet", "load_board", "profile", "shipped_boards"]

@@ -22,8 +22,9 @@ from edgedistill.manifest import (
     SubnetEntry,
     SubnetProfile,
 )
+from edgedistill.subnet import Architecture, SubnetConfig
 
-__all__ = ["estimate"]
+__all__ = ["estimate", "estimate_subnet"]
 
 # MiniLM-L6 reached 0.76 of the measured matrix rate at 128 tokens (onnxruntime 1.32, x86-64, two cores); that
 # fp32 matrix products reach 0.8 of a core's peak on Arm is our assumption.
@@ -78,17 +79,38 @@ def _device(board: Board) -> DeviceInfo:
     )
 
 
+def estimate_subnet(
+    arch: Architecture, subnet: SubnetConfig, board: Board, *, tokens: int, precision: Precision = "fp32"
+) -> tuple[float, float]:
+    """Milliseconds at ``tokens`` tokens, and megabytes, that a subnet may cost on ``board``: the same roofline."""
+    parameters = arch.layer_parameters(subnet)
+    latency_ms = _roofline_ms(arch.macs(subnet, tokens=tokens), parameters, len(subnet.layers), precision, board)
+    return round(latency_ms, 3), _memory_mb(_weights_mb(parameters, precision))
+
+
 def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, ...]) -> SubnetProfile:
-    weights_mb = _WEIGHT_BYTES[entry.precision] * entry.layer_parameters / 1e6
-    memory_mb = round(_SESSION_MB + _RESIDENT_A_MB * weights_mb, 1)
+    weights_mb = _weights_mb(entry.layer_parameters, entry.precision)
+
+    def latency_ms(tokens: int) -> float:
+        macs = _macs(entry, labels, tokens)
+        return _roofline_ms(macs, entry.layer_parameters, len(entry.layers), entry.precision, board)
+
     return SubnetProfile(
         subnet=entry.name,
         precision=entry.precision,
-        latency=[_point(n, _latency_ms(entry, labels, board, n)) for n in lengths],
+        latency=[_point(tokens, latency_ms(tokens)) for tokens in lengths],
         load_ms=round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1),
-        peak_mb=memory_mb,
-        steady_mb=memory_mb,
+        peak_mb=_memory_mb(weights_mb),
+        steady_mb=_memory_mb(weights_mb),
     )
+
+
+def _weights_mb(layer_parameters: int, precision: Precision) -> float:
+    return _WEIGHT_BYTES[precision] * layer_parameters / 1e6
+
+
+def _memory_mb(weights_mb: float) -> float:
+    return round(_SESSION_MB + _RESIDENT_A_MB * weights_mb, 1)
 
 
 def _point(tokens: int, ms: float) -> LatencyPoint:
@@ -96,12 +118,11 @@ def _point(tokens: int, ms: float) -> LatencyPoint:
     return LatencyPoint(batch=1, tokens=tokens, p50_ms=ms, p95_ms=ms, p99_ms=ms, samples=0)
 
 
-def _latency_ms(entry: SubnetEntry, labels: int, board: Board, tokens: int) -> float:
+def _roofline_ms(macs: float, layer_parameters: int, layers: int, precision: Precision, board: Board) -> float:
     macs_per_ms = board.cores * board.clock_ghz * 1e6 * board.macs_per_cycle * _COMPUTE_SHARE
     bytes_per_ms = board.memory_bandwidth_gb_s * 1e6 * _BANDWIDTH_SHARE
-    compute_ms = _macs(entry, labels, tokens) / macs_per_ms
-    read_ms = _WEIGHT_BYTES[entry.precision] * entry.layer_parameters / bytes_per_ms
-    return max(compute_ms, read_ms) + _LAYER_MS * len(entry.layers)
+    read_ms = _WEIGHT_BYTES[precision] * layer_parameters / bytes_per_ms
+    return max(macs / macs_per_ms, read_ms) + _LAYER_MS * layers
 
 
 def _macs(entry: SubnetEntry, labels: int, tokens: int) -> float:

@@ -1,37 +1,33 @@
-"""Which subnets make the family: the best of each size, from the largest to the smallest.
+"""Which subnets make the family: the best at each cost, from the dearest to the cheapest that is allowed.
 
-Every subnet of the space is scored on validation data. Those that no smaller subnet equals make the front
-(with the next fronts, where it is too short for the family); of it we take the largest, the smallest, and
-between them those nearest to sizes spread evenly in ratio.
+Those that no cheaper subnet equals make the front (with the next fronts, where it is too short for the family);
+of it we take the dearest, the cheapest, and between them those nearest to costs spread evenly in ratio.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 
-__all__ = ["Scored", "choose_family", "pareto_front", "spread"]
+__all__ = ["Scored", "choose_family", "pareto_front"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A subnet, what it costs (entries of its layers' matrices) and its quality on validation data."""
+    """A subnet, what it costs (in whichever unit the search goes by) and its quality on validation data."""
 
     subnet: SubnetConfig
-    cost: int
+    cost: float
     quality: float
 
 
-def choose_family(
-    space: SearchSpace, arch: Architecture, quality: Callable[[SubnetConfig], float], count: int
-) -> list[Scored]:
-    """At most ``count`` subnets, largest first; the maxnet and the minnet are always among them."""
-    scored = [Scored(subnet, arch.layer_parameters(subnet), quality(subnet)) for subnet in space]
-    ends = [s for s in scored if s.subnet in {space.maxnet, space.minnet}]
-    return spread(_best_fronts(scored, count), ends, count)
+def choose_family(scored: Sequence[Scored], count: int) -> list[Scored]:
+    """At most ``count`` of those scored, the dearest first; the dearest and the cheapest are always among them."""
+    ends = [max(scored, key=lambda s: (s.cost, s.quality)), min(scored, key=lambda s: (s.cost, -s.quality))]
+    return _spread(_best_fronts(scored, count), list(dict.fromkeys(ends)), count)
 
 
 def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
@@ -43,20 +39,20 @@ def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
     return front
 
 
-def _best_fronts(scored: list[Scored], count: int) -> list[Scored]:
+def _best_fronts(scored: Sequence[Scored], count: int) -> list[Scored]:
     """The front, and where it is shorter than ``count`` the fronts behind it."""
     found: list[Scored] = []
-    rest = scored
+    rest = list(scored)
     while rest and len(found) < count:
         found += pareto_front(rest)
         rest = [s for s in scored if s not in found]
     return found
 
 
-def spread(front: Sequence[Scored], ends: Sequence[Scored], count: int) -> list[Scored]:
-    """``count`` of the front, with both ends, nearest to sizes evenly spread in ratio; largest first."""
+def _spread(front: Sequence[Scored], ends: Sequence[Scored], count: int) -> list[Scored]:
+    """``count`` of the front, with both ends, nearest to costs evenly spread in ratio; the dearest first."""
     high, low = math.log(max(e.cost for e in ends)), math.log(min(e.cost for e in ends))
-    chosen = list(dict.fromkeys(ends))
+    chosen = list(ends)[:count]
     rest = [s for s in front if s not in chosen]
     for place in range(1, count - 1):
         if not rest:

@@ -1,31 +1,25 @@
-"""The family: Pareto front, both ends, sizes spread evenly in ratio."""
+"""The family: Pareto front, both ends, costs spread evenly in ratio."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
+import minilm
 import pytest
 
 from edgedistill.search import Scored, choose_family, pareto_front
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 
-ARCH = Architecture(
-    model_type="bert",
-    layers=6,
-    hidden=384,
-    heads=12,
-    head_size=32,
-    ffn=1536,
-    vocabulary=30522,
-    positions=512,
-    token_types=2,
-    outputs=2,
-)
-SPACE = SearchSpace(((0, 1, 2, 3, 4, 5), (0, 2, 3, 5), (0, 5)), (384,), (12, 6, 3), (1536, 768, 384))
+ARCH, SPACE = minilm.ARCH, minilm.SPACE
 
 
 def _scored(cost: int, accuracy: float) -> Scored:
     return Scored(SubnetConfig.uniform((0,), hidden=1, heads=1, ffn=cost), cost, accuracy)
+
+
+def _space(quality: Callable[[SubnetConfig], float]) -> list[Scored]:
+    return [Scored(subnet, ARCH.layer_parameters(subnet), quality(subnet)) for subnet in SPACE]
 
 
 def test_the_front_leaves_out_what_something_cheaper_equals() -> None:
@@ -33,13 +27,9 @@ def test_the_front_leaves_out_what_something_cheaper_equals() -> None:
     assert [(s.cost, s.quality) for s in pareto_front(points)] == [(2, 0.7), (4, 0.9)]
 
 
-def _by_size(subnet: SubnetConfig) -> float:
-    return ARCH.layer_parameters(subnet) / ARCH.layer_parameters(SPACE.maxnet)
-
-
 @pytest.mark.parametrize("count", [2, 6, 8])
 def test_the_family_has_both_ends_and_is_spread(count: int) -> None:
-    family = choose_family(SPACE, ARCH, _by_size, count)
+    family = choose_family(_space(minilm.share), count)
     assert len(family) == count
     assert family[0].subnet == SPACE.maxnet
     assert family[-1].subnet == SPACE.minnet
@@ -49,16 +39,20 @@ def test_the_family_has_both_ends_and_is_spread(count: int) -> None:
 
 
 def test_a_short_front_is_filled_from_those_behind_it() -> None:
-    family = choose_family(SPACE, ARCH, lambda s: 1 - _by_size(s), 6)
+    family = choose_family(_space(lambda s: 1 - minilm.share(s)), 6)
     assert len(family) == len({s.subnet for s in family}) == 6
     assert (family[0].subnet, family[-1].subnet) == (SPACE.maxnet, SPACE.minnet)
 
 
 def test_of_equal_sizes_the_more_accurate_is_taken() -> None:
     deep = SubnetConfig.uniform((0, 1, 2, 3, 4, 5), hidden=384, heads=6, ffn=768)
-    family = choose_family(SPACE, ARCH, lambda s: _by_size(s) + (s == deep), 8)
+    family = choose_family(_space(lambda s: minilm.share(s) + (s == deep)), 8)
     assert deep in [s.subnet for s in family]
 
 
 def test_more_than_the_space_holds_is_all_of_it() -> None:
-    assert len(choose_family(SPACE, ARCH, _by_size, 99)) == len(SPACE)
+    assert len(choose_family(_space(minilm.share), 99)) == len(SPACE)
+
+
+def test_one_that_fits_is_a_family() -> None:
+    assert choose_family([_scored(3, 0.5)], 8) == [_scored(3, 0.5)]

@@ -1,0 +1,135 @@
+"""The family under constraints: what fits, what its cost is counted in, and what it would take otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from edgedistill.errors import SearchError
+from edgedistill.search.costs import Cost, CostModel
+from edgedistill.search.front import Scored, choose_family, pareto_front
+from edgedistill.subnet import Architecture, SubnetConfig
+
+__all__ = ["Against", "Limits", "Member", "Search", "search"]
+
+Against = Literal["latency", "memory", "macs", "parameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a member may cost on the device; None for no limit."""
+
+    max_latency_ms: float | None = None
+    max_memory_mb: float | None = None
+
+    def allow(self, cost: Cost) -> bool:
+        """Whether it keeps to both."""
+        slow = self.max_latency_ms is not None and cost.latency_ms > self.max_latency_ms
+        large = self.max_memory_mb is not None and cost.memory_mb > self.max_memory_mb
+        return not slow and not large
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A subnet of the space: its quality on validation data, and what it costs (None: no device was named)."""
+
+    subnet: SubnetConfig
+    quality: float
+    layer_parameters: int
+    macs: int
+    cost: Cost | None
+
+    def measure(self, against: Against) -> float:
+        """Its cost in the unit that the search goes by.
+
+        Raises:
+            SearchError: that unit needs a device.
+        """
+        if against == "parameters":
+            return self.layer_parameters
+        if against == "macs":
+            return self.macs
+        if self.cost is None:
+            raise SearchError(f"a search against {against} needs a device; give --device, or --against parameters")
+        return self.cost.latency_ms if against == "latency" else self.cost.memory_mb
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found: the whole space, its front, and the family, the last two dearest first.
+
+    ``against`` says what cost is; ``source`` where device figures come from, None where there are none.
+    """
+
+    against: Against
+    source: str | None
+    space: list[Member]
+    front: list[Member]
+    family: list[Member]
+
+
+def search(
+    qualities: Mapping[SubnetConfig, float],
+    arch: Architecture,
+    *,
+    tokens: int,
+    count: int,
+    against: Against,
+    limits: Limits,
+    model: CostModel | None,
+) -> Search:
+    """The family of at most ``count`` subnets that keep to the limits, spread evenly in cost over their front.
+
+    Args:
+        qualities: on validation data, of every subnet that may be chosen.
+        arch: the supernet's.
+        tokens: the length that MACs are counted at.
+        count: how many members.
+        against: what cost is.
+        limits: on the device that ``model`` knows.
+        model: costs on the device; None without one.
+
+    Raises:
+        SearchError: nothing keeps to the limits (the message says what the cheapest takes), or they need a device.
+    """
+    if model is None and limits != Limits():
+        raise SearchError("limits of latency and memory are a device's; say which by --device")
+    space = [
+        Member(
+            subnet,
+            quality,
+            arch.layer_parameters(subnet),
+            arch.macs(subnet, tokens=tokens),
+            None if model is None else model.of(subnet),
+        )
+        for subnet, quality in qualities.items()
+    ]
+    allowed = [member for member in space if member.cost is None or limits.allow(member.cost)]
+    if not allowed:
+        raise SearchError(_why_none(space, limits, model.source if model else ""))
+    members = {member.subnet: member for member in allowed}
+    scored = [Scored(member.subnet, member.measure(against), member.quality) for member in allowed]
+    chosen, front = choose_family(scored, count), pareto_front(scored)[::-1]
+    return Search(
+        against,
+        None if model is None else model.source,
+        space,
+        [members[s.subnet] for s in front],
+        [members[s.subnet] for s in chosen],
+    )
+
+
+def _why_none(space: list[Member], limits: Limits, source: str) -> str:
+    """What the fastest and the smallest take, beside the limits."""
+    costs = [member.cost for member in space if member.cost is not None]
+    fastest, smallest = min(cost.latency_ms for cost in costs), min(cost.memory_mb for cost in costs)
+    asked = [
+        f"{limit:g} {unit} (the least is {least:g})"
+        for limit, unit, least in (
+            (limits.max_latency_ms, "ms", fastest),
+            (limits.max_memory_mb, "MB", smallest),
+        )
+        if limit is not None
+    ]
+    return f"no subnet keeps to {' and '.join(asked)}, {source}; allow more, or train a space with smaller members"

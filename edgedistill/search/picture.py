@@ -1,0 +1,44 @@
+"""A search as a picture: the space, its front, and the family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgedistill.search.family import Against, Member, Search
+
+__all__ = ["draw"]
+
+_UNITS: dict[Against, tuple[str, float]] = {
+    "latency": ("milliseconds a text", 1.0),
+    "memory": ("memory in MB", 1.0),
+    "macs": ("millions of multiply-accumulates a text", 1e6),
+    "parameters": ("millions of parameters in the layers", 1e6),
+}
+
+
+def draw(found: Search, metric: str, path: Path) -> None:
+    """Write the picture, as an SVG or whatever the file's name ends in.
+
+    Raises:
+        OSError: it cannot be written there.
+        ValueError: pictures cannot be of that kind.
+    """
+    from matplotlib.figure import Figure
+
+    unit, scale = _UNITS[found.against]
+
+    def places(members: list[Member]) -> tuple[list[float], list[float]]:
+        return [m.measure(found.against) / scale for m in members], [100 * m.quality for m in members]
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(*places(found.space), s=12, color="0.65", label=f"all {len(found.space)} subnets")
+    axes.plot(*places(found.front), color="tab:blue", linewidth=1, label="the best at each cost")
+    axes.scatter(*places(found.family), s=45, facecolors="none", edgecolors="tab:red", label="the family")
+    for x, y, member in zip(*places(found.family), found.family, strict=True):
+        axes.annotate(member.subnet.name, (x, y), (4, -10), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.set_xlabel(unit if found.source is None else f"{unit}\n{found.source}")
+    axes.set_ylabel(f"{metric.replace('_', ' ')} on validation, %")
+    axes.legend(loc="lower right", fontsize=8)
+    figure.savefig(path)

@@ -1,0 +1,63 @@
+"""What each subnet of a supernet scores on validation data, measured once and kept beside the supernet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from edgedistill.manifest import write_atomically
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["QUALITY", "scored_once"]
+
+QUALITY = "quality.json"
+_SAVED_EVERY = 10
+
+
+def scored_once(
+    supernet: Supernet,
+    folder: Path,
+    subnets: Iterable[SubnetConfig],
+    quality: Callable[[SubnetConfig], float],
+    on_scored: Callable[[], None],
+) -> dict[SubnetConfig, float]:
+    """The subnets' scores, those from the file in ``folder`` where they are of this very supernet.
+
+    ``on_scored`` is called for each. What was measured is kept even where this is interrupted.
+    """
+    path, key = folder / QUALITY, _key(supernet)
+    kept: dict[str, float] = _read(path, key)
+    found = {}
+    try:
+        for subnet in subnets:
+            name = repr(subnet)
+            if name not in kept:
+                kept[name] = quality(subnet)
+                if len(kept) % _SAVED_EVERY == 0:
+                    write_atomically(path, {"supernet": key, "scores": kept})
+            found[subnet] = kept[name]
+            on_scored()
+    finally:
+        if kept and folder.is_dir():
+            write_atomically(path, {"supernet": key, "scores": kept})
+    return found
+
+
+def _key(supernet: Supernet) -> str:
+    """What the scores depend on: the weights, and the data that is named in the supernet's own note."""
+    digest = hashlib.sha256(supernet.info.model_dump_json().encode())
+    for name, tensor in sorted(supernet.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str) -> dict[str, float]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {str(k): float(v) for k, v in document["scores"].items()} if document["supernet"] == key else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # a cache that cannot be read is none

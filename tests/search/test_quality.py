@@ -1,0 +1,66 @@
+"""Scores are measured once for a supernet, and never taken from another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_supernet
+
+from edgedistill.search import scored_once
+from edgedistill.search.quality import QUALITY
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+
+
+class Scorer:
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.asked: list[SubnetConfig] = []
+        self._fail_at = fail_at
+
+    def __call__(self, subnet: SubnetConfig) -> float:
+        if len(self.asked) == self._fail_at:
+            raise KeyboardInterrupt
+        self.asked.append(subnet)
+        return len(subnet.layers) / 10
+
+
+@pytest.fixture
+def supernet() -> Supernet:
+    return tiny_supernet.supernet()
+
+
+def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[SubnetConfig, float]:
+    return scored_once(supernet, folder, supernet.space, scorer, lambda: None)
+
+
+def test_a_second_search_asks_for_nothing(supernet: Supernet, tmp_path: Path) -> None:
+    first, second = Scorer(), Scorer()
+    found = _score(supernet, tmp_path, first)
+    assert first.asked == list(supernet.space) == list(found)
+    assert _score(supernet, tmp_path, second) == found
+    assert second.asked == []
+
+
+def test_an_interrupted_search_goes_on(supernet: Supernet, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _score(supernet, tmp_path, Scorer(fail_at=13))
+    rest = Scorer()
+    _score(supernet, tmp_path, rest)
+    assert rest.asked == list(supernet.space)[13:]
+
+
+def test_other_weights_are_scored_anew(supernet: Supernet, tmp_path: Path) -> None:
+    _score(supernet, tmp_path, Scorer())
+    supernet.model.classifier.bias.data += 1
+    again = Scorer()
+    _score(supernet, tmp_path, again)
+    assert again.asked == list(supernet.space)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"supernet": 1}', '{"supernet": "", "scores": 3}'])
+def test_a_damaged_file_is_as_none(supernet: Supernet, tmp_path: Path, content: str) -> None:
+    (tmp_path / QUALITY).write_text(content)
+    scorer = Scorer()
+    _score(supernet, tmp_path, scorer)
+    assert scorer.asked == list(supernet.space)
