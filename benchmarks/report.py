@@ -87,7 +87,12 @@ def gradient_scaling(result: Result) -> str:
         ends = [f"{run['loss']['minnet']:.3f}", percent(run["score"]["minnet"]), percent(run["score"]["maxnet"])]
         rows.append([name, *quarters, *ends])
     header = ["run", "¼ of the steps", "½", "¾", "all", "loss, all validation", "minnet", "full size"]
-    return table(header, rows)
+    base = next(run for name, run in result["runs"].items() if name.endswith("gamma 0"))
+    norms = "; ".join(
+        f"step {step}: " + ", ".join(f"{name} {norm:.2f}" for name, norm in of.items())
+        for step, of in base["gradient_norms"].items()
+    )
+    return f"{table(header, rows)}\n\nNorms of each subnet's own gradient in the first run, before any factor: {norms}."
 
 
 def constant_cost(result: Result) -> str:
