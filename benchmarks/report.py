@@ -203,6 +203,16 @@ def hidden_width(result: Result) -> str:
     return table(["size", "of the layers", "of all", *spaces], rows)
 
 
+def int8_quality(result: Result) -> str:
+    """A row a member."""
+    rows = []
+    for name, of in result["members"].items():
+        sizes = [f"{of['size_mb'][precision]:.1f}" for precision in ("fp32", "int8")]
+        flips = "" if of["answers_that_differ"] is None else percent(of["answers_that_differ"])
+        rows.append([f"`{name}`", percent(of["fp32"]), percent(of["int8"]), interval(of["difference"]), flips, *sizes])
+    return table(["member", "fp32", "int8", "int8 − fp32", "answers that differ, %", "MB, fp32", "int8"], rows)
+
+
 def per_layer_widths(result: Result) -> str:
     """A row a size."""
     rows = []
@@ -224,6 +234,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "training-memory": training_memory,
     "embedding-table": embedding_table,
     "hidden-width": hidden_width,
+    "int8-quality": int8_quality,
     "per-layer-widths": per_layer_widths,
 }
 
