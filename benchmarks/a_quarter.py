@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,7 +33,7 @@ from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
-from edgedistill.supernet.vocabulary import trim
+from edgedistill.supernet.vocabulary import trimmed
 
 LENGTHS = (16, 64, 128)
 _ROUNDS = 15
@@ -143,22 +142,20 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     arch = supernet.model.arch
     of_layers, of_all = _PART * arch.layer_parameters(arch.full), _PART * arch.total_parameters(arch.full)
     used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
-    model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
-    info = supernet.info.model_copy(update={"pad_token_id": tokenizer.token_to_id(supernet.info.pad_token)})
-    trimmed = replace(supernet, model=model, tokenizer=tokenizer, info=info)
+    few = trimmed(supernet, used)
     quarter = [s for s in supernet.space if arch.layer_parameters(s) <= of_layers]
-    small = [s for s in supernet.space if model.arch.total_parameters(s) <= of_all]
+    small = [s for s in supernet.space if few.model.arch.total_parameters(s) <= of_all]
     result = {
         "data": known.name,
         "share": float(share),
-        "vocabulary": {"all": arch.vocabulary, "trimmed": model.arch.vocabulary},
+        "vocabulary": {"all": arch.vocabulary, "trimmed": few.model.arch.vocabulary},
         "smallest_untrimmed_total_share": arch.total_parameters(supernet.space.minnet)
         / arch.total_parameters(arch.full),
     }
     with tempfile.TemporaryDirectory() as scratch:
         for question, source, candidates in (
             ("quarter_of_layers", supernet, quarter),
-            ("quarter_of_all_parameters", trimmed, small),
+            ("quarter_of_all_parameters", few, small),
         ):
             if candidates:
                 folder = Path(scratch) / question

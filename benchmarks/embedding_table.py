@@ -26,7 +26,7 @@ from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.vocabulary import trim
+from edgedistill.supernet.vocabulary import trimmed
 
 RANKS = (32, 64, 96, 128, 192)
 _MEMBERS = ("1/2", "1/4", "1/9")
@@ -60,12 +60,10 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     rows: dict[str, Any] = {
         "whole": {"table_parameters": table.numel(), "scores": scores(supernet, data, teacher)},
     }
-    model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
-    info = supernet.info.model_copy(update={"pad_token_id": tokenizer.token_to_id(supernet.info.pad_token)})
-    trimmed = replace(supernet, model=model, tokenizer=tokenizer, info=info)
-    rows[f"trimmed to {model.arch.vocabulary} tokens"] = {
-        "table_parameters": model.arch.vocabulary * arch.hidden,
-        "scores": scores(trimmed, data, teacher),
+    few = trimmed(supernet, used)
+    rows[f"trimmed to {few.model.arch.vocabulary} tokens"] = {
+        "table_parameters": few.model.arch.vocabulary * arch.hidden,
+        "scores": scores(few, data, teacher),
     }
     counts = torch.tensor([float(used[token]) for token in range(arch.vocabulary)])
     for rank in RANKS:

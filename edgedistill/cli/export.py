@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -43,9 +44,20 @@ def export(
     keep_fp32: Annotated[
         list[str] | None, typer.Option(help="Leave this part out of int8: embeddings, layers.0, ...; may be repeated.")
     ] = None,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Keep this many tokens (those of the training texts in any case, then the tokenizer's first, which "
+            "are the common ones), and what spells out any other word. Default: all.",
+        ),
+    ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="Add a board's estimate; may be repeated. The first one's costs choose the family."),
+        typer.Option(
+            help="Add a board's estimate; may be repeated. The first one's costs choose the family. "
+            "With --profiled: the device whose figures choose it."
+        ),
     ] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
     as_json: AsJson = False,
@@ -57,7 +69,7 @@ def export(
     from edgedistill.device_profiles import estimate, load_board
 
     started = time.monotonic()
-    boards = [load_board(name) for name in device or []]
+    boards = [] if profiled else [load_board(name) for name in device or []]
     trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
     if keep_fp32 and precision == "fp32":
@@ -66,6 +78,8 @@ def export(
     first = next(iter(device or []), None)
     asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)
     family = [member.subnet for member in found_family(trained, supernet, rows, asked).family]
+    if vocabulary is not None:
+        trained = _trimmed(trained, rows, vocabulary)
     palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()))
     profile = profile_here(palette) if measure else None
     for board in boards:
@@ -79,6 +93,19 @@ def export(
         texts = palette.manifest.task == "text-classification" and palette.manifest.texts == 1
         using = f"edgedistill run {output} 'a text'" if texts else "edgedistill.runtime.AdaptiveSession, with token ids"
         console.print(f"Next: {using}")
+
+
+def _trimmed(trained: Supernet, rows: TaskData, least: int) -> Supernet:
+    """With the tokens of the training texts, more to make up ``least``, and what spells out any other word."""
+    from edgedistill.distillation.mlfs import encode_data
+    from edgedistill.supernet.vocabulary import trimmed
+
+    of = trained.model.arch.vocabulary
+    used = {token for ids in encode_data(trained, rows).train.ids for token in ids}
+    others = (token for token in range(of) if token not in used)
+    small = trimmed(trained, used.union(islice(others, max(0, least - len(used)))))
+    console.print(f"vocabulary: {small.model.arch.vocabulary:,} of {of:,} tokens kept; other words are spelt out")
+    return small
 
 
 def load_trained(folder: Path) -> Supernet:

@@ -19,9 +19,10 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from edgedistill.errors import ModelError
+from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["trim"]
+__all__ = ["trim", "trimmed"]
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -51,6 +52,14 @@ def trim(model: ElasticEncoder, tokenizer: Tokenizer, used: Iterable[int]) -> tu
     rows = sorted(ids[token] for token in kept | _NEEDED[kind](spelling, kept))
     trimmed = _renumbered(document, [names[row] for row in rows], ids)
     return _with_rows(model, rows), trimmed
+
+
+def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
+    """The supernet with a trimmed copy of its model and tokenizer (see `trim`)."""
+    model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
+    pad = tokenizer.token_to_id(supernet.info.pad_token)
+    info = supernet.info.model_copy(update={"pad_token_id": pad, "architecture": model.arch})
+    return replace(supernet, model=model, tokenizer=tokenizer, info=info)
 
 
 def _is_unit(token: str, spelling: Mapping[str, Any]) -> bool:

@@ -63,3 +63,21 @@ def test_an_export_takes_the_family_that_was_searched_for(workplace: Path, tmp_p
     names = [subnet["name"] for subnet in json.loads(written.stdout)["subnets"]]
     assert names == [member["name"] for member in found["family"]]
     assert "l6-d384-h12-f1536" not in names
+
+
+def test_a_trimmed_vocabulary_makes_smaller_files_and_says_what_it_costs(workplace: Path, tmp_path: Path) -> None:
+    written = invoke(
+        "export", workplace / "supernet", "-o", tmp_path / "small", "--data", workplace / "commands", "--no-profile",
+        "--vocabulary", 15000, "--count", 2, "--precision", "fp32", "--json",
+    )  # fmt: skip
+    assert written.exit_code == 0, written.output
+    small = {one["name"]: one for one in json.loads(written.stdout)["subnets"]}
+    whole = {
+        one["name"]: one for one in json.loads(invoke("inspect", workplace / "palette", "--json").stdout)["subnets"]
+    }
+    (name,) = small.keys() & whole.keys() & {"l6-d384-h12-f1536"}
+    assert small[name]["size_mb"] < 0.8 * whole[name]["size_mb"]
+    assert small[name]["layer_parameters"] == whole[name]["layer_parameters"]
+    assert abs(small[name]["accuracy"] - whole[name]["accuracy"]) < 0.06
+    assert invoke("verify", tmp_path / "small").exit_code == 0
+    assert invoke("run", tmp_path / "small", "zyx turn off the lamp").exit_code == 0
