@@ -6,7 +6,7 @@ import logging
 
 import typer
 
-from edgedistill.cli import demo, export, inspect, profile, run, search, train, verify
+from edgedistill.cli import demo, export, extract, inspect, profile, run, search, train, verify
 
 __all__ = ["app", "main"]
 
@@ -24,6 +24,7 @@ for command in (
     train.train,
     search.search,
     export.export,
+    extract.extract,
     inspect.inspect,
     verify.verify,
     profile.profile,

@@ -41,7 +41,9 @@ def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
     assert (workplace / document["palette"] / "manifest.json").is_file()
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "search", "export", "inspect", "verify", "profile", "run"])
+@pytest.mark.parametrize(
+    "command", ["demo", "train", "search", "export", "extract", "inspect", "verify", "profile", "run"]
+)
 def test_every_command_helps_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from edgedistill.subnet import Architecture
 from edgedistill.supernet.families.family import Family
 
 __all__ = ["DistilBert"]
@@ -32,3 +35,7 @@ class DistilBert(Family):
         "SequenceClassification": {"dense": "pre_classifier", "classifier": "classifier"},
         "TokenClassification": {"classifier": "classifier"},
     }
+
+    def settings(self, arch: Architecture, pad_token_id: int, eps: float) -> dict[str, Any]:  # noqa: ARG002
+        """Its norms' epsilon is fixed."""
+        return {"max_position_embeddings": arch.positions}

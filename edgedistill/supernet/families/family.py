@@ -1,7 +1,6 @@
 """What a model family says of itself: how its checkpoints call what the elastic encoder has, and what they need.
 
-The tables go both ways: `Family.read` takes a checkpoint's tensors by them, and a writer of checkpoints would
-undo what ``read`` folds and rename by the same tables.
+The tables go both ways: `Family.read` takes a checkpoint's tensors by them, `Family.write` gives them back.
 """
 
 from __future__ import annotations
@@ -82,3 +81,18 @@ class Family:
     def read(self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None) -> dict[str, Tensor]:
         """The elastic encoder's tensors from those of transformers' model."""
         return {ours: tensors[theirs] for ours, theirs in self.names(arch, head).items()}
+
+    def write(
+        self,
+        tensors: Mapping[str, Tensor],
+        arch: Architecture,
+        head: Head,
+        pad_token_id: int,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """The tensors of transformers' model from the elastic encoder's: what ``read`` reads back."""
+        return {theirs: tensors[ours] for ours, theirs in self.names(arch, head).items()}
+
+    def settings(self, arch: Architecture, pad_token_id: int, eps: float) -> dict[str, Any]:  # noqa: ARG002
+        """What its config calls the rest of the dimensions, and the norms' epsilon."""
+        types = {"type_vocab_size": arch.token_types} if arch.token_types else {}
+        return {"max_position_embeddings": arch.positions, "layer_norm_eps": eps} | types

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from edgedistill.subnet import Architecture
 from edgedistill.supernet.families.bert import ENCODER
@@ -39,3 +41,18 @@ class Roberta(Family):
         first_type = tensors[f"{self.prefix}.{ENCODER['embeddings.token_type']}.weight"][0]
         state["embeddings.position.weight"] = state["embeddings.position.weight"][-arch.positions :] + first_type
         return state
+
+    def write(
+        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head, pad_token_id: int
+    ) -> dict[str, Tensor]:
+        """The tensors of transformers' model: the type is in the positions, so its own row is zero."""
+        named = super().write(tensors, arch, head, pad_token_id)
+        table = f"{self.prefix}.{ENCODER['embeddings.position']}.weight"
+        named[table] = F.pad(named[table], (0, 0, pad_token_id + 1, 0))
+        named[f"{self.prefix}.{ENCODER['embeddings.token_type']}.weight"] = torch.zeros(1, arch.hidden)
+        return named
+
+    def settings(self, arch: Architecture, pad_token_id: int, eps: float) -> dict[str, Any]:
+        """What its config calls the rest of the dimensions, and the norms' epsilon."""
+        found = super().settings(arch, pad_token_id, eps)
+        return found | {"max_position_embeddings": arch.positions + pad_token_id + 1, "type_vocab_size": 1}

@@ -1,0 +1,73 @@
+"""``edgedistill extract``: one subnet, as a file or checkpoint that needs nothing of ours."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edgedistill.cli.common import AsJson, console, print_json, reported
+from edgedistill.errors import InputError
+
+if TYPE_CHECKING:
+    from edgedistill.subnet import SubnetConfig
+    from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["extract"]
+
+
+@reported
+def extract(
+    supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
+    subnet: Annotated[str, typer.Argument(help="Its name, as 'search' and 'export' show it; an int8 one ends so.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new file for onnx, a new folder for hf.")],
+    kind: Annotated[
+        Literal["onnx", "hf"],
+        typer.Option("--format", help="One ONNX file; or a Hugging Face checkpoint, which transformers loads."),
+    ] = "onnx",
+    as_json: AsJson = False,
+) -> None:
+    """Write one subnet on its own, for tools that know nothing of palettes.
+
+    Example: edgedistill extract supernet l4-d384-h12-f768 -o small.onnx
+    """
+    from edgedistill.cli.export import load_trained
+    from edgedistill.exporters.hugging_face import write_hugging_face
+    from edgedistill.exporters.standalone import write_onnx
+
+    if output.exists():
+        raise InputError(f"{output} exists; give a new name")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output.parent} is no folder; make it first")
+    trained = load_trained(supernet)
+    name = subnet.removesuffix("-int8")
+    precision: Literal["fp32", "int8"] = "fp32" if name == subnet else "int8"
+    config = _named(trained, name)
+    if kind == "onnx":
+        with console.status("exporting"):
+            write_onnx(trained, config, output, precision)
+    elif precision == "int8":
+        raise InputError(
+            "a Hugging Face checkpoint holds the weights in fp32; leave '-int8' away, or use --format onnx"
+        )
+    else:
+        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=f".{output.name}-") as scratch:
+            whole = Path(scratch) / "checkpoint"
+            write_hugging_face(trained, config, whole)
+            whole.replace(output)
+    if as_json:
+        print_json({"output": str(output), "subnet": subnet, "format": kind})
+    else:
+        console.print(f"{output}: {subnet}")
+
+
+def _named(trained: Supernet, name: str) -> SubnetConfig:
+    found = next((config for config in trained.space if config.name == name), None)
+    if found is None:
+        examples = ", ".join([trained.space.maxnet.name, trained.space.minnet.name])
+        raise InputError(
+            f"no subnet {name!r} in this space of {len(trained.space)}; there are, for example, {examples}"
+        )
+    return found

@@ -1,0 +1,43 @@
+"""A subnet as one ONNX file that needs no other."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from edgedistill.exporters.checks import check_graph, check_valid
+from edgedistill.exporters.quantization import quantised_template
+from edgedistill.exporters.supergraph import export_supergraph
+from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.manifest import Precision
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.slicing import full_tensors
+
+__all__ = ["write_onnx"]
+
+
+def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: Precision = "fp32") -> None:
+    """Write the subnet's graph with its weights inside, checked as a palette's are, in the place of ``path`` at once.
+
+    Raises:
+        ExportError: torch could not export, or the graph fails its check.
+    """
+    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    stock = Stock.of(arch, tensors, precision)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
+        weights = write_weights(Path(scratch), stock, [subnet])
+        graph, _ = derive(quantised_template(base, stock.whole) if stock.whole else base, stock, subnet, weights)
+        onnx.load_external_data_for_model(graph, scratch)
+        whole = Path(scratch) / path.name
+        onnx.save(graph, whole)
+        if precision == "fp32":
+            check_graph(whole, supernet.model, subnet)
+        else:
+            check_valid(whole, supernet.model)
+        whole.replace(path)

@@ -1,0 +1,30 @@
+"""One file that needs no other, and gives the subnet's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tiny_encoder
+import tiny_supernet
+
+from edgedistill.exporters import standalone
+from edgedistill.exporters.checks import largest_difference
+from edgedistill.manifest import Precision
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_file_alone_answers(tmp_path: Path, precision: Precision) -> None:
+    supernet, subnet = tiny_supernet.supernet(), tiny_encoder.SPACE.minnet
+    path = tmp_path / "alone.onnx"
+    standalone.write_onnx(supernet, subnet, path, precision)
+    assert [file.name for file in tmp_path.iterdir()] == ["alone.onnx"]
+    difference = largest_difference(path, supernet.model, subnet)
+    assert difference < 1e-4 if precision == "fp32" else 1e-4 < difference < 2
+    graph = onnx.load(path)
+    cut = {node.input[0] for node in graph.graph.node if node.op_type == "Slice"}
+    assert not cut & {i.name for i in graph.graph.initializer}
+    stored = sum(np.prod(i.dims) for i in graph.graph.initializer)
+    assert stored < supernet.model.arch.total_parameters(tiny_encoder.ARCH.full)
