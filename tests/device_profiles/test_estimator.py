@@ -1,28 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import minilm
 import pytest
 import tiny_palette
 
 from edgedistill.device_profiles import Board, estimate, load_board
 from edgedistill.manifest import Layer, Palette, load, write_profile
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 
-ARCH = Architecture(
-    model_type="bert",
-    layers=6,
-    hidden=384,
-    heads=12,
-    head_size=32,
-    ffn=1536,
-    vocabulary=30522,
-    positions=512,
-    token_types=2,
-    outputs=len(tiny_palette.LABELS),
-    pooling="mean",
-    dense=None,
-)
+ARCH = replace(minilm.ARCH, outputs=len(tiny_palette.LABELS), pooling="mean", dense=None)
 SUBNETS = {
     "large": ARCH.full,
     "middle": SubnetConfig.uniform((0, 2, 3, 5), hidden=384, heads=6, ffn=768),

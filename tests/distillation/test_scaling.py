@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import minilm
 import pytest
 import tiny_encoder
 import torch
@@ -12,20 +15,8 @@ from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.stages import SubnetTraining, Whole
 from edgedistill.distillation.tasks import task_of
-from edgedistill.subnet import Architecture
 
-MINILM = Architecture(
-    model_type="bert",
-    layers=6,
-    hidden=384,
-    heads=12,
-    head_size=32,
-    ffn=1536,
-    vocabulary=30522,
-    positions=512,
-    token_types=2,
-    outputs=150,
-)
+MINILM = replace(minilm.ARCH, outputs=150)
 
 
 @pytest.mark.parametrize("rank", [1, 8])
