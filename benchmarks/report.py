@@ -1,7 +1,7 @@
-"""Writes the results in benchmarks/results into docs/training.md, each as a table between its marks.
+"""Writes the results in benchmarks/results into the pages of docs, each as a table between its marks.
 
-Usage: python benchmarks/report.py [--check]. With --check nothing is written; the exit code is 1 where the page
-is not what the results say.
+Usage: python benchmarks/report.py [--check]. With --check nothing is written; the exit code is 1 where a page is
+not what the results say.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+PAGES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
 _BLOCK = re.compile(r"<!-- (?P<name>[a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 Result = dict[str, Any]
@@ -213,6 +213,17 @@ def int8_quality(result: Result) -> str:
     return table(["member", "fp32", "int8", "int8 − fp32", "answers that differ, %", "MB, fp32", "int8"], rows)
 
 
+def shared_weights(result: Result) -> str:
+    """A row a model and precision; then the members of each."""
+    rows = []
+    for name, of in result["models"].items():
+        disk = [f"{of['disk_mb'][kind]:,.0f}" for kind in ("family", "stand_alone")]
+        ratios = [of[key] for key in ("load_ratio_at_the_median", "memory_ratio_at_the_median", "largest_memory_ratio")]
+        rows.append([name, *disk, f"{of['disk_over_largest']:.3f}", *(f"{ratio:.2f}" for ratio in ratios)])
+    header = ["twelve subnets of", "MB, shared", "MB, alone", "shared over the largest alone"]
+    return table([*header, "load, median", "memory, median", "memory, worst"], rows)
+
+
 def per_layer_widths(result: Result) -> str:
     """A row a size."""
     rows = []
@@ -235,6 +246,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "embedding-table": embedding_table,
     "hidden-width": hidden_width,
     "int8-quality": int8_quality,
+    "shared-weights": shared_weights,
     "per-layer-widths": per_layer_widths,
 }
 
@@ -252,12 +264,12 @@ def written(page: str) -> str:
 
 
 def main(*options: str) -> int:
-    """Write the page, or tell whether it is up to date."""
-    page = PAGE.read_text(encoding="utf-8")
-    new = written(page)
+    """Write the pages, or tell whether they are up to date."""
+    stale = {page: new for page in PAGES if (new := written(old := page.read_text(encoding="utf-8"))) != old}
     if "--check" in options:
-        return int(new != page)
-    PAGE.write_text(new, encoding="utf-8")
+        return int(bool(stale))
+    for page, new in stale.items():
+        page.write_text(new, encoding="utf-8")
     return 0
 
 
