@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from scipy.optimize import nnls
@@ -15,6 +15,8 @@ from edgedistill.manifest import DeviceProfile, Palette
 from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["Cost", "CostModel", "Estimated", "Fitted"]
+
+_Item = TypeVar("_Item")
 
 _LEAST = 4  # measured subnets; a line through three figures has three unknowns
 
@@ -108,5 +110,5 @@ class Fitted:
         return np.asarray(nnls(features / measured[:, None], np.ones(len(measured)))[0])
 
 
-def _without(items: Sequence, place: int) -> list:  # type: ignore[type-arg]
+def _without(items: Sequence[_Item], place: int) -> list[_Item]:
     return [*items[:place], *items[place + 1 :]]
