@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import nnls
@@ -15,8 +15,6 @@ from edgedistill.manifest import DeviceProfile, Palette
 from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["Cost", "CostModel", "Estimated", "Fitted"]
-
-_Item = TypeVar("_Item")
 
 _LEAST = 4  # measured subnets; a line through three figures has three unknowns
 
@@ -75,40 +73,51 @@ class Fitted:
                 f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_LEAST} or more: "
                 "export and profile a larger palette"
             )
-        subnets = list(exact)
-        latencies = [profile.latency_at(tokens).p50_ms for profile in exact.values()]
-        self._latency = self._line(subnets, latencies)
+        points = [
+            _Point(subnet, point.tokens, point.p50_ms)
+            for subnet, measured in exact.items()
+            for point in measured.latency
+            if point.batch == 1
+        ]
+        self._latency = self._line(points)
         self._memory = nnls(
-            np.array([self._memory_features(subnet) for subnet in subnets]),
-            np.array([profile.peak_mb for profile in exact.values()]),
+            np.array([self._memory_features(subnet) for subnet in exact]),
+            np.array([measured.peak_mb for measured in exact.values()]),
         )[0]
-        lines = [self._line(_without(subnets, i), _without(latencies, i)) for i in range(len(subnets))]
-        predicted = [line @ self._features(subnet) for line, subnet in zip(lines, subnets, strict=True)]
-        self.error = float(np.abs(np.array(predicted) / latencies - 1).max())
+        self.error = max(self._error_without(subnet, points) for subnet in exact)
         self.source = (
-            f"a line through {len(subnets)} subnets measured on {profile.device.board}, "
+            f"a line through {len(exact)} subnets measured on {profile.device.board}, "
             f"off by at most {self.error:.0%} of one that it was not fitted to"
         )
 
     def of(self, subnet: SubnetConfig) -> Cost:
         """The line's, whether or not this subnet was measured: one scale for all."""
         return Cost(
-            round(float(self._latency @ self._features(subnet)), 3),
+            round(float(self._latency @ self._features(subnet, self._tokens)), 3),
             round(float(self._memory @ self._memory_features(subnet)), 1),
         )
 
-    def _features(self, subnet: SubnetConfig) -> np.ndarray:
-        return np.array([1.0, len(subnet.layers), self._arch.macs(subnet, tokens=self._tokens) / 1e6])
+    def _features(self, subnet: SubnetConfig, tokens: int) -> np.ndarray:
+        return np.array([1.0, len(subnet.layers), self._arch.macs(subnet, tokens=tokens) / 1e6])
 
     def _memory_features(self, subnet: SubnetConfig) -> np.ndarray:
         return np.array([1.0, self._arch.layer_parameters(subnet) / 1e6])
 
-    def _line(self, subnets: Sequence[SubnetConfig], latencies: Sequence[float]) -> np.ndarray:
+    def _line(self, points: Sequence[_Point]) -> np.ndarray:
         """Weighted by 1/latency: a tenth of a small one is as wrong as a tenth of a large one."""
-        measured = np.array(latencies)
-        features = np.array([self._features(subnet) for subnet in subnets])
-        return np.asarray(nnls(features / measured[:, None], np.ones(len(measured)))[0])
+        features = np.array([self._features(point.subnet, point.tokens) / point.ms for point in points])
+        return np.asarray(nnls(features, np.ones(len(points)))[0])
+
+    def _error_without(self, subnet: SubnetConfig, points: Sequence[_Point]) -> float:
+        """The largest relative error on a subnet's points of a line that has not seen them."""
+        line = self._line([point for point in points if point.subnet != subnet])
+        own = [point for point in points if point.subnet == subnet]
+        return max(abs(float(line @ self._features(subnet, point.tokens)) / point.ms - 1) for point in own)
 
 
-def _without(items: Sequence[_Item], place: int) -> list[_Item]:
-    return [*items[:place], *items[place + 1 :]]
+class _Point(NamedTuple):
+    """One measured latency."""
+
+    subnet: SubnetConfig
+    tokens: int
+    ms: float

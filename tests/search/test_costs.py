@@ -27,8 +27,8 @@ ARCH = minilm.ARCH
 MEASURED = list(minilm.SPACE)[::4]
 
 
-def _latency_ms(subnet: SubnetConfig) -> float:
-    return 0.2 + 0.1 * len(subnet.layers) + 0.01 * ARCH.macs(subnet, tokens=64) / 1e6
+def _latency_ms(subnet: SubnetConfig, tokens: int = 40) -> float:
+    return 0.2 + 0.1 * len(subnet.layers) + 0.01 * ARCH.macs(subnet, tokens=tokens) / 1e6
 
 
 def _memory_mb(subnet: SubnetConfig) -> float:
@@ -54,7 +54,7 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
         SubnetProfile(
             subnet=subnet.name,
             precision="fp32",
-            latency=[_point(factor * _latency_ms(subnet))],
+            latency=[_point(tokens, factor * _latency_ms(subnet, tokens)) for tokens in (16, 64)],
             load_ms=1.0,
             peak_mb=_memory_mb(subnet),
             steady_mb=_memory_mb(subnet),
@@ -75,12 +75,12 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
     return Palette(tiny.folder, tiny.manifest.model_copy(update={"subnets": entries}), {}), profile
 
 
-def _point(ms: float) -> LatencyPoint:
-    return LatencyPoint(batch=1, tokens=64, p50_ms=ms, p95_ms=ms, p99_ms=ms, samples=9)
+def _point(tokens: int, ms: float) -> LatencyPoint:
+    return LatencyPoint(batch=1, tokens=tokens, p50_ms=ms, p95_ms=ms, p99_ms=ms, samples=9)
 
 
-def test_subnets_on_a_line_are_found_on_it_measured_or_not(tmp_path: Path) -> None:
-    fitted = Fitted(ARCH, *_profiled(tmp_path / "p", MEASURED), tokens=64)
+def test_subnets_on_a_line_are_found_on_it_measured_or_not_at_lengths_in_between(tmp_path: Path) -> None:
+    fitted = Fitted(ARCH, *_profiled(tmp_path / "p", MEASURED), tokens=40)
     for subnet in minilm.SPACE:
         cost = fitted.of(subnet)
         assert cost.latency_ms == pytest.approx(_latency_ms(subnet), rel=0.01)
