@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
         if child == 0:
             _die(folder, subnets[attempt % 5 : attempt % 5 + 3], limit)
         if limit is None:
-            time.sleep(rng.uniform(0, usual))
+            time.sleep(rng.uniform(0, 1.3 * usual))  # so that some are killed at their very end
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         palette = manifest.load(folder)

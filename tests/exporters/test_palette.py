@@ -210,6 +210,7 @@ def test_an_export_that_dies_or_has_no_room_leaves_the_old_palette_whole(tmp_pat
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
     killed, limited = results[:20], results[20:]
-    assert len({tuple(result["subnets"]) for result in killed}) > 1  # some came in time
+    died = [result for result in killed if os.WIFSIGNALED(result["status"])]
+    assert len(died) >= 10  # at work, not after it
     assert [os.waitstatus_to_exitcode(result["status"]) for result in limited] == [3] * len(limited)
     assert len({tuple(result["subnets"]) for result in limited}) == 1
