@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edgedistill.manifest import write_atomically
@@ -37,12 +38,11 @@ def scored_once(
             if name not in kept:
                 kept[name] = quality(subnet)
                 if len(kept) % _SAVED_EVERY == 0:
-                    write_atomically(path, {"supernet": key, "scores": kept})
+                    _write(path, key, kept)
             found[subnet] = kept[name]
             on_scored()
     finally:
-        if kept and folder.is_dir():
-            write_atomically(path, {"supernet": key, "scores": kept})
+        _write(path, key, kept)
     return found
 
 
@@ -53,6 +53,12 @@ def _key(supernet: Supernet) -> str:
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _write(path: Path, key: str, kept: dict[str, float]) -> None:
+    """A supernet that lies on a read-only or a full disk can be searched too, only not remembered."""
+    with suppress(OSError):
+        write_atomically(path, {"supernet": key, "scores": kept})
 
 
 def _read(path: Path, key: str) -> dict[str, float]:

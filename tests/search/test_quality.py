@@ -64,3 +64,9 @@ def test_a_damaged_file_is_as_none(supernet: Supernet, tmp_path: Path, content: 
     scorer = Scorer()
     _score(supernet, tmp_path, scorer)
     assert scorer.asked == list(supernet.space)
+
+
+def test_where_nothing_can_be_written_the_search_goes_on(supernet: Supernet, tmp_path: Path) -> None:
+    scorer = Scorer()
+    found = _score(supernet, tmp_path / "no such folder", scorer)
+    assert list(found) == scorer.asked == list(supernet.space)
