@@ -67,13 +67,15 @@ def export(
     Example: edgedistill export supernet -o palette --device pi5
     """
     from edgedistill.device_profiles import estimate, load_board
+    from edgedistill.exporters import check_place
 
     started = time.monotonic()
+    if keep_fp32 and precision == "fp32":
+        raise InputError("--keep-fp32 leaves parts out of int8, and --precision fp32 has none; drop one of the two")
+    check_place(output)
     boards = [] if profiled else [load_board(name) for name in device or []]
     trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
-    if keep_fp32 and precision == "fp32":
-        raise InputError("--keep-fp32 leaves parts out of int8, and --precision fp32 has none; drop one of the two")
     precisions = PRECISIONS if precision == "both" else (precision,)
     first = next(iter(device or []), None)
     asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)

@@ -53,7 +53,7 @@ from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["member_name", "write_palette"]
+__all__ = ["check_place", "member_name", "write_palette"]
 
 _MAC_TOKENS = 64
 _PROBED_ROWS = 4
@@ -132,12 +132,21 @@ def member_name(subnet: SubnetConfig, precision: Precision) -> str:
     return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
 
 
+def check_place(folder: Path) -> None:
+    """Refuse to write where something else lies: worth asking before the long part.
+
+    Raises:
+        ExportError: the folder is neither new, nor empty, nor a palette.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists())):
+        raise ExportError(f"{folder} exists and is no palette; give a new or an empty folder")
+
+
 @contextmanager
 def _new_files(folder: Path) -> Iterator[None]:
     """Make room, and on failure take away whatever the block wrote."""
     is_new = not folder.exists()
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists())):
-        raise ExportError(f"{folder} exists and is no palette; give a new or an empty folder")
+    check_place(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_unnamed(folder)
     before = {path.name for path in folder.iterdir()}

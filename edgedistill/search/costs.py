@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import nnls
@@ -30,7 +30,6 @@ class Cost:
 class CostModel(Protocol):
     """Any subnet's cost on one device, in fp32."""
 
-    kind: Literal["measured", "estimated"]
     source: str
 
     def of(self, subnet: SubnetConfig) -> Cost:
@@ -39,8 +38,6 @@ class CostModel(Protocol):
 
 class Estimated:
     """By the roofline of a board's data sheet; never checked on the board."""
-
-    kind: Literal["measured", "estimated"] = "estimated"
 
     def __init__(self, arch: Architecture, board: Board, tokens: int) -> None:
         self._arch, self._board, self._tokens = arch, board, tokens
@@ -61,8 +58,6 @@ class Fitted:
     Raises:
         SearchError: the profile holds fewer than four members in fp32.
     """
-
-    kind: Literal["measured", "estimated"] = "measured"
 
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import minilm
 import pytest
 
@@ -18,7 +16,6 @@ QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.
 class Device:
     """A millisecond and a half for each layer, ten and more megabytes."""
 
-    kind: Literal["measured", "estimated"] = "measured"
     source = "measured in a test"
 
     def of(self, subnet: SubnetConfig) -> Cost:
