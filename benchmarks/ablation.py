@@ -19,7 +19,7 @@ import lab
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.mlfs import encode_data
-from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
@@ -30,6 +30,8 @@ PLAIN: dict[str, Any] = PAPER | {"rank": 8, "order": "prefix", "minnet": False, 
 # What the variants change, held here so that it stays when defaults move on.
 BASE: dict[str, Any] = {
     "learning_rate": 1e-3,
+    "parameters": "low-rank",
+    "in_turn": False,
     "temperature": 1.0,
     "gamma": 0.5,
     "ffn_shares": (1.0, 0.5, 0.25),
@@ -64,12 +66,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def changed(base: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with a variant's changes; a learning rate is that of stages 1 and 2."""
-    values = base.model_dump() | {key: value for key, value in changes.items() if key != "learning_rate"}
-    if "learning_rate" in changes:
-        for stage in ("widths", "depths"):
-            values[stage] = values[stage] | {"learning_rate": changes["learning_rate"]}
-    return Recipe.model_validate(values)
+    """The recipe with a variant's changes; what belongs to a stage is that of stages 1 and 2."""
+    of_stages = {key: value for key, value in changes.items() if key in StageRecipe.model_fields}
+    values = base.model_dump() | {key: value for key, value in changes.items() if key not in of_stages}
+    return Recipe.model_validate(values | {stage: values[stage] | of_stages for stage in ("widths", "depths")})
 
 
 def scores(supernet: Supernet, data: TaskData, sizes: dict[str, SubnetConfig]) -> dict[str, dict[str, float]]:

@@ -34,7 +34,7 @@ from edgedistill.distillation.tasks import task_of
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
-PAPER: dict[str, Any] = {"teach": "maxnet", "maxnet": True, "random_subnets": 1}
+PAPER: dict[str, Any] = {"teach": "maxnet", "maxnet": True, "in_turn": False, "random_subnets": 1}
 GAMMAS = (0.0, 0.5, 1.0)
 _NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)
 OPTIMIZERS: dict[str, tuple[dict[str, Any], float]] = {
@@ -121,7 +121,9 @@ def main(data_folder: str, work_folder: str, steps: str = "400") -> None:
         key = f"gamma-{known.name}-{steps}-{name.replace(' ', '-')}"
         done = work / f"{key}.json"
         if not done.exists():
-            stage = StageRecipe(epochs=1e-9, least_steps=int(steps), learning_rate=values["rate"])
+            stage = StageRecipe(
+                epochs=1e-9, least_steps=int(steps), learning_rate=values["rate"], parameters="low-rank"
+            )
             changes = {k: v for k, v in values.items() if k != "rate"} | {"widths": _NOTHING, "depths": stage}
             recipe = Recipe.model_validate(lab.base_recipe(known).model_dump() | PAPER | changes)
             done.write_text(json.dumps(curve(teacher, data, work / key, recipe)))

@@ -52,12 +52,16 @@ class DataSet:
     teacher: StageRecipe
 
 
+def _teacher(epochs: float, learning_rate: float) -> StageRecipe:
+    return StageRecipe(epochs=epochs, learning_rate=learning_rate, parameters="low-rank")
+
+
 DATA_SETS = {
     data.name: data
     for data in (
-        DataSet("clinc150", "text-classification", ("text",), StageRecipe(epochs=4, learning_rate=1e-3)),
-        DataSet("sst2", "text-classification", ("text",), StageRecipe(epochs=3, learning_rate=5e-4)),
-        DataSet("stsb", "text-regression", ("sentence1", "sentence2"), StageRecipe(epochs=6, learning_rate=1e-3)),
+        DataSet("clinc150", "text-classification", ("text",), _teacher(epochs=4, learning_rate=1e-3)),
+        DataSet("sst2", "text-classification", ("text",), _teacher(epochs=3, learning_rate=5e-4)),
+        DataSet("stsb", "text-regression", ("sentence1", "sentence2"), _teacher(epochs=6, learning_rate=1e-3)),
     )
 }
 # The reference sizes: (depth, heads, FFN width), by falling share of MiniLM's layer parameters.

@@ -49,13 +49,18 @@ def separate_distillation(result: Result) -> str:
         rows.append([size, share, percent(member), *students, interval(first[size]["difference"])])
     rows.append(["word counts, linear", "", percent(result["word_counts"]), "", "", ""])
     header = ["size", "of the layers", "palette", "student, low-rank", "student, full", "palette − better student"]
-    means = "; ".join(f"×{multiple}: {interval(found['mean_difference'])}" for multiple, found in rounds.items())
+    shared = result["multiple_where_the_pass_is_shared"]
+    means = "; ".join(
+        f"×{multiple}{' (one pass for all six)' if float(multiple) == shared else ''}: "
+        f"{interval(found['mean_difference'])}"
+        for multiple, found in rounds.items()
+    )
     wall = sum(sum(size["wall_s"].values()) for size in first.values())
     return "\n".join(
         [
             table(header, rows),
             "",
-            f"Mean difference, students given a sixth of the palette's FLOPs, and multiples of that: {means}.",
+            f"Mean difference, students given a sixth of the palette's cost, and multiples of that: {means}.",
             f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
             f"{result['palette_wall_s']:.0f} s on one core; the teacher's pass {result['teacher_flops']:.3g}; all "
             f"twelve students of a sixth {wall:.0f} s. Learning rates of the students, by validation: "

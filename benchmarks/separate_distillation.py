@@ -2,14 +2,14 @@
 
 Claim: at six sizes from 1/2 to 1/9 of the layer parameters, the mean of (palette − better student) is at least
 0 points, and no size is more than 0.5 below. A student has the member's shape, is cut from the same teacher in
-the same importance order, learns by the same loss, and gets a sixth of the palette's training FLOPs; the better
-of two kinds counts, low-rank and full-parameter, each at the best of some learning rates. The teacher's pass
-over the training data is counted once on either side: six students can share it as the members do.
-The better kind of each size is then given multiples of that, to see what it needs to catch up.
+the same importance order, learns by the same loss, and costs a sixth of what the palette costs, the teacher's pass
+over the training data among it on either side; the better of two kinds counts, low-rank and full-parameter, each
+at the best of some learning rates. The better kind of each size is then given multiples of that, to see what it
+needs to catch up; the multiple "shared" is what a sixth comes to where all six students share one teacher's pass.
 
 Usage: python benchmarks/separate_distillation.py DATA WORK [SHARE] [MULTIPLES]. DATA is a folder named as one
-of lab.py's data sets; WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 0.5) is the
-palette's length as a part of the default recipe's; MULTIPLES (default 1,2,4) of a sixth.
+of lab.py's data sets; WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 1) is the
+palette's length as a part of the default recipe's; MULTIPLES (default 1,shared,2) of a sixth.
 """
 
 from __future__ import annotations
@@ -47,6 +47,22 @@ class Student:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """FLOPs of the palette's training, and of one pass of the teacher over the training data."""
+
+    palette: int
+    teacher: int
+
+    def student(self, multiple: float) -> float:
+        """What a student has to train with, for this many sixths of the whole, its own teacher's pass paid."""
+        return multiple * (self.palette + self.teacher) / 6 - self.teacher
+
+    def multiple(self, text: str) -> float:
+        """A number, or where the pass is paid once for all six."""
+        return (self.palette + 6 * self.teacher) / (self.palette + self.teacher) if text == "shared" else float(text)
+
+
+@dataclass(frozen=True)
 class Bench:
     """One data set, its teacher in order, and the recipe of everything."""
 
@@ -77,8 +93,8 @@ class Bench:
 
     def _distil(self, subnet: SubnetConfig, kind: str, rate: float, flops: float, folder: Path, kept: Path) -> None:
         start, space = checkpoint.load(self.teacher), lab.alone(subnet)
-        stage = StageRecipe(epochs=1, learning_rate=rate)
-        values = self.recipe.model_dump() | {"parameters": kind, "widths": _NOTHING, "depths": stage}
+        stage = {"epochs": 1, "learning_rate": rate, "parameters": kind}
+        values = self.recipe.model_dump() | {"widths": _NOTHING, "depths": stage}
         recipe = Recipe.model_validate(values | {"minnet": True, "maxnet": False, "random_subnets": 0})
         recipe = lab.at_cost(start, self.data, recipe, space, flops)
         supernet = lab.train(lab.start(self.teacher, folder, recipe, space), self.data, folder)
@@ -92,7 +108,7 @@ class Bench:
         shutil.rmtree(folder)
 
 
-def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str = "1,2,4") -> None:
+def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = "1,shared,2") -> None:
     """Train the palette and every student that is not done yet; keep the comparison."""
     known, data = lab.read(Path(data_folder))
     work = Path(work_folder)
@@ -100,16 +116,16 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
     palette = checkpoint.load(bench.palette(float(share)))
     members = lab.reference_subnets(bench.teacher)
     own = {size: lab.answers(palette, subnet, data) for size, subnet in members.items()}
-    flops, asked = lab.own_flops(palette), lab.teacher_flops(palette, data)
-    lab.say(f"palette: {flops:.3g} FLOPs, and {asked:.3g} of the teacher")
-    rates = {kind: _best_rate(bench, members[TUNED_AT], kind, flops / 6) for kind in RATES}
+    cost = Cost(lab.own_flops(palette), lab.teacher_flops(palette, data))
+    lab.say(f"palette: {cost.palette:.3g} FLOPs, and {cost.teacher:.3g} of the teacher")
+    rates = {kind: _best_rate(bench, members[TUNED_AT], kind, cost.student(1)) for kind in RATES}
     arch = palette.model.arch
     teacher = lab.answers(checkpoint.load(bench.teacher), arch.full, data)
     rounds: dict[str, Any] = {}
     kinds = {size: tuple(RATES) for size in members}
-    for multiple in map(float, multiples.split(",")):
-        found = rounds[f"{multiple:g}"] = _round(bench, members, own, rates, kinds, multiple * flops / 6)
-        lab.say(f"students at {multiple:g} times a sixth: mean {found['mean_difference']}")
+    for multiple in map(cost.multiple, multiples.split(",")):
+        found = rounds[f"{multiple:.3g}"] = _round(bench, members, own, rates, kinds, cost.student(multiple))
+        lab.say(f"students at {multiple:.3g} times a sixth: mean {found['mean_difference']}")
         kinds = {size: (of["better"],) for size, of in found["sizes"].items()}
     lab.keep(
         f"separate-distillation-{known.name}",
@@ -121,8 +137,9 @@ def main(data_folder: str, work_folder: str, share: str = "0.5", multiples: str 
             "teacher": lab.whole(data, teacher),
             "maxnet": lab.whole(data, lab.answers(palette, arch.full, data)),
             "word_counts": word_count_score(data),
-            "palette_flops": flops,
-            "teacher_flops": asked,
+            "palette_flops": cost.palette,
+            "teacher_flops": cost.teacher,
+            "multiple_where_the_pass_is_shared": round(cost.multiple("shared"), 2),
             "palette_steps": [score.steps for score in palette.info.scores if score.stage],
             "palette_wall_s": lab.wall_s(palette),
             "layer_share": {

@@ -21,7 +21,7 @@ from edgedistill.distillation.rows import Row
 from edgedistill.supernet.checkpoint import Supernet
 
 WORDS = [f"w{i}" for i in range(40)]
-STAGE = StageRecipe(epochs=1, learning_rate=0.01)
+STAGE = StageRecipe(epochs=1, learning_rate=0.01, parameters="low-rank")
 RECIPE = Recipe(
     rank=2,
     batch_size=8,

@@ -195,6 +195,7 @@ class _Watcher:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
         self._stages: dict[int, TaskID] = {}
+        self._losses: dict[str, float] = {}  # the latest of each: a step may train one subnet alone
         self._between = bars.add_task("", total=None, visible=False, note="")
 
     def step(self, report: StepReport) -> None:
@@ -202,7 +203,9 @@ class _Watcher:
         if report.stage not in self._stages:
             self._bars.update(self._between, visible=False)
             self._stages[report.stage] = self._bars.add_task(_TITLES[report.stage], total=report.steps, note="")
-        losses = "  ".join(f"{name} {loss:.3f}" for name, loss in report.losses.items())
+            self._losses.clear()
+        self._losses |= report.losses
+        losses = "  ".join(f"{name} {loss:.3f}" for name, loss in sorted(self._losses.items()))
         self._bars.update(self._stages[report.stage], completed=report.step, note=f"loss {losses}")
         if report.scored:
             scores = "  ".join(f"{n} {s.value:.2%} (loss {s.loss:.3f})" for n, s in report.scored.items())
@@ -217,16 +220,17 @@ class _Watcher:
 
 
 def _print_counts(arch: Architecture, chosen: Recipe) -> None:
-    """What a stage trains, by kind, beside full fine-tuning."""
+    """What each stage trains, by kind."""
     from edgedistill.distillation.scaling import trained_parameters
 
-    low_rank = chosen.parameters == "low-rank"
-    counts = trained_parameters(arch, arch.full, chosen.rank if low_rank else None)
-    how = f"low-rank pairs, r(d_in + d_out) a matrix at rank {chosen.rank}" if low_rank else "matrices, in full"
-    console.print(
-        f"a stage trains {counts.total:,} parameters: {counts.matrices:,} in {how}, {counts.vectors:,} biases and "
-        f"norms, {counts.head:,} in the head; full fine-tuning of the same matrices: {counts.full_matrices:,}"
-    )
+    for stage in range(len(chosen.stages)):
+        rank = chosen.pair_rank(stage)
+        counts = trained_parameters(arch, arch.full, rank)
+        pairs = f"low-rank pairs, r(d_in + d_out) a matrix at rank {rank}; in full they have {counts.full_matrices:,}"
+        console.print(
+            f"stage {stage} trains {counts.total:,} parameters: {counts.vectors:,} biases and norms, {counts.head:,} "
+            f"in the head, {counts.matrices:,} in {'the matrices, in full' if rank is None else pairs}"
+        )
 
 
 def _describe(supernet: Supernet, output: Path) -> dict[str, Any]:
@@ -235,17 +239,14 @@ def _describe(supernet: Supernet, output: Path) -> dict[str, Any]:
     from edgedistill.distillation.scaling import trained_parameters
 
     arch, chosen = supernet.model.arch, Recipe.model_validate(supernet.info.recipe)
-    counts = trained_parameters(arch, arch.full, chosen.rank if chosen.parameters == "low-rank" else None)
+    trained = [trained_parameters(arch, arch.full, chosen.pair_rank(stage)) for stage in range(len(chosen.stages))]
     return {
         "supernet": str(output),
         "stages": [score.model_dump() for score in supernet.info.scores],
         "subnets": len(supernet.space),
         "layer_parameters": arch.layer_parameters(arch.full),
         "total_parameters": arch.total_parameters(arch.full),
-        "trained_parameters_a_stage": {
-            "matrices": counts.matrices,
-            "vectors": counts.vectors,
-            "head": counts.head,
-            "total": counts.total,
-        },
+        "trained_parameters": [
+            {"matrices": of.matrices, "vectors": of.vectors, "head": of.head, "total": of.total} for of in trained
+        ],
     }

@@ -68,7 +68,7 @@ class StageLoop:
     ) -> None:
         self._model, self._data, self._objective = model, data, objective
         self._recipe, self._stage, self._accelerator = recipe, stage, accelerator
-        plan: StageRecipe = (recipe.teacher, recipe.widths, recipe.depths)[stage]
+        plan: StageRecipe = recipe.stages[stage]
         self._lengths = [len(ids) for ids in data.ids]
         self._epoch_steps = math.ceil(len(data) / recipe.batch_size)
         self.steps = max(plan.least_steps, round(plan.epochs * len(data) / recipe.batch_size))
@@ -145,11 +145,12 @@ class StageLoop:
         whole = self._whole(rows)
         self._model.train(self._stage == 0)  # later stages imitate: noise on both sides would hide what is imitated
         device = self._accelerator.device
-        sums = {name: torch.zeros((), device=device) for name in self._objective.names}
+        counts = self._objective.counts(step)
+        sums = {name: torch.zeros((), device=device) for name in counts}
         for batch in self._own_parts(rows):
             parts = self._objective.parts(self._model, batch, whole, step)
             self._add_gradients(parts, sums)
-        losses = {name: loss / self._objective.names[name] for name, loss in self._reduce(sums).items()}
+        losses = {name: loss / counts[name] for name, loss in self._reduce(sums).items()}
         if not all(map(math.isfinite, losses.values())):
             raise TrainingError(
                 f"stage {self._stage} diverged at step {step}: a loss is no number; lower the learning rate"

@@ -249,7 +249,8 @@ class _Run:
     def _train(self, supernet: Supernet, task: Task, recipe: Recipe, stage: int) -> Position:
         model = supernet.model
         objective, watched = self._plan(supernet, task, recipe, stage)
-        model.begin_stage(recipe.pair_rank, torch.Generator().manual_seed(seed_of(recipe.seed, "pairs", stage)))
+        generator = torch.Generator().manual_seed(seed_of(recipe.seed, "pairs", stage))
+        model.begin_stage(recipe.pair_rank(stage), generator)
         loop = StageLoop(model, self.data.train, objective, recipe, stage, self.accelerator)
         saved = resume.load_state(self.folder, stage)
         if saved is not None:

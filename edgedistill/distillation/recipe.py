@@ -40,6 +40,9 @@ class StageRecipe(_Strict):
     epochs: _Positive = Field(description="passes over the training data")
     least_steps: _Count = Field(1, description="but at least so many steps, for small data")
     learning_rate: _Positive = Field(description="peak, after a warm-up of 6 % of the steps; then linearly to zero")
+    parameters: Literal["low-rank", "full"] = Field(
+        "full", description="what trains: low-rank pairs beside frozen matrices [P], or the matrices in full"
+    )
 
 
 class Recipe(_Strict):
@@ -56,21 +59,19 @@ class Recipe(_Strict):
     )
     fine_tuned: bool = Field(False, description="the model is the teacher as it is: stage 0 trains nothing")
 
-    parameters: Literal["low-rank", "full"] = Field(
-        "low-rank", description="what trains: low-rank pairs beside frozen matrices [P], or the matrices in full"
-    )
-    rank: _Count = Field(16, description="of every stage's pairs; the paper has 8")
+    rank: _Count = Field(16, description="of the pairs of every low-rank stage; the paper has 8")
     scale: _Positive = Field(1.0, description="s in W = W0 + s·Σ B·A")
     teacher: StageRecipe = Field(
-        StageRecipe(epochs=3, least_steps=280, learning_rate=1e-3),
+        StageRecipe(epochs=3, least_steps=280, learning_rate=1e-3, parameters="low-rank"),
         description="stage 0: the full model learns the task",
     )
     widths: StageRecipe = Field(
-        StageRecipe(epochs=2, least_steps=190, learning_rate=1e-3),
+        StageRecipe(epochs=5, least_steps=460, learning_rate=2e-4),
         description="stage 1: widths vary at full depth [P]",
     )
     depths: StageRecipe = Field(
-        StageRecipe(epochs=5.5, least_steps=380, learning_rate=1e-3), description="stage 2: widths and depths vary [P]"
+        StageRecipe(epochs=13.5, least_steps=930, learning_rate=2e-4),
+        description="stage 2: widths and depths vary [P]",
     )
     patience: _Count | None = Field(
         None,
@@ -99,6 +100,9 @@ class Recipe(_Strict):
     )
     minnet: bool = Field(True, description="the smallest subnet trains in every step (sandwich rule)")
     random_subnets: Annotated[int, Field(ge=0)] = Field(2, description="random subnets a step")
+    in_turn: bool = Field(
+        True, description="a step trains one of the subnets above, in turn; else all of them, gradients summed [P]"
+    )
 
     order: Literal["importance", "prefix"] = Field(
         "importance", description="what a narrow subnet keeps: what matters most, or what comes first"
@@ -114,6 +118,8 @@ class Recipe(_Strict):
             raise ValueError("no subnet would train: set minnet = true or random_subnets to 1 or more")
         if not self.maxnet and (self.teach != "frozen" or (self.features != "none" and self.beta)):
             raise ValueError('teach = "maxnet" and features need the full model in every step: set maxnet = true')
+        if self.in_turn and self.maxnet:
+            raise ValueError("in_turn is for steps without the full model: set in_turn = false, or maxnet = false")
         for name in ("head_shares", "ffn_shares", "hidden_shares", "depth_shares"):
             shares = getattr(self, name)
             if shares[0] != 1 or list(shares) != sorted(set(shares), reverse=True):
@@ -121,9 +127,13 @@ class Recipe(_Strict):
         return self
 
     @property
-    def pair_rank(self) -> int | None:
+    def stages(self) -> tuple[StageRecipe, StageRecipe, StageRecipe]:
+        """In the order that they train."""
+        return self.teacher, self.widths, self.depths
+
+    def pair_rank(self, stage: int) -> int | None:
         """The rank of what a stage trains for each matrix; None where it is the matrix itself."""
-        return self.rank if self.parameters == "low-rank" else None
+        return self.rank if self.stages[stage].parameters == "low-rank" else None
 
     def heads(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of heads, from all to few."""
@@ -152,9 +162,11 @@ class Recipe(_Strict):
             for share in getattr(self, name):
                 if abs(share * whole - round(share * whole)) > 1e-6 or round(share * whole) < 1:
                     raise RecipeError(f"{name}: {share:g} of {whole} is no whole number; choose another share")
+        whole = min(arch.hidden, arch.ffn)
         narrowest = min(*self.hidden(arch), arch.head_size * min(self.heads(arch)), *self.ffn(arch))
-        if self.parameters == "low-rank" and self.rank > narrowest:
-            raise RecipeError(f"rank is {self.rank}, over the narrowest matrix ({narrowest}); choose a smaller rank")
+        for stage, width in enumerate((whole, narrowest, narrowest)):
+            if self.rank > width and self.pair_rank(stage) is not None:
+                raise RecipeError(f"rank is {self.rank}, over the narrowest matrix ({width}); choose a smaller rank")
 
 
 def _choices(whole: int, shares: Sequence[float]) -> tuple[int, ...]:

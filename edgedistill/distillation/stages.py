@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,7 +53,8 @@ class Part:
 class Objective(Protocol):
     """A stage's losses."""
 
-    names: Mapping[str, int]  # of the parts, and how many of each there are in every step
+    def counts(self, step: int, /) -> Mapping[str, int]:
+        """How many parts of each name a step has."""
 
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
@@ -71,10 +73,12 @@ def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> Encode
 class FineTuning:
     """Stage 0: the maxnet learns the task from the labels."""
 
-    names: Mapping[str, int] = {"maxnet": 1}
-
     def __init__(self, task: Task, recipe: Recipe) -> None:
-        self._task, self._rank = task, recipe.pair_rank
+        self._task, self._rank = task, recipe.pair_rank(0)
+
+    def counts(self, _step: int, /) -> Mapping[str, int]:
+        """One, the maxnet."""
+        return {"maxnet": 1}
 
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
         """Only the maxnet's."""
@@ -106,15 +110,19 @@ class SubnetTraining:
     ) -> None:
         self._task, self._space, self._recipe = task, space, recipe
         self._features, self._teacher, self._stage = features, teacher, stage
-        self._rank = recipe.pair_rank
-        parts = {"maxnet": int(recipe.maxnet), "minnet": int(recipe.minnet), "random": recipe.random_subnets}
-        self.names: Mapping[str, int] = {name: count for name, count in parts.items() if count}
+        self._rank = recipe.pair_rank(stage)
 
     def subnets(self, step: int) -> list[tuple[str, SubnetConfig]]:
         """Those of a step beside the maxnet: a function of the seed and the step alone."""
         rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
         chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
-        return chosen + [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]
+        chosen += [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]
+        return [chosen[(step - 1) % len(chosen)]] if self._recipe.in_turn else chosen
+
+    def counts(self, step: int, /) -> Mapping[str, int]:
+        """The maxnet where it trains, and the step's subnets."""
+        names = ["maxnet"] if self._recipe.maxnet else []
+        return Counter(names + [name for name, _ in self.subnets(step)])
 
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The maxnet's first, where it trains."""

@@ -191,7 +191,7 @@ def test_ctrl_c_during_training_leaves_what_can_go_on(tmp_path: Path, workplace:
 def _interrupted(process: subprocess.Popen[str], seconds: float) -> str:
     """Wait until it trains, send what Ctrl-C sends, and give what it says then."""
     assert process.stderr is not None
-    while "a stage trains" not in process.stderr.readline():
+    while "stage 0 trains" not in process.stderr.readline():
         assert process.poll() is None
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)

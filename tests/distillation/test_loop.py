@@ -24,15 +24,17 @@ SPACE = tiny_encoder.SPACE
 RECIPE = Recipe(
     rank=4,
     batch_size=8,
-    teacher=StageRecipe(epochs=10, learning_rate=0.01),
-    widths=StageRecipe(epochs=2, learning_rate=0.01),
-    depths=StageRecipe(epochs=5, learning_rate=0.01),
+    teacher=StageRecipe(epochs=10, learning_rate=0.01, parameters="low-rank"),
+    widths=StageRecipe(epochs=2, learning_rate=0.01, parameters="low-rank"),
+    depths=StageRecipe(epochs=5, learning_rate=0.01, parameters="low-rank"),
     dropout=0.0,
     maxnet=True,
+    in_turn=False,
     teach="maxnet",
     features="projections",
 )
 CPU = Accelerator(cpu=True)
+STAGES = ("teacher", "widths", "depths")
 
 
 def _no_scores() -> dict[str, Score]:
@@ -40,7 +42,7 @@ def _no_scores() -> dict[str, Score]:
 
 
 def _loop(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> StageLoop:
-    model.begin_stage(recipe.pair_rank, torch.Generator().manual_seed(stage))
+    model.begin_stage(recipe.pair_rank(stage), torch.Generator().manual_seed(stage))
     if stage == 0:
         return StageLoop(model, data, FineTuning(TASK, recipe), recipe, 0, CPU)
     space = SPACE.at_full_depth() if stage == 1 else SPACE
@@ -75,7 +77,8 @@ def _accuracy(model: ElasticEncoder, small: bool) -> float:
 
 @pytest.mark.parametrize("parameters", ["low-rank", "full"])
 def test_all_three_stages_teach_the_smallest_subnet(parameters: str) -> None:
-    model, reports = _trained(RECIPE.model_copy(update={"parameters": parameters}))
+    stages = {name: getattr(RECIPE, name).model_copy(update={"parameters": parameters}) for name in STAGES}
+    model, reports = _trained(RECIPE.model_copy(update=stages))
     assert _accuracy(model, small=False) > 0.9
     assert _accuracy(model, small=True) > 0.6  # chance is 0.2
     assert [r.stage for r in reports] == sorted(r.stage for r in reports)
@@ -97,7 +100,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(stage: int, features: str) -> None:
     """Texts of unequal length, so that a mean of means would differ; plain SGD, since Adam hides a factor."""
     recipe = RECIPE.model_copy(
-        update=dict.fromkeys(("teacher", "widths", "depths"), StageRecipe(epochs=0.5, learning_rate=0.01))
+        update=dict.fromkeys(STAGES, StageRecipe(epochs=0.5, learning_rate=0.01, parameters="low-rank"))
         | {"optimizer": "sgd", "clip_norm": None, "features": features, "beta": 0.5, "alpha": 0.5}
     )
     ended = []

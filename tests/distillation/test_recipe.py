@@ -11,10 +11,13 @@ import tiny_encoder
 from edgedistill.distillation.recipe import Recipe, StageRecipe, read_recipe, recipe_as_toml
 from edgedistill.errors import RecipeError
 
+LOW_RANK = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
+
 
 def test_the_printed_recipe_reads_back_to_the_same(tmp_path: Path) -> None:
-    changed = Recipe(
-        rank=4, clip_norm=None, micro_batch=8, patience=2, features="relations", maxnet=True, hidden_shares=(1.0, 0.5)
+    paper = {"features": "relations", "maxnet": True, "in_turn": False}
+    changed = Recipe.model_validate(
+        {"rank": 4, "clip_norm": None, "micro_batch": 8, "patience": 2, "hidden_shares": (1.0, 0.5)} | paper
     )
     for recipe in (Recipe(), changed):
         (tmp_path / "recipe.toml").write_text(recipe_as_toml(recipe))
@@ -50,6 +53,7 @@ def test_flags_come_before_changes_and_changes_before_the_file(tmp_path: Path) -
         ("head_shares=[1.0, 1.0]", "expected different shares from 1 downwards"),
         ("depth_shares=[1.0, 0.0]", "depth_shares"),
         ("teach=maxnet", "set maxnet = true"),
+        ("maxnet=true", "set in_turn = false"),
         ("features=relations", "set maxnet = true"),
         ("minnet=false", None),
     ],
@@ -80,7 +84,7 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes | None) -> None
     [
         (Recipe(head_shares=(1.0, 0.3)), "head_shares: 0.3 of 12 is no whole number"),
         (Recipe(hidden_shares=(1.0, 0.001)), "hidden_shares: 0.001 of 384"),
-        (Recipe(rank=33, head_shares=(1.0, 1 / 12)), "rank is 33, over the narrowest matrix"),
+        (Recipe(rank=33, head_shares=(1.0, 1 / 12), depths=LOW_RANK), "rank is 33, over the narrowest matrix"),
         (Recipe(rank=400), "rank is 400, over the narrowest matrix"),
     ],
 )
@@ -92,4 +96,5 @@ def test_widths_and_ranks_that_a_model_cannot_have(recipe: Recipe, says: str) ->
 
 
 def test_full_parameters_have_no_rank_to_check() -> None:
-    Recipe(rank=10**6, parameters="full").check(replace(tiny_encoder.ARCH, heads=4))
+    full = StageRecipe(epochs=1, learning_rate=1e-4, parameters="full")
+    Recipe(rank=10**6, teacher=full).check(replace(tiny_encoder.ARCH, heads=4))

@@ -11,7 +11,7 @@ import torch
 
 from edgedistill.distillation.batches import Batch
 from edgedistill.distillation.losses import NoFeatures
-from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.stages import SubnetTraining, Whole
 from edgedistill.distillation.tasks import task_of
@@ -65,7 +65,9 @@ def _gradient(parts: str, gamma: float) -> torch.Tensor:
     model = tiny_encoder.encoder(pairs=1)
     ids, mask, types = tiny_encoder.inputs(6, 5)
     batch = Batch(ids, mask, types, torch.arange(6) % 5, None, tuple(range(6)))
-    recipe = Recipe(rank=2, gamma=gamma, beta=0.0, random_subnets=0, maxnet=True, teach="maxnet")
+    stage = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
+    step = {"random_subnets": 0, "maxnet": True, "teach": "maxnet", "in_turn": False, "beta": 0.0}
+    recipe = Recipe.model_validate({"rank": 2, "gamma": gamma, "depths": stage} | step)
     training = SubnetTraining(task_of("text-classification"), tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2)
     for part in training.parts(model, batch, Whole(6, int(mask.sum())), 1):
         (part.loss * part.scale).backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from edgedistill.distillation.batches import Batch, Encoded
 from edgedistill.distillation.losses import FeatureLoss, NoFeatures
-from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import Part, SubnetTraining, Whole, forward
 from edgedistill.distillation.tasks import task_of
 from edgedistill.distillation.teacher import TeacherOutputs
@@ -19,7 +20,10 @@ from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
 
 ROWS, SPACE = 6, replace(tiny_encoder.SPACE, layers=((0, 1, 2, 3), (3,)), hidden=(24,))
-PAPER = Recipe(rank=2, maxnet=True, teach="maxnet", random_subnets=1, alpha=0.7, temperature=2.0, beta=0.0)
+LOW_RANK = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
+PAPER = Recipe(
+    rank=2, depths=LOW_RANK, maxnet=True, in_turn=False, teach="maxnet", random_subnets=1, alpha=0.7, beta=0.0
+)
 
 
 class _Three:
@@ -42,7 +46,7 @@ def _parts(recipe: Recipe, features: FeatureLoss, teacher: Tensor | None = None)
     given = None if teacher is None else TeacherOutputs(teacher, rows)
     training = SubnetTraining(task_of("text-classification"), SPACE, recipe, features, given, stage=2)
     parts = list(training.parts(model, batch, Whole(ROWS, int(batch.attention_mask.sum())), 1))
-    assert {name: [part.name for part in parts].count(name) for name in training.names} == dict(training.names)
+    assert Counter(part.name for part in parts) == training.counts(1)
     return model, parts
 
 
@@ -83,11 +87,30 @@ def test_features_count_by_beta_a_token() -> None:
 
 @torch.no_grad()
 def test_the_defaults_step() -> None:
-    """The stored answers teach the minnet and two random subnets; the maxnet does not run."""
+    """The stored answers teach one subnet, the minnet in the first step; the maxnet does not run."""
     teacher = torch.randn(ROWS, 5, generator=torch.Generator().manual_seed(1))
     recipe = Recipe(rank=2)
     model, parts = _parts(recipe, NoFeatures(), teacher)
-    assert [part.name for part in parts] == ["minnet", "random", "random"]
+    assert [part.name for part in parts] == ["minnet"]
     small = forward(model, _batch(), SPACE.minnet).logits
     expected = _by_hand(small, teacher, recipe.alpha, recipe.temperature)
     assert float(parts[0].loss) == pytest.approx(expected, rel=1e-4)
+
+
+@torch.no_grad()
+def test_subnets_in_turn() -> None:
+    """A step has one of the subnets that it would have summed: the minnet in every third, random ones between."""
+    recipe = Recipe(rank=2)
+    task = task_of("text-classification")
+    summed, turns = (
+        SubnetTraining(task, SPACE, recipe.model_copy(update={"in_turn": by}), NoFeatures(), None, stage=2)
+        for by in (False, True)
+    )
+    model = tiny_encoder.encoder(pairs=1)
+    for step in range(1, 7):
+        all_of_them, (one,) = summed.subnets(step), turns.subnets(step)
+        assert one == all_of_them[(step - 1) % 3]
+        assert turns.counts(step) == {one[0]: 1}
+    assert [turns.subnets(step)[0][0] for step in range(1, 5)] == ["minnet", "random", "random", "minnet"]
+    costs = [sum(training.flops(model, 4, 8, step) for step in range(1, 31)) for training in (summed, turns)]
+    assert costs[1] < costs[0] / 2
