@@ -37,10 +37,10 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     [
         {},
         {"teach": "maxnet", "maxnet": True, "in_turn": False, "features": "projections"},
-        dict.fromkeys(("teacher", "widths", "depths"), StageRecipe(epochs=1, learning_rate=0.01)) | {"patience": 1},
+        dict.fromkeys(("widths", "depths"), StageRecipe(epochs=1, learning_rate=0.01)) | {"patience": 1},
         {"micro_batch": 3, "optimizer": "sgd"},
     ],
-    ids=["default", "maxnet teaches", "full", "parts"],
+    ids=["low rank", "maxnet teaches", "full after stage 0", "parts"],
 )
 def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
     tmp_path: Path, source: ResolvedModel, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
