@@ -44,11 +44,12 @@ def separate_distillation(result: Result) -> str:
     rows = [["teacher", "1.000", percent(result["teacher"]), "", "", ""]]
     rows += [["full size", "1.000", percent(result["maxnet"]), "", "", ""]]
     for size, member in result["palette"].items():
-        students = [percent(first[size][kind]) for kind in ("low-rank", "full")]
+        rates = first[size]["learning_rates"]
+        students = [f"{percent(first[size][kind])} ({rates[kind]:g})" for kind in ("low-rank", "full")]
         share = f"{result['layer_share'][size]:.3f}"
         rows.append([size, share, percent(member), *students, interval(first[size]["difference"])])
     rows.append(["word counts, linear", "", percent(result["word_counts"]), "", "", ""])
-    header = ["size", "of the layers", "palette", "student, low-rank", "student, full", "palette − better student"]
+    header = ["size", "of the layers", "palette", "low-rank student (its rate)", "full", "palette − better student"]
     shared = result["multiple_where_the_pass_is_shared"]
     means = "; ".join(
         f"×{multiple}{' (one pass for all six)' if float(multiple) == shared else ''}: "
@@ -63,8 +64,7 @@ def separate_distillation(result: Result) -> str:
             f"Mean difference, students given a sixth of the palette's cost, and multiples of that: {means}.",
             f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
             f"{result['palette_wall_s']:.0f} s on one core; the teacher's pass {result['teacher_flops']:.3g}; all "
-            f"twelve students of a sixth {wall:.0f} s. Learning rates of the students, by validation: "
-            f"{', '.join(f'{kind} {rate:g}' for kind, rate in result['learning_rates'].items())}.",
+            f"twelve students of a sixth {wall:.0f} s, without the search for their learning rates.",
         ]
     )
 
@@ -218,6 +218,30 @@ def int8_quality(result: Result) -> str:
     return table(["member", "fp32", "int8", "int8 − fp32", "answers that differ, %", "MB, fp32", "int8"], rows)
 
 
+def thresholds(result: Result) -> str:
+    """A row a member: its calibration, and what passes each threshold, less what passes at the first member."""
+    first = next(iter(result["members"]))
+    asked = result["thresholds"]
+    rows = []
+    for name, member in result["members"].items():
+        row = [f"`{name}`", f"{member['temperature']:.2f}", percent(member["flip_rate"])]
+        row += [f"{percent(member['error_before'])} → {percent(member['error'])}"]
+        for of in asked.values():
+            own, theirs = of["members"][name], of["members"][first]
+            differences = [own[key] - theirs["out_of_scope"] for key in ("out_of_scope", "out_of_scope_uncarried")]
+            row += (
+                [percent(theirs["out_of_scope"])]
+                if name == first
+                else [f"{100 * differences[0]:+.1f} ({100 * differences[1]:+.1f})"]
+            )
+            row += [percent(own["in_scope"])]
+        rows.append(row)
+    header = ["member", "T", "other labels, %", "calibration error, %"]
+    for passing in asked:
+        header += [f"pass at {float(passing):.0%}", "in scope"]
+    return table(header, rows)
+
+
 def shared_weights(result: Result) -> str:
     """A row a model and precision; then the members of each."""
     rows = []
@@ -251,6 +275,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "embedding-table": embedding_table,
     "hidden-width": hidden_width,
     "int8-quality": int8_quality,
+    "thresholds": thresholds,
     "shared-weights": shared_weights,
     "per-layer-widths": per_layer_widths,
 }

@@ -4,8 +4,9 @@ Claim: at six sizes from 1/2 to 1/9 of the layer parameters, the mean of (palett
 0 points, and no size is more than 0.5 below. A student has the member's shape, is cut from the same teacher in
 the same importance order, learns by the same loss, and costs a sixth of what the palette costs, the teacher's pass
 over the training data among it on either side; the better of two kinds counts, low-rank and full-parameter, each
-at the best of some learning rates. The better kind of each size is then given multiples of that, to see what it
-needs to catch up; the multiple "shared" is what a sixth comes to where all six students share one teacher's pass.
+at the learning rate that validation finds best for its size. The better kind of each size is then given multiples
+of that, to see what it needs to catch up; the multiple "shared" is what a sixth comes to where all six students
+share one teacher's pass.
 
 Usage: python benchmarks/separate_distillation.py DATA WORK [SHARE] [MULTIPLES]. DATA is a folder named as one
 of lab.py's data sets; WORK keeps the runs, so that an interrupted benchmark goes on; SHARE (default 1) is the
@@ -31,8 +32,7 @@ from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 
-RATES = {"full": (1e-4, 2e-4, 5e-4), "low-rank": (1e-3, 2e-3)}
-TUNED_AT = "1/4"
+RATES = {"full": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "low-rank": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)}
 _NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)  # students have one stage
 
 
@@ -118,7 +118,11 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
     own = {size: lab.answers(palette, subnet, data) for size, subnet in members.items()}
     cost = Cost(lab.own_flops(palette), lab.teacher_flops(palette, data))
     lab.say(f"palette: {cost.palette:.3g} FLOPs, and {cost.teacher:.3g} of the teacher")
-    rates = {kind: _best_rate(bench, members[TUNED_AT], kind, cost.student(1)) for kind in RATES}
+    rates = {
+        (size, kind): _best_rate(bench, size, subnet, kind, cost.student(1))
+        for size, subnet in members.items()
+        for kind in RATES
+    }
     arch = palette.model.arch
     teacher = lab.answers(checkpoint.load(bench.teacher), arch.full, data)
     rounds: dict[str, Any] = {}
@@ -147,22 +151,29 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
                 for size, subnet in members.items()
             },
             "palette": {size: lab.whole(data, outputs) for size, outputs in own.items()},
-            "learning_rates": rates,
             "students_at_multiples_of_a_sixth": rounds,
         },
     )
 
 
-def _best_rate(bench: Bench, subnet: SubnetConfig, kind: str, flops: float) -> float:
-    """By validation, at one size."""
-    return max(RATES[kind], key=lambda rate: bench.student(TUNED_AT, subnet, kind, rate, flops).validation)
+def _best_rate(bench: Bench, size: str, subnet: SubnetConfig, kind: str, flops: float) -> float:
+    """By validation: from the second and third of the rates on, for as long as the next one is better."""
+    ladder = RATES[kind]
+
+    def score(at: int) -> float:
+        return bench.student(size, subnet, kind, ladder[at], flops).validation
+
+    at, step = (1, -1) if score(1) > score(2) else (2, 1)
+    while 0 <= at + step < len(ladder) and score(at + step) > score(at):
+        at += step
+    return ladder[at]
 
 
 def _round(
     bench: Bench,
     members: dict[str, SubnetConfig],
     own: dict[str, NDArray[np.float32]],
-    rates: dict[str, float],
+    rates: dict[tuple[str, str], float],
     kinds: dict[str, tuple[str, ...]],
     flops: float,
 ) -> dict[str, Any]:
@@ -170,12 +181,13 @@ def _round(
     sizes: dict[str, Any] = {}
     pairs = []
     for size, subnet in members.items():
-        students = {kind: bench.student(size, subnet, kind, rates[kind], flops) for kind in kinds[size]}
+        students = {kind: bench.student(size, subnet, kind, rates[size, kind], flops) for kind in kinds[size]}
         scores = {kind: lab.whole(bench.data, student.outputs) for kind, student in students.items()}
         better = max(scores, key=scores.__getitem__)
         pairs.append((own[size], students[better].outputs))
         sizes[size] = scores | {
             "better": better,
+            "learning_rates": {kind: rates[size, kind] for kind in students},
             "flops": {kind: student.flops for kind, student in students.items()},
             "wall_s": {kind: student.wall_s for kind, student in students.items()},
         }

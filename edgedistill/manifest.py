@@ -26,6 +26,7 @@ from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "Calibration",
     "Conditions",
     "DeviceInfo",
     "DeviceProfile",
@@ -39,6 +40,7 @@ __all__ = [
     "Probes",
     "Provenance",
     "Quality",
+    "Rejection",
     "SubnetEntry",
     "SubnetProfile",
     "TensorSpec",
@@ -48,7 +50,7 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -65,6 +67,7 @@ Precision = Literal["fp32", "int8"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Strict(BaseModel):
@@ -130,6 +133,27 @@ class Quality(_Strict):
     examples: Positive
 
 
+class Calibration(_Strict):
+    """What a classifier's scores mean, where the score is the largest of softmax(logits / ``temperature``).
+
+    ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
+    ``flip_rate``: the share of test rows that it labels otherwise than the reference. ``percentiles``: the scores
+    that 0, 1, ... 100 % of the texts named by `Rejection` stay below.
+    """
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    error_before: Share | None
+    error: Share | None
+    flip_rate: Share
+    percentiles: Annotated[list[Share], Field(min_length=101, max_length=101)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Calibration:
+        if self.percentiles != sorted(self.percentiles):
+            raise ValueError("percentiles do not ascend")
+        return self
+
+
 class SubnetEntry(_Strict):
     """A subnet in one precision. ``macs`` are of one sequence of 64 tokens."""
 
@@ -144,6 +168,7 @@ class SubnetEntry(_Strict):
     macs: Count
     size_mb: Finite
     quality: Annotated[list[Quality], Field(min_length=1)]
+    calibration: Calibration | None = None
 
     @property
     def config(self) -> SubnetConfig:
@@ -179,6 +204,17 @@ class Mixing(_Strict):
         return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
 
 
+class Rejection(_Strict):
+    """How a threshold that was set on ``reference`` is carried to another member: as many of ``texts`` texts pass.
+
+    ``source``: texts out of scope, or where none were given those of validation.
+    """
+
+    reference: str
+    source: Literal["out-of-scope", "validation"]
+    texts: Positive
+
+
 class Probes(_Strict):
     """One batch of real rows, and what each member answered to it where it was exported.
 
@@ -195,7 +231,7 @@ class Manifest(_Strict):
     ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
     """
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     task: TaskName
     texts: Literal[1, 2]
     labels: list[str]
@@ -207,6 +243,7 @@ class Manifest(_Strict):
     subnets: Annotated[list[SubnetEntry], Field(min_length=1)]
     files: list[FileEntry]
     mixing: Mixing | None = None
+    rejection: Rejection | None = None
     digest: str = ""
 
     @model_validator(mode="after")
@@ -218,6 +255,11 @@ class Manifest(_Strict):
             raise ValueError(f"labels has {len(self.labels)} names; {self.task} needs two or more")
         if self.mixing is not None and set(self.mixing.recall) != set(names):
             raise ValueError("mixing is not of the palette's subnets")
+        calibrated = {subnet.name for subnet in self.subnets if subnet.calibration is not None}
+        if calibrated != (set() if self.rejection is None else set(names)):
+            raise ValueError("calibration is not of all the palette's subnets")
+        if self.rejection is not None and self.rejection.reference not in names:
+            raise ValueError(f"rejection speaks of {self.rejection.reference!r}, which is no subnet of the palette")
         listed = {entry.name for entry in self.files}
         used = {self.tokenizer.file, self.probes} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
         if listed != used:
@@ -299,7 +341,7 @@ class DeviceProfile(_Strict):
     ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
     """
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     kind: Literal["measured", "estimated"]
     method: str
     manifest_digest: str

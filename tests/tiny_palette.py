@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgedistill.manifest import (
     MANIFEST_NAME,
+    Calibration,
     Conditions,
     DeviceInfo,
     DeviceProfile,
@@ -22,16 +23,20 @@ from edgedistill.manifest import (
     Probes,
     Provenance,
     Quality,
+    Rejection,
     SubnetEntry,
     SubnetProfile,
     TensorSpec,
     TokenizerEntry,
+    load,
     write_atomically,
 )
 from edgedistill.runtime.onnx import create_session
 
 WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
 LABELS = ["lamp", "music", "timer"]
+TEMPERATURES = {"large": 1.0, "middle": 2.0, "small": 0.5}  # of a palette that `calibrate` made so
+_EXPONENTS = {"large": 1.0, "middle": 2.0, "small": 0.5}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "turn", "on", "the", "lamp", "play", "some", "music", "set", "a", "timer"]
 MAX_TOKENS = 16
 _FULL = WIDTHS["large"]
@@ -49,13 +54,41 @@ def write(folder: Path) -> Path:
     return folder
 
 
+def score_at(name: str, share: np.ndarray) -> np.ndarray:
+    """The scores that these shares of out-of-scope texts stay below, in a calibrated palette."""
+    return np.asarray(share ** _EXPONENTS[name])
+
+
+def calibrate(folder: Path) -> Path:
+    """Give a written palette temperatures and spreads of scores; its path."""
+    levels = np.linspace(0, 1, 101)
+    entries = [
+        entry.model_copy(
+            update={
+                "calibration": Calibration(
+                    temperature=TEMPERATURES[entry.name],
+                    error_before=0.02,
+                    error=0.01,
+                    flip_rate=0.03,
+                    percentiles=score_at(entry.name, levels).tolist(),
+                )
+            }
+        )
+        for entry in load(folder).manifest.subnets
+    ]
+    rejection = Rejection(reference="large", source="out-of-scope", texts=1000)
+    manifest = load(folder).manifest.model_copy(update={"subnets": entries, "rejection": rejection}).sealed()
+    write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    return folder
+
+
 def profile(
     manifest: Manifest, *, name: str = "here", kind: str = "measured", cpu: str = "some", p50_ms: float = 4.0
 ) -> DeviceProfile:
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
         {
-            "schema_version": 3,
+            "schema_version": 4,
             "kind": kind,
             "method": "written by a test",
             "manifest_digest": manifest.digest,
@@ -150,7 +183,7 @@ def _tokenizer() -> Tokenizer:
 
 def _manifest(folder: Path) -> Manifest:
     return Manifest(
-        schema_version=3,
+        schema_version=4,
         texts=1,
         task="text-classification",
         labels=LABELS,

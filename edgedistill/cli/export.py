@@ -44,6 +44,13 @@ def export(
     keep_fp32: Annotated[
         list[str] | None, typer.Option(help="Leave this part out of int8: embeddings, layers.0, ...; may be repeated.")
     ] = None,
+    out_of_scope: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts that a classifier should reject, one a line: a threshold then means the same whichever "
+            "subnet answers. A thousand or more, some near the task's own. Default: the validation texts."
+        ),
+    ] = None,
     vocabulary: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +89,8 @@ def export(
     family = [member.subnet for member in found_family(trained, supernet, rows, asked).family]
     if vocabulary is not None:
         trained = _trimmed(trained, rows, vocabulary)
-    palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()))
+    rejected = _rejected(trained, out_of_scope)
+    palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()), rejected)
     profile = profile_here(palette) if measure else None
     for board in boards:
         path = write_profile(palette, estimate(palette, board))
@@ -95,6 +103,24 @@ def export(
         texts = palette.manifest.task == "text-classification" and palette.manifest.texts == 1
         using = f"edgedistill run {output} 'a text'" if texts else "edgedistill.runtime.AdaptiveSession, with token ids"
         console.print(f"Next: {using}")
+
+
+def _rejected(trained: Supernet, texts: Path | None) -> Encoded | None:
+    """The texts out of scope as rows.
+
+    Raises:
+        InputError: the supernet is no classifier of texts.
+    """
+    from edgedistill.distillation.batches import encode
+    from edgedistill.distillation.data import load_texts
+
+    if texts is None:
+        return None
+    info = trained.info
+    if info.task != "text-classification":
+        raise InputError(f"--out-of-scope is for text-classification; this supernet is for {info.task}")
+    split = load_texts(texts, info.task, pair=info.pairs)
+    return encode(trained.tokenizer, split, info.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
 
 
 def _trimmed(trained: Supernet, rows: TaskData, least: int) -> Supernet:
@@ -146,6 +172,7 @@ def export_palette(
     output: Path,
     precisions: tuple[Precision, ...] = ("fp32",),
     keep_fp32: tuple[str, ...] = (),
+    out_of_scope: Encoded | None = None,
 ) -> Palette:
     """Write the family; say where int8 costs too much."""
     from edgedistill.distillation.mlfs import encode_data
@@ -162,6 +189,7 @@ def export_palette(
             lambda _: bars.advance(task),
             precisions=precisions,
             keep_fp32=keep_fp32,
+            out_of_scope=out_of_scope,
         )
     _warn_of_int8(supernet, palette, rows.validation)
     return palette

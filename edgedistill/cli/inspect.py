@@ -12,7 +12,7 @@ from rich.table import Table
 
 from edgedistill.cli.common import AsJson, print_json, reported
 from edgedistill.cli.profile import palette_document, palette_table
-from edgedistill.manifest import Palette, load
+from edgedistill.manifest import Manifest, Palette, Rejection, load
 
 __all__ = ["inspect"]
 
@@ -39,11 +39,28 @@ def inspect(
         return
     out = Console()
     out.print(palette_table(found, shown))
+    if found.manifest.rejection is not None:
+        out.print(_scores(found.manifest, found.manifest.rejection))
     out.print(_files(found))
     for name, value in _lines(found).items():
         out.print(f"[dim]{name:>14}[/dim]  {value}")
     for name, profile in found.profiles.items():
         out.print(f"[dim]{name:>14}[/dim]  {profile.kind} on {profile.device.board}, {profile.conditions.date}")
+
+
+def _scores(manifest: Manifest, rejection: Rejection) -> Table:
+    """What a classifier's scores mean: how often a swap changes a label, and how far scores are from accuracy."""
+    title = f"scores; thresholds are those of {rejection.reference}, by {rejection.texts:,} texts ({rejection.source})"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("subnet", no_wrap=True)
+    for column in ("temperature", "other labels", "calibration error", "before"):
+        table.add_column(column, justify="right")
+    for entry in manifest.subnets:
+        found = entry.calibration
+        assert found is not None
+        errors = ["" if value is None else f"{value:.2%}" for value in (found.error, found.error_before)]
+        table.add_row(entry.name, f"{found.temperature:.2f}", f"{found.flip_rate:.2%}", *errors)
+    return table
 
 
 def _files(palette: Palette) -> Table:
@@ -83,6 +100,10 @@ def _origin(palette: Palette) -> dict[str, Any]:
         "labels": manifest.labels,
         "provenance": manifest.provenance.model_dump(mode="json"),
         "digest": manifest.digest,
+        "rejection": None if manifest.rejection is None else manifest.rejection.model_dump(),
+        "calibration": {
+            entry.name: entry.calibration.model_dump() for entry in manifest.subnets if entry.calibration is not None
+        },
         "files": [entry.model_dump() for entry in manifest.files],
         "devices": {name: profile.kind for name, profile in palette.profiles.items()},
     }

@@ -31,6 +31,12 @@ def run(
     ] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="The latency that answers should keep to.")] = None,
     max_memory_mb: Annotated[float | None, typer.Option(help="The memory that a subnet may take.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Answers of a lower score are not accepted: a score of the largest subnet, carried over to the others."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, one record a text.")] = False,
 ) -> None:
     """Label texts. From standard input each line is an object with a "text"; each answer is a line too.
@@ -43,7 +49,7 @@ def run(
 
     given = [json.dumps({"text": text}) for text in texts] if texts else None
     with AdaptiveSession(palette, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
-        classifier = TextClassifier(session)
+        classifier = TextClassifier(session, threshold=threshold)
         records = _answers(classifier, given if given is not None else sys.stdin)
         failed = _print_lines(records) if as_json or given is None else _print_table(records)
     if failed:
@@ -68,7 +74,8 @@ def _answers(classifier: TextClassifier, lines: Iterable[str]) -> Iterator[dict[
             "subnet": found.subnet,
             "latency_ms": round(found.latency_ms, 3),
         }
-        yield record | ({"truncated": True} if found.truncated else {})
+        record |= {"truncated": True} if found.truncated else {}
+        yield record | ({} if found.accepted else {"accepted": False})
 
 
 def _text_of(line: str) -> str:
@@ -101,6 +108,7 @@ def _print_table(records: Iterable[dict[str, Any]]) -> int:
         else:
             shown = record["text"] if len(record["text"]) <= 60 else record["text"][:57] + "..."
             label, score = record["label"], f"{record['score']:.1%}"
+            label = label if record.get("accepted", True) else f"[dim]{label}, not accepted[/dim]"
             table.add_row(shown, label, score, record["subnet"], f"{record['latency_ms']:.2f}")
     Console().print(table)
     return failed

@@ -19,7 +19,7 @@ from edgedistill.distillation.tables import SPLITS, Table, read_lines, read_tabl
 from edgedistill.errors import DataError
 from edgedistill.subnet import TaskName
 
-__all__ = ["Columns", "Label", "Split", "TaskData", "load_data", "load_unlabelled"]
+__all__ = ["Columns", "Label", "Split", "TaskData", "load_data", "load_texts", "load_unlabelled"]
 
 
 Label = int | float | tuple[int, ...]
@@ -176,6 +176,15 @@ def load_unlabelled(
         rows = _as_texts(rows, given, str(texts))
     source = None if evaluation is None else str(evaluation)
     return TaskData.from_rows(rows, source, task, columns, label_names or (), str(texts))
+
+
+def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
+    """Read texts without labels, one a line, of pairs with a tab in between.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or a line is no text or pair.
+    """
+    return _split(_lines(texts, task, pair=pair), {})
 
 
 def _checked(columns: Columns, task: TaskName) -> Columns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, make_batch
+from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.errors import ExportError, PaletteError
+from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, quality_of
@@ -33,6 +35,7 @@ from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
 from edgedistill.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
+    Calibration,
     FileEntry,
     Layer,
     Manifest,
@@ -42,6 +45,7 @@ from edgedistill.manifest import (
     Probes,
     Provenance,
     Quality,
+    Rejection,
     SubnetEntry,
     TensorSpec,
     TokenizerEntry,
@@ -57,6 +61,7 @@ __all__ = ["check_place", "member_name", "write_palette"]
 
 _MAC_TOKENS = 64
 _PROBED_ROWS = 4
+_SCORED = ("validation", "test")
 _MIXED_SPLIT = "validation"
 _OURS = re.compile(
     r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|(tokenizer|probes)-[0-9a-f]{12}\.json|\.\S+\.part"
@@ -65,7 +70,10 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class _Source:
-    """What every subnet's export in one precision needs; ``vectors`` collects those of a sentence encoder's members."""
+    """What every subnet's export in one precision needs.
+
+    ``vectors`` collects those of a sentence encoder's members; ``calibrator`` is a classifier's.
+    """
 
     supernet: Supernet
     data: EncodedData
@@ -74,6 +82,7 @@ class _Source:
     weights: WeightsFile
     task: Task
     vectors: dict[str, NDArray[np.float32]]
+    calibrator: Calibrator | None
 
 
 def write_palette(
@@ -85,6 +94,7 @@ def write_palette(
     *,
     precisions: Sequence[Precision] = ("fp32",),
     keep_fp32: Collection[str] = (),
+    out_of_scope: Encoded | None = None,
 ) -> Palette:
     """Export ``subnets`` to ``folder``, replacing the palette that is there.
 
@@ -99,12 +109,15 @@ def write_palette(
         on_subnet: called with each member's name when it is done.
         precisions: each subnet in each of them.
         keep_fp32: prefixes of tensors (``layers.5``) that int8 leaves alone.
+        out_of_scope: rows that a classifier should reject; a threshold is carried between members by them.
 
     Raises:
         ExportError: the folder holds something else, or a graph fails its check. The old palette stands.
     """
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     task, vectors = task_of(supernet.info.task), dict[str, NDArray[np.float32]]()
+    classifies = task.name == "text-classification"
+    calibrator = Calibrator(data, supernet.teacher, out_of_scope) if classifies else None
     with _new_files(folder):
         base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
         asked = _asked(data)
@@ -113,7 +126,7 @@ def write_palette(
             stock = Stock.of(arch, tensors, precision, keep_fp32)
             weights = write_weights(folder, stock, subnets)
             own_base = quantised_template(base, stock.whole) if stock.whole else base
-            source = _Source(supernet, data, own_base, stock, weights, task, vectors)
+            source = _Source(supernet, data, own_base, stock, weights, task, vectors, calibrator)
             for subnet in subnets:
                 entries.append(_export_subnet(source, subnet, folder))
                 on_subnet(entries[-1].name)
@@ -121,7 +134,8 @@ def write_palette(
         probes = _write_probes(asked, answers, folder)
         tokenizer = _write_tokenizer(supernet, folder)
         mixing = measure_mixing(vectors, _MIXED_SPLIT) if vectors else None
-        manifest = _manifest(supernet, entries, tokenizer, probes, mixing, folder)
+        rejection = calibrator.rejection() if calibrator is not None else None
+        manifest = _manifest(supernet, entries, tokenizer, probes, mixing, rejection, folder)
         _sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return load(folder)
@@ -183,6 +197,7 @@ def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> Subne
         check_graph(path, source.supernet.model, subnet)
     else:
         check_valid(path, source.supernet.model)
+    outputs = {split: graph_outputs(path, getattr(source.data, split), source.task) for split in _SCORED}
     return SubnetEntry(
         name=name,
         precision=precision,
@@ -194,17 +209,25 @@ def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> Subne
         total_parameters=arch.total_parameters(subnet),
         macs=arch.macs(subnet, tokens=_MAC_TOKENS),
         size_mb=round((len(content) + weight_bytes) / 1e6, 3),
-        quality=[_quality(source, name, path, split) for split in ("validation", "test")],
+        quality=[_quality(source, name, outputs[split], split) for split in _SCORED],
+        calibration=_calibration(source, name, path, outputs),
     )
 
 
-def _quality(source: _Source, name: str, graph: Path, split: str) -> Quality:
+def _quality(source: _Source, name: str, outputs: Tensor, split: str) -> Quality:
     supernet, task, data = source.supernet, source.task, getattr(source.data, split)
-    outputs = graph_outputs(graph, data, task)
     if task.name == "sentence-embedding" and split == _MIXED_SPLIT:
         source.vectors[name] = outputs[distinct_rows(data)].numpy()
     reference = supernet.teacher.get(split)
     return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
+
+
+def _calibration(source: _Source, name: str, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
+    if source.calibrator is None:
+        return None
+    asked, validation = source.calibrator.spread, source.data.validation
+    spread = outputs["validation"] if asked is validation else graph_outputs(graph, asked, source.task)
+    return source.calibrator.measure(name, outputs["validation"], outputs["test"], spread)
 
 
 def _asked(data: EncodedData) -> Batch:
@@ -246,6 +269,7 @@ def _manifest(
     tokenizer: TokenizerEntry,
     probes: str,
     mixing: Mixing | None,
+    rejection: Rejection | None,
     folder: Path,
 ) -> Manifest:
     info, arch = supernet.info, supernet.model.arch
@@ -275,6 +299,7 @@ def _manifest(
         subnets=entries,
         files=[_file_entry(folder / name) for name in names],
         mixing=mixing,
+        rejection=rejection,
     ).sealed()
 
 

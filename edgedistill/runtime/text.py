@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import Palette, TokenizerEntry
 from edgedistill.runtime.adaptive import AdaptiveSession
+from edgedistill.runtime.calibration import Scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +33,11 @@ class Label:
 
     Attributes:
         label: the most probable label.
-        score: its probability, 0 to 1.
+        score: its probability, 0 to 1, by the calibration of the subnet that answered.
         subnet: which subnet answered.
         latency_ms: how long the run took that this text was in.
         truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+        accepted: whether the score reaches the classifier's threshold; always, without one.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Label:
     subnet: str
     latency_ms: float
     truncated: bool
+    accepted: bool
 
 
 class _Read(NamedTuple):
@@ -56,13 +59,17 @@ class TextClassifier:
     """Classifies texts with the palette behind ``session``: an open session, or a palette to open.
 
     A session that was given stays the caller's to close; one opened here closes with the classifier.
-    ``options`` are those of `AdaptiveSession`.
+    ``options`` are those of `AdaptiveSession`. ``threshold``: the score, of the palette's largest subnet, below which
+    an answer is not accepted; where another subnet answers, the score that is as hard to reach there.
 
     Raises:
+        InputError: the threshold is no probability.
         PaletteError: the palette is for another task, or it or its tokenizer is damaged.
     """
 
-    def __init__(self, session: AdaptiveSession | str | Path | Palette, **options: Any) -> None:
+    def __init__(
+        self, session: AdaptiveSession | str | Path | Palette, *, threshold: float | None = None, **options: Any
+    ) -> None:
         self._owned = not isinstance(session, AdaptiveSession)
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
         manifest = self._session.palette.manifest
@@ -78,9 +85,10 @@ class TextClassifier:
         self._pad_id = manifest.tokenizer.pad_token_id
         self._max_tokens = manifest.tokenizer.max_tokens
         try:
+            self._scores = Scores(manifest, threshold)
             self._tokenizer = _load_tokenizer(self._session.palette.folder, manifest.tokenizer)
             _check_inputs(self._inputs)
-        except PaletteError:
+        except (InputError, PaletteError):
             self.close()
             raise
 
@@ -102,9 +110,13 @@ class TextClassifier:
 
     def _answer(self, batch: Sequence[_Read]) -> Iterator[Label]:
         answer = self._session.answer([_OUTPUT], self._feeds([one.encoding for one in batch]))
-        for one, scores in zip(batch, _softmax(answer.outputs[0]), strict=True):
+        least = self._scores.least(answer.subnet)
+        for one, scores in zip(batch, self._scores.of(answer.subnet, answer.outputs[0]), strict=True):
             best = int(scores.argmax())
-            yield Label(self._labels[best], float(scores[best]), answer.subnet, answer.latency_ms, one.truncated)
+            score = float(scores[best])
+            yield Label(
+                self._labels[best], score, answer.subnet, answer.latency_ms, one.truncated, accepted=score >= least
+            )
 
     def _feeds(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each [batch, tokens of the longest], padded at the end."""
@@ -171,12 +183,3 @@ def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(entry.max_tokens)
     return tokenizer
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities [batch, labels] of logits [batch, labels]."""
-    import numpy as np
-
-    powers = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
-    return probabilities

@@ -62,7 +62,7 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
         for subnet, factor in zip(subnets, factors, strict=True)
     ]
     profile = DeviceProfile(
-        schema_version=3,
+        schema_version=4,
         kind="measured",
         method="formulas",
         manifest_digest="",

@@ -1,0 +1,105 @@
+"""What a classifier's scores mean, measured for each member of a palette, so that they survive a swap.
+
+A temperature (Guo et al., 2017, arXiv 1706.04599) makes a member's scores probabilities; how its scores are spread
+over texts out of scope lets a threshold that was set on one member be carried to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from torch import Tensor
+
+from edgedistill.distillation.batches import Encoded
+from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.manifest import Calibration, Rejection
+
+__all__ = ["Calibrator", "expected_calibration_error", "fitted_temperature"]
+
+_LEAST, _MOST = 0.2, 5.0  # beyond them validation is too small, or too well known, to tell
+_BINS = 15
+_Logits = NDArray[np.float64]
+
+
+class Calibrator:
+    """Measures the members of one palette; the first that is measured is the reference of the others.
+
+    Args:
+        data: labelled validation and test, or without labels.
+        teacher: its outputs [rows, c] by split, which stand in for the labels.
+        out_of_scope: texts that should be rejected; None to spread scores over validation's.
+    """
+
+    def __init__(self, data: EncodedData, teacher: Mapping[str, Tensor], out_of_scope: Encoded | None) -> None:
+        self._data, self._teacher = data, teacher
+        self.spread = out_of_scope if out_of_scope is not None else data.validation
+        self._source = "validation" if out_of_scope is None else "out-of-scope"
+        self._reference: str | None = None
+        self._labels: NDArray[np.intp] | None = None
+
+    def measure(self, name: str, validation: Tensor, test: Tensor, spread: Tensor) -> Calibration:
+        """Of one member, from its outputs [rows, c] on validation, on test, and on the rows of ``self.spread``."""
+        temperature = fitted_temperature(_array(validation), self._targets(validation.shape[1]))
+        asked, labels = _array(test), self._data.test.labels
+        if self._labels is None:
+            self._reference, self._labels = name, asked.argmax(-1)
+        errors = (
+            (None, None)
+            if labels is None
+            else tuple(expected_calibration_error(asked / t, np.asarray(labels)) for t in (1.0, temperature))
+        )
+        percentiles = np.percentile(_probabilities(_array(spread) / temperature).max(-1), range(101))
+        return Calibration(
+            temperature=round(temperature, 4),
+            error_before=errors[0],
+            error=errors[1],
+            flip_rate=round(float((asked.argmax(-1) != self._labels).mean()), 6),
+            percentiles=[round(float(value), 6) for value in percentiles],
+        )
+
+    def rejection(self) -> Rejection | None:
+        """By what thresholds are carried over; None where nothing was measured."""
+        if self._reference is None:
+            return None
+        return Rejection.model_validate(
+            {"reference": self._reference, "source": self._source, "texts": len(self.spread)}
+        )
+
+    def _targets(self, classes: int) -> _Logits:
+        """Probabilities [rows, c] of validation: of the labels, or the teacher's."""
+        labels = self._data.validation.labels
+        if labels is None:
+            return _probabilities(_array(self._teacher["validation"]))
+        right: _Logits = np.eye(classes)[np.asarray(labels)]
+        return right
+
+
+def fitted_temperature(logits: _Logits, targets: _Logits) -> float:
+    """The T, from 0.2 to 5, at which softmax(logits / T) is nearest to ``targets``, both [n, c], by cross-entropy."""
+
+    def loss(log_temperature: float) -> float:
+        return -float((targets * log_softmax(logits / np.exp(log_temperature), axis=-1)).sum(-1).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(_LEAST), np.log(_MOST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def expected_calibration_error(logits: _Logits, labels: NDArray[np.intp]) -> float:
+    """By how much scores and accuracy differ, in the mean over 15 bins of scores; logits [n, c], labels [n]."""
+    scores, right = _probabilities(logits).max(-1), logits.argmax(-1) == labels
+    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
+    gaps = [abs((scores - right)[bins == at].sum()) for at in range(_BINS)]
+    return round(float(np.sum(gaps)) / len(labels), 6)
+
+
+def _probabilities(logits: _Logits) -> _Logits:
+    probabilities: _Logits = softmax(logits, axis=-1)
+    return probabilities
+
+
+def _array(outputs: Tensor) -> _Logits:
+    return outputs.numpy().astype(np.float64)

@@ -1,0 +1,73 @@
+"""A member's scores become probabilities, and how they are spread is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_encoder
+import tiny_supernet
+import torch
+from scipy.special import softmax
+
+from edgedistill.exporters import write_palette
+from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature
+
+
+def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [rows, 4], and labels drawn by the probabilities that they stand for."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (rows, 4))
+    return logits, (softmax(logits, -1).cumsum(-1) > rng.random((rows, 1))).argmax(-1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_the_temperature_undoes_a_factor_and_the_error_with_it(factor: float) -> None:
+    logits, labels = _drawn(20_000)
+    found = fitted_temperature(factor * logits, np.eye(4)[labels])
+    assert found == pytest.approx(factor, rel=0.03)
+    assert expected_calibration_error(factor * logits / found, labels) < 0.01
+    assert factor == 1 or expected_calibration_error(factor * logits, labels) > 0.05
+
+
+def test_a_temperature_stays_within_bounds_where_all_is_known() -> None:
+    labels = np.arange(40) % 4
+    assert 0.2 <= fitted_temperature(10 * np.eye(4)[labels], np.eye(4)[labels]) < 0.3
+
+
+def test_the_error_by_hand() -> None:
+    """Two bins: a score of 0.9 that is right in one of two, one of 0.6 that is right."""
+    logits = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+    assert expected_calibration_error(logits, np.array([0, 1, 0])) == pytest.approx((2 * 0.4 + 0.4) / 3, abs=1e-6)
+
+
+def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
+    rows = tiny_supernet.rows()
+    blind = dataclasses.replace(
+        rows,
+        validation=dataclasses.replace(rows.validation, labels=None),
+        test=dataclasses.replace(rows.test, labels=None),
+    )
+    teacher = torch.from_numpy(_drawn(len(rows.validation))[0])
+    found = Calibrator(blind, {"validation": teacher}, None).measure("m", 3 * teacher, teacher, teacher)
+    assert found.temperature == pytest.approx(3, rel=1e-3)
+    assert (found.error, found.error_before) == (None, None)
+
+
+def test_every_member_of_a_palette_is_calibrated(tmp_path: Path) -> None:
+    supernet, rows = tiny_supernet.supernet(), tiny_supernet.rows()
+    family = list(tiny_encoder.SPACE)[:3]
+    written = write_palette(supernet, family, rows, tmp_path / "palette", lambda _: None, out_of_scope=rows.train)
+    manifest = written.manifest
+    assert manifest.rejection is not None
+    assert manifest.rejection.reference == manifest.subnets[0].name
+    assert (manifest.rejection.source, manifest.rejection.texts) == ("out-of-scope", len(rows.train))
+    found = [entry.calibration for entry in manifest.subnets]
+    assert found[0] is not None
+    assert found[0].flip_rate == 0
+    assert all(one is not None and one.percentiles[0] < one.percentiles[-1] for one in found)
+    plain = write_palette(supernet, family[:1], rows, tmp_path / "plain", lambda _: None).manifest
+    assert plain.rejection is not None
+    assert (plain.rejection.source, plain.rejection.texts) == ("validation", len(rows.validation))
