@@ -28,7 +28,7 @@ __all__ = ["AsJson", "console", "print_json", "progress", "reported", "stage"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
-_TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate"}
+_TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate", "optuna"}
 _INTERRUPTED = 130
 
 console = Console(stderr=True)

@@ -20,12 +20,27 @@ if TYPE_CHECKING:
     from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["Asked", "Count", "Device", "MaxLatency", "MaxMemory", "Profiled", "Tokens", "found_family", "search"]
+__all__ = [
+    "Asked",
+    "Count",
+    "Device",
+    "Evaluations",
+    "MaxLatency",
+    "MaxMemory",
+    "Profiled",
+    "Tokens",
+    "found_family",
+    "search",
+]
 
 Count = Annotated[int, typer.Option(min=2, help="How many subnets make the family.")]
 MaxLatency = Annotated[float | None, typer.Option(help="Leave out what takes longer, at --tokens tokens.")]
 MaxMemory = Annotated[float | None, typer.Option(help="Leave out what takes more memory.")]
 Tokens = Annotated[int, typer.Option(min=1, help="The length of a text that costs are counted at.")]
+Evaluations = Annotated[
+    int,
+    typer.Option(min=4, help="Score at most so many subnets; where the space has more, a sampler says which."),
+]
 Profiled = Annotated[
     Path | None, typer.Option(help="A palette that was profiled on the device: its figures replace the estimate.")
 ]
@@ -43,6 +58,7 @@ class Asked:
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
     against: Literal["latency", "memory", "macs", "parameters"] | None = None
+    evaluations: int = 400
 
 
 @reported
@@ -56,6 +72,7 @@ def search(
     max_memory_mb: MaxMemory = None,
     tokens: Tokens = 64,
     count: Count = 8,
+    evaluations: Evaluations = 400,
     against: Annotated[
         Literal["latency", "memory", "macs", "parameters"] | None,
         typer.Option(help="What the front weighs quality against; default: latency with a device, else parameters."),
@@ -76,7 +93,7 @@ def search(
 
     trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
-    asked = Asked(count, device, profiled, tokens, max_latency_ms, max_memory_mb, against)
+    asked = Asked(count, device, profiled, tokens, max_latency_ms, max_memory_mb, against, evaluations)
     found = found_family(trained, supernet, rows, asked)
     if picture is not None:
         _draw(found, trained, picture)
@@ -85,7 +102,7 @@ def search(
     else:
         out = Console()
         out.print(_table(found, trained))
-        out.print(_summary(found))
+        out.print(_summary(found, len(trained.space)))
 
 
 def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) -> Search:
@@ -93,7 +110,7 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
     from edgedistill.distillation.evaluation import evaluate
     from edgedistill.distillation.mlfs import encode_data
     from edgedistill.distillation.tasks import task_of
-    from edgedistill.search import Limits, scored_once
+    from edgedistill.search import Limits, Terms, explored, scored_once
     from edgedistill.search import search as choose
     from edgedistill.subnet import SubnetConfig
 
@@ -105,18 +122,18 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
         names = trained.info.labels
         return evaluate(trained.model, subnet, encoded.validation, kind, names=names, reference=reference).value
 
-    title = f"scoring {len(trained.space)} subnets on validation data"
-    with progress() as bars, stage(bars, title, len(trained.space)) as task:
-        qualities = scored_once(trained, folder, trained.space, quality, lambda: bars.advance(task))
-    return choose(
-        qualities,
-        arch,
-        tokens=asked.tokens,
-        count=asked.count,
-        against=asked.against or ("parameters" if model is None else "latency"),
-        limits=Limits(asked.max_latency_ms, asked.max_memory_mb),
-        model=model,
-    )
+    limits = Limits(asked.max_latency_ms, asked.max_memory_mb)
+    terms = Terms(arch, asked.tokens, asked.against or ("parameters" if model is None else "latency"), limits, model)
+    most = min(len(trained.space), asked.evaluations)
+    title = f"scoring {most} of {len(trained.space)} subnets on validation data"
+    with progress() as bars, stage(bars, title, most) as task, scored_once(trained, folder, quality) as once:
+
+        def scored(subnet: SubnetConfig) -> float:
+            bars.advance(task)
+            return once(subnet)
+
+        qualities = explored(trained.space, terms, scored, asked.evaluations)
+    return choose(qualities, terms, asked.count)
 
 
 def _model_of(asked: Asked, arch: Architecture) -> CostModel | None:
@@ -166,12 +183,12 @@ def _table(found: Search, trained: Supernet) -> Table:
     return table
 
 
-def _summary(found: Search) -> str:
+def _summary(found: Search, space: int) -> str:
     """The smallest, the middle and the largest, in words."""
     family = found.family
     picked = {"largest": family[0], "middle": family[len(family) // 2], "smallest": family[-1]}
     lines = [f"{word}: {member.subnet.name}, {member.quality:.2%}" for word, member in picked.items()]
-    return f"{len(found.space)} subnets, {len(found.front)} on the front; " + "; ".join(lines)
+    return f"{len(found.scored)} of {space} subnets scored, {len(found.front)} on the front; " + "; ".join(lines)
 
 
 def _document(found: Search, trained: Supernet) -> dict[str, Any]:
@@ -180,7 +197,8 @@ def _document(found: Search, trained: Supernet) -> dict[str, Any]:
         "split": "validation",
         "against": found.against,
         "costs": found.source,
-        "space": len(found.space),
+        "space": len(trained.space),
+        "scored": len(found.scored),
         "front": [_record(member) for member in found.front],
         "family": [_record(member) for member in found.family],
     }

@@ -1,9 +1,10 @@
 """Which subnets make the family."""
 
 from edgedistill.search.costs import Cost, CostModel, Estimated, Fitted
-from edgedistill.search.family import Against, Limits, Member, Search, search
+from edgedistill.search.family import Against, Limits, Member, Search, Terms, search
 from edgedistill.search.front import Scored, choose_family, pareto_front
 from edgedistill.search.quality import scored_once
+from edgedistill.search.sampling import explored
 
 __all__ = [
     "Against",
@@ -15,7 +16,9 @@ __all__ = [
     "Member",
     "Scored",
     "Search",
+    "Terms",
     "choose_family",
+    "explored",
     "pareto_front",
     "scored_once",
     "search",

@@ -11,7 +11,7 @@ from edgedistill.search.costs import Cost, CostModel
 from edgedistill.search.front import Scored, choose_family, pareto_front
 from edgedistill.subnet import Architecture, SubnetConfig
 
-__all__ = ["Against", "Limits", "Member", "Search", "search"]
+__all__ = ["Against", "Limits", "Member", "Search", "Terms", "search"]
 
 Against = Literal["latency", "memory", "macs", "parameters"]
 
@@ -56,73 +56,82 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """By what subnets are compared.
+
+    Attributes:
+        arch: the supernet's.
+        tokens: the length that MACs are counted at.
+        against: what cost is.
+        limits: on the device that ``model`` knows.
+        model: costs on the device; None without one.
+
+    Raises:
+        SearchError: there are limits, but no device.
+    """
+
+    arch: Architecture
+    tokens: int
+    against: Against
+    limits: Limits
+    model: CostModel | None
+
+    def __post_init__(self) -> None:
+        if self.model is None and self.limits != Limits():
+            raise SearchError("limits of latency and memory are a device's; say which by --device")
+
+    @property
+    def source(self) -> str | None:
+        """Where device figures come from; None where there are none."""
+        return None if self.model is None else self.model.source
+
+    def member(self, subnet: SubnetConfig, quality: float = float("nan")) -> Member:
+        """The subnet with all that it costs."""
+        parameters, macs = self.arch.layer_parameters(subnet), self.arch.macs(subnet, tokens=self.tokens)
+        return Member(subnet, quality, parameters, macs, None if self.model is None else self.model.of(subnet))
+
+    def allow(self, member: Member) -> bool:
+        """Whether it keeps to the limits."""
+        return member.cost is None or self.limits.allow(member.cost)
+
+
+@dataclass(frozen=True)
 class Search:
-    """What was found: the whole space, its front, and the family, the last two dearest first.
+    """What was found: all that was scored, its front, and the family, the last two dearest first.
 
     ``against`` says what cost is; ``source`` where device figures come from, None where there are none.
     """
 
     against: Against
     source: str | None
-    space: list[Member]
+    scored: list[Member]
     front: list[Member]
     family: list[Member]
 
 
-def search(
-    qualities: Mapping[SubnetConfig, float],
-    arch: Architecture,
-    *,
-    tokens: int,
-    count: int,
-    against: Against,
-    limits: Limits,
-    model: CostModel | None,
-) -> Search:
+def search(qualities: Mapping[SubnetConfig, float], terms: Terms, count: int) -> Search:
     """The family of at most ``count`` subnets that keep to the limits, spread evenly in cost over their front.
 
-    Args:
-        qualities: on validation data, of every subnet that may be chosen.
-        arch: the supernet's.
-        tokens: the length that MACs are counted at.
-        count: how many members.
-        against: what cost is.
-        limits: on the device that ``model`` knows.
-        model: costs on the device; None without one.
+    ``qualities``: on validation data, of every subnet that may be chosen.
 
     Raises:
-        SearchError: nothing keeps to the limits (the message says what the cheapest takes), or they need a device.
+        SearchError: nothing keeps to the limits (the message says what the cheapest takes), or ``against`` needs a
+            device.
     """
-    if model is None and limits != Limits():
-        raise SearchError("limits of latency and memory are a device's; say which by --device")
-    space = [
-        Member(
-            subnet,
-            quality,
-            arch.layer_parameters(subnet),
-            arch.macs(subnet, tokens=tokens),
-            None if model is None else model.of(subnet),
-        )
-        for subnet, quality in qualities.items()
-    ]
-    allowed = [member for member in space if member.cost is None or limits.allow(member.cost)]
+    members = [terms.member(subnet, quality) for subnet, quality in qualities.items()]
+    allowed = {member.subnet: member for member in members if terms.allow(member)}
     if not allowed:
-        raise SearchError(_why_none(space, limits, model.source if model else ""))
-    members = {member.subnet: member for member in allowed}
-    scored = [Scored(member.subnet, member.measure(against), member.quality) for member in allowed]
+        raise SearchError(_why_none(members, terms.limits, terms.source or ""))
+    scored = [Scored(member.subnet, member.measure(terms.against), member.quality) for member in allowed.values()]
     chosen, front = choose_family(scored, count), pareto_front(scored)[::-1]
     return Search(
-        against,
-        None if model is None else model.source,
-        space,
-        [members[s.subnet] for s in front],
-        [members[s.subnet] for s in chosen],
+        terms.against, terms.source, members, [allowed[s.subnet] for s in front], [allowed[s.subnet] for s in chosen]
     )
 
 
-def _why_none(space: list[Member], limits: Limits, source: str) -> str:
+def _why_none(members: list[Member], limits: Limits, source: str) -> str:
     """What the fastest and the smallest take, beside the limits."""
-    costs = [member.cost for member in space if member.cost is not None]
+    costs = [member.cost for member in members if member.cost is not None]
     fastest, smallest = min(cost.latency_ms for cost in costs), min(cost.memory_mb for cost in costs)
     asked = [
         f"{limit:g} {unit} (the least is {least:g})"

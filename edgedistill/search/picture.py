@@ -1,4 +1,4 @@
-"""A search as a picture: the space, its front, and the family."""
+"""A search as a picture: what was scored, its front, and the family."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw(found: Search, metric: str, path: Path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.scatter(*places(found.space), s=12, color="0.65", label=f"all {len(found.space)} subnets")
+    axes.scatter(*places(found.scored), s=12, color="0.65", label=f"all {len(found.scored)} subnets that were scored")
     axes.plot(*places(found.front), color="tab:blue", linewidth=1, label="the best at each cost")
     axes.scatter(*places(found.family), s=45, facecolors="none", edgecolors="tab:red", label="the family")
     for x, y, member in zip(*places(found.family), found.family, strict=True):

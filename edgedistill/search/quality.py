@@ -1,11 +1,11 @@
-"""What each subnet of a supernet scores on validation data, measured once and kept beside the supernet."""
+"""What subnets of a supernet score on validation data, measured once and kept beside the supernet."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgedistill.manifest import write_atomically
@@ -18,32 +18,29 @@ QUALITY = "quality.json"
 _SAVED_EVERY = 10
 
 
+@contextmanager
 def scored_once(
-    supernet: Supernet,
-    folder: Path,
-    subnets: Iterable[SubnetConfig],
-    quality: Callable[[SubnetConfig], float],
-    on_scored: Callable[[], None],
-) -> dict[SubnetConfig, float]:
-    """The subnets' scores, those from the file in ``folder`` where they are of this very supernet.
+    supernet: Supernet, folder: Path, quality: Callable[[SubnetConfig], float]
+) -> Iterator[Callable[[SubnetConfig], float]]:
+    """``quality``, but from the file in ``folder`` where a score of this very supernet is there already.
 
-    ``on_scored`` is called for each. What was measured is kept even where this is interrupted.
+    What was measured is kept even where this is interrupted.
     """
     path, key = folder / QUALITY, _key(supernet)
-    kept: dict[str, float] = _read(path, key)
-    found = {}
+    kept = _read(path, key)
+
+    def score(subnet: SubnetConfig) -> float:
+        name = repr(subnet)
+        if name not in kept:
+            kept[name] = quality(subnet)
+            if len(kept) % _SAVED_EVERY == 0:
+                _write(path, key, kept)
+        return kept[name]
+
     try:
-        for subnet in subnets:
-            name = repr(subnet)
-            if name not in kept:
-                kept[name] = quality(subnet)
-                if len(kept) % _SAVED_EVERY == 0:
-                    _write(path, key, kept)
-            found[subnet] = kept[name]
-            on_scored()
+        yield score
     finally:
         _write(path, key, kept)
-    return found
 
 
 def _key(supernet: Supernet) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from edgedistill.device_profiles import load_board
 from edgedistill.errors import SearchError
-from edgedistill.search import Against, Cost, Estimated, Limits, Search, search
+from edgedistill.search import Against, Cost, Estimated, Limits, Search, Terms, search
 from edgedistill.subnet import SubnetConfig
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
@@ -25,15 +25,7 @@ class Device:
 def _search(
     against: Against = "parameters", *, count: int = 6, limits: Limits | None = None, on: object = None
 ) -> Search:
-    return search(
-        QUALITIES,
-        minilm.ARCH,
-        tokens=64,
-        count=count,
-        against=against,
-        limits=limits or Limits(),
-        model=on,  # type: ignore[arg-type]
-    )
+    return search(QUALITIES, Terms(minilm.ARCH, 64, against, limits or Limits(), on), count)  # type: ignore[arg-type]
 
 
 def test_without_a_device_the_family_goes_by_size() -> None:
@@ -41,8 +33,8 @@ def test_without_a_device_the_family_goes_by_size() -> None:
     assert found.family[0].subnet == minilm.SPACE.maxnet
     assert found.family[-1].subnet == minilm.SPACE.minnet
     assert found.source is None
-    assert all(member.cost is None for member in found.space)
-    assert len(found.space) == len(minilm.SPACE)
+    assert all(member.cost is None for member in found.scored)
+    assert len(found.scored) == len(minilm.SPACE)
 
 
 @pytest.mark.parametrize("against", ["latency", "memory"])
@@ -59,8 +51,8 @@ def test_every_member_keeps_to_the_limits_and_the_best_that_does_is_one(limits: 
     for member in found.family:
         assert member.cost is not None
         assert limits.allow(member.cost)
-    allowed = [m for m in found.space if m.cost is not None and limits.allow(m.cost)]
-    assert 0 < len(allowed) < len(found.space)
+    allowed = [m for m in found.scored if m.cost is not None and limits.allow(m.cost)]
+    assert 0 < len(allowed) < len(found.scored)
     assert max(m.quality for m in allowed) == max(m.quality for m in found.family)
 
 

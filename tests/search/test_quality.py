@@ -31,7 +31,8 @@ def supernet() -> Supernet:
 
 
 def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[SubnetConfig, float]:
-    return scored_once(supernet, folder, supernet.space, scorer, lambda: None)
+    with scored_once(supernet, folder, scorer) as score:
+        return {subnet: score(subnet) for subnet in supernet.space}
 
 
 def test_a_second_search_asks_for_nothing(supernet: Supernet, tmp_path: Path) -> None:
