@@ -149,8 +149,8 @@ def environment(work: Path) -> Path:
     lines = (Path(__file__).parent.parent / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = work / "optimum" / "constraints.txt"
     pins.write_text("\n".join(line for line in lines if line.partition("==")[0] not in _THEIRS))
-    install: list[str | Path] = [python, "-m", "pip", "install", "-q", "-c", pins, "torch", "optimum-onnx[onnxruntime]==0.1.0"]
-    subprocess.run(install, check=True, stdout=sys.stderr)
+    wanted = ("torch", "optimum-onnx[onnxruntime]==0.1.0")
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "-c", str(pins), *wanted], check=True, stdout=sys.stderr)
     made.touch()
     return python
 
@@ -242,7 +242,7 @@ def _seconds(run: Mapping[str, Any], where: str) -> float:
 
 
 def _piece(rounds: Sequence[Mapping[str, Any]], kind: str, name: str) -> float:
-    return round(median(of[kind]["inside"][name] for of in rounds), 3)
+    return round(float(median(of[kind]["inside"][name] for of in rounds)), 3)
 
 
 def main(work_folder: str, repeats: str = "3") -> None:

@@ -2,7 +2,7 @@
 
 No validation, since that is apart on our side too. With --int8 onnxruntime then quantises each file, as its users do.
 
-Usage: python optimum_runs.py [--int8] CHECKPOINT... Each gets a folder ``onnx``; the last line is JSON, seconds of each.
+Usage: python optimum_runs.py [--int8] CHECKPOINT... Each gets a folder ``onnx``; the last line is JSON, their seconds.
 """
 
 from __future__ import annotations
