@@ -52,7 +52,7 @@ from edgedistill.supernet.families import family_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 MODELS = {name: replace(arch, pooling="first", dense="tanh") for name, arch in shared_weights.MODELS.items()}
-_EPS = 1e-12
+EPS = 1e-12
 _TENSORS = "tensors.safetensors"
 _THEIRS = ("transformers", "optimum", "tokenizers", "huggingface_hub")  # optimum-onnx wants older ones than ours
 _TOLERANCE = 1e-3
@@ -78,7 +78,7 @@ def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig]
     pieces = Pieces()
     tensors = load_file(file)
     pieces.end("load")
-    base = template(export_supergraph(arch, _EPS, tensors), arch)
+    base = template(export_supergraph(arch, EPS, tensors), arch)
     pieces.end("super-graph")
     for precision in get_args(Precision):
         stock = Stock.of(arch, tensors, precision)
@@ -106,14 +106,14 @@ def _hashed_and_synced(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def random_tensors(arch: Architecture) -> dict[str, Tensor]:
-    """A supernet's, all of them different: equal ones would become one in the super-graph."""
+def random_model(arch: Architecture) -> ElasticEncoder:
+    """Norms near 1, for outputs of some size; no two tensors alike, or the super-graph would have one for both."""
     torch.manual_seed(0)
-    model = ElasticEncoder(arch, eps=_EPS)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.02)
+    model = ElasticEncoder(arch, eps=EPS)
+    for name, parameter in model.named_parameters():
+        torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("norm.weight") else 0.0, std=0.02)
     model.freeze()
-    return full_tensors(model)
+    return model
 
 
 def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: SubnetConfig, folder: Path) -> None:
@@ -131,7 +131,7 @@ def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: 
         "pruned_heads": {str(index): list(range(first.heads, arch.heads)) for index in range(depth)},
         "intermediate_size": first.ffn,
         "num_labels": arch.outputs,
-        **family_of(arch.model_type).settings(arch, 0, _EPS),
+        **family_of(arch.model_type).settings(arch, 0, EPS),
     }
     folder.mkdir()
     theirs = family_of(arch.model_type).write(small, alone, "SequenceClassification", 0)
@@ -255,7 +255,7 @@ def main(work_folder: str, repeats: str = "3") -> None:
         folder = work / f"export-time-{name}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        tensors = random_tensors(arch)
+        tensors = full_tensors(random_model(arch))
         save_file(tensors, folder / _TENSORS)
         for subnet in shared_weights.twelve(arch):
             write_checkpoint(arch, tensors, subnet, folder / subnet.name)

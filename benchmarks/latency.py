@@ -32,6 +32,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from export_time import EPS, random_model
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from plain_torch import PlainEncoder
@@ -59,26 +60,15 @@ INT8 = "shared weights, int8"
 ONNX = ("alone", "alone, default memory", *(f"optimizer, {way}" for way in fused.WAYS))
 _RUNS = 10  # of each variant in a round
 _TOLERANCE = 1e-3
-_EPS = 1e-12
 
 Feeds = dict[str, NDArray[np.int64]]
 Runner = Callable[[Feeds], NDArray[np.float32]]
 
 
-def random_model(arch: Architecture) -> ElasticEncoder:
-    """Norms near 1, for outputs of some size; no two tensors alike, or the super-graph would have one for both."""
-    torch.manual_seed(0)
-    model = ElasticEncoder(arch, eps=_EPS)
-    for name, parameter in model.named_parameters():
-        torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("norm.weight") else 0.0, std=0.02)
-    model.freeze()
-    return model
-
-
 def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) -> dict[SubnetConfig, dict[str, Path]]:
     """Graphs over shared weights in both precisions, and each subnet's file of its own."""
     arch, tensors = model.arch, full_tensors(model)
-    base = template(export_supergraph(arch, _EPS, tensors), arch)
+    base = template(export_supergraph(arch, EPS, tensors), arch)
     found: dict[SubnetConfig, dict[str, Path]] = {subnet: {} for subnet in subnets}
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():
@@ -185,7 +175,7 @@ def runners(
         counts[way] = fused.fuse(alone, target, subnet.layers[0].heads, arch.head_size, way)
         found[f"optimizer, {way}"] = onnx_runner(create_session(target, threads=1))
     tensors = slice_tensors(full_tensors(model), extents(arch, subnet))
-    plain = PlainEncoder(arch, subnet, tensors, _EPS)
+    plain = PlainEncoder(arch, subnet, tensors, EPS)
     found["torch, eager"] = torch_runner(plain)
     if compiler():
         found["torch, compiled"] = torch_runner(compiled(plain))
