@@ -213,10 +213,10 @@ def _same(found: Mapping[str, Runner], feeds: Feeds) -> None:
 def compared(found: Mapping[str, Runner], feeds: Feeds, rounds: int) -> dict[str, Any]:
     """Our milliseconds, and the others' ratios to them: medians over rounds, and quartiles."""
     same(found, feeds)
-    order, times = random.Random(0), dict[str, list[float]]()
+    order, times = random.Random(0), {name: list[float]() for name in found}
     for _ in range(rounds):
         for name in order.sample(list(found), len(found)):
-            times.setdefault(name, []).append(_timed(found[name], feeds))
+            times[name].append(_timed(found[name], feeds))
     ratios = {}
     for name, theirs in times.items():
         if name != OURS:
