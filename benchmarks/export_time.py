@@ -78,7 +78,7 @@ def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig]
     pieces = Pieces()
     tensors = load_file(file)
     pieces.end("load")
-    base = template(export_supergraph(arch, EPS, tensors), arch)
+    base = template(export_supergraph(arch, EPS), arch)
     pieces.end("super-graph")
     for precision in get_args(Precision):
         stock = Stock.of(arch, tensors, precision)
@@ -107,7 +107,7 @@ def _hashed_and_synced(path: Path) -> None:
 
 
 def random_model(arch: Architecture) -> ElasticEncoder:
-    """Norms near 1, for outputs of some size; no two tensors alike, or the super-graph would have one for both."""
+    """Norms near 1, for outputs of some size."""
     torch.manual_seed(0)
     model = ElasticEncoder(arch, eps=EPS)
     for name, parameter in model.named_parameters():

@@ -68,7 +68,7 @@ Runner = Callable[[Feeds], NDArray[np.float32]]
 def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) -> dict[SubnetConfig, dict[str, Path]]:
     """Graphs over shared weights in both precisions, and each subnet's file of its own."""
     arch, tensors = model.arch, full_tensors(model)
-    base = template(export_supergraph(arch, EPS, tensors), arch)
+    base = template(export_supergraph(arch, EPS), arch)
     found: dict[SubnetConfig, dict[str, Path]] = {subnet: {} for subnet in subnets}
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():

@@ -106,7 +106,7 @@ def write_palette(
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     task, vectors = task_of(supernet.info.task), dict[str, NDArray[np.float32]]()
     with _new_files(folder):
-        base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+        base = template(export_supergraph(arch, supernet.model.eps), arch)
         asked = _asked(data)
         entries = []
         for precision in precisions:
