@@ -56,7 +56,7 @@ def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) 
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
     folder.mkdir()
-    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    base = template(export_supergraph(arch, supernet.model.eps), arch)
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}

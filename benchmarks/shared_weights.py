@@ -124,7 +124,7 @@ def main(repeats: str = "5") -> None:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
         model.freeze()
-        base = template(export_supergraph(arch, model.eps, full_tensors(model)), arch)
+        base = template(export_supergraph(arch, model.eps), arch)
         with tempfile.TemporaryDirectory() as scratch:
             for precision in get_args(Precision):
                 pairs = write(model, base, precision, Path(scratch))

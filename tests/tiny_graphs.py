@@ -45,6 +45,6 @@ def export(model: ElasticEncoder, folder: Path) -> Exported:
     """The model's super-graph, and its weights in the folder."""
     model.freeze()
     tensors, arch = full_tensors(model), model.arch
-    base = template(export_supergraph(arch, model.eps, tensors), arch)
+    base = template(export_supergraph(arch, model.eps), arch)
     stock = Stock.of(arch, tensors, "fp32")
     return Exported(model, base, folder, stock, write_weights(folder, stock, [arch.full]))

@@ -119,7 +119,7 @@ def write_palette(
     classifies = task.name == "text-classification"
     calibrator = Calibrator(data, supernet.teacher, out_of_scope) if classifies else None
     with _new_files(folder):
-        base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+        base = template(export_supergraph(arch, supernet.model.eps), arch)
         asked = _asked(data)
         entries = []
         for precision in precisions:

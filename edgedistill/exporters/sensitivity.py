@@ -53,7 +53,7 @@ def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> 
 
 def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
     arch, tensors, task = supernet.model.arch, full_tensors(supernet.model), task_of(supernet.info.task)
-    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    base = template(export_supergraph(arch, supernet.model.eps), arch)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:

@@ -27,7 +27,7 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
         ExportError: torch could not export, or the graph fails its check.
     """
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
-    base = template(export_supergraph(arch, supernet.model.eps, tensors), arch)
+    base = template(export_supergraph(arch, supernet.model.eps), arch)
     stock = Stock.of(arch, tensors, precision)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.

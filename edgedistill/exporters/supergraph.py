@@ -1,15 +1,17 @@
-"""The super-graph: the maxnet as one ONNX graph, exported once whatever the number of subnets.
+"""What subnets' graphs are made of: the embeddings, one layer and the head as one ONNX graph, exported once.
 
-Its weights are bound to symbolic names, not values: each initializer is called as the supernet's tensor is
-(`layers.0.query.weight`), matrices transposed to [in, out], as MatMul wants them.
+Layers are alike but for their weights, so surgery repeats the one: torch's exporter takes a third of a second for
+each. Weights are names, not values: each initializer is called as the supernet's tensor is
+(`layers.0.query.weight`), matrices [in, out], as MatMul wants them, and of some small size.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import onnx
 import torch
@@ -93,35 +95,35 @@ class _Encoder(nn.Module):
         super().__init__()
         self.arch = arch
         self.embeddings = _Embeddings(arch, eps)
-        self.layers = nn.ModuleList(_Layer(arch, eps) for _ in range(arch.layers))
+        self.layers = nn.ModuleList([_Layer(arch, eps)])
         self.dense = _Linear(arch.hidden, arch.hidden) if arch.dense else None
         self.classifier = _Linear(arch.hidden, arch.outputs)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         x = self.embeddings(input_ids, token_type_ids)
-        bias = masked_bias(attention_mask, x.dtype)
-        for layer in self.layers:
-            x = layer(x, bias)
+        (layer,) = self.layers
+        x = layer(x, masked_bias(attention_mask, x.dtype))
         return answer(self.arch, x, attention_mask, self.dense, self.classifier)
 
 
-def export_supergraph(arch: Architecture, eps: float, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """The maxnet's graph, with dynamic batch and sequence, its weights inside and named as ours.
+def export_supergraph(arch: Architecture, eps: float) -> onnx.ModelProto:
+    """An encoder of one small layer, with dynamic batch and sequence, its weights named as ours and of no meaning.
+
+    Of ``arch`` it has what surgery does not set: the inputs, the head's kind, the head size, positions and outputs.
 
     Raises:
         ExportError: torch's exporter failed.
     """
-    module = _Encoder(arch, eps)
-    module.load_state_dict({name: transposed(name, tensor) for name, tensor in tensors.items()})
     batch, sequence = (
         torch.export.Dim("batch", min=1, max=4096),
         torch.export.Dim("sequence", min=1, max=arch.positions),
     )
+    small = replace(arch, layers=1, hidden=12, heads=2, ffn=20, vocabulary=64)
     with _quiet():
         try:
             program = torch.onnx.export(
-                module.eval(),
-                _example(arch),
+                _random(_Encoder(small, eps)).eval(),
+                _example(small),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(graph_inputs(arch)),
@@ -130,11 +132,19 @@ def export_supergraph(arch: Architecture, eps: float, tensors: Mapping[str, Tens
                 verbose=False,
             )
         except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-            raise ExportError(f"torch could not export the maxnet: {str(error).splitlines()[0]}") from error
+            raise ExportError(f"torch could not export the encoder: {str(error).splitlines()[0]}") from error
     assert program is not None
     model = program.model_proto
     assert isinstance(model, onnx.ModelProto)
     return model
+
+
+def _random(module: _Encoder) -> _Encoder:
+    """No two tensors alike: the exporter would make one initializer of both, under one of their names."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    return module
 
 
 def _example(arch: Architecture) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""A subnet's graph from the super-graph: drop layers, bind weights to slices of the shared file.
+"""A subnet's graph from the super-graph: repeat the layer, drop layers, bind weights to slices of the shared file.
 
 A prefix of rows is a shorter read of the file. A prefix of columns needs a Slice node behind the weight,
 which onnxruntime folds when it creates the session, so that running costs nothing.
@@ -6,7 +6,7 @@ which onnxruntime folds when it creates the session, so that running costs nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -19,18 +19,21 @@ from edgedistill.subnet import Architecture, SubnetConfig
 __all__ = ["derive", "template"]
 
 _EMBEDDING_NORM = "embeddings.norm.weight"
+_LAYER_NORM = "layers.{}.ffn_norm.weight"  # what a layer ends with
+_FIRST_LAYER = "layers.0."
 _DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
 
 
 def template(supergraph: onnx.ModelProto, arch: Architecture) -> onnx.ModelProto:
-    """The super-graph without weights, and with reshapes that fit any width."""
+    """The maxnet's graph without weights: the super-graph's layer repeated, and with reshapes that fit any width."""
     names = set(graph_extents(arch, arch.full))
-    graph = supergraph.graph
+    graph = onnx.GraphProto.FromString(supergraph.graph.SerializeToString())
     constants = {i.name: i for i in graph.initializer if i.name not in names}
     nodes, shapes = _width_agnostic(list(graph.node), constants)
     for node in nodes:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
+    nodes = _repeated(nodes, arch.layers)
     inputs, outputs = [_bare(value) for value in graph.input], [_bare(value) for value in graph.output]
     bare = helper.make_graph(nodes, "encoder", inputs, outputs, [*constants.values(), *shapes])
     return helper.make_model(
@@ -57,9 +60,42 @@ def _width_agnostic(
             tail = [int(numpy_helper.to_array(part).item()) for part in parts[1:]]
             name = "_".join(["shape", "rest", *map(str, tail)])
             shapes[name] = numpy_helper.from_array(np.array([0, 0, -1, *tail], np.int64), name)
-            node = helper.make_node("Reshape", [node.input[0], name], list(node.output))  # noqa: PLW2901
+            node = helper.make_node("Reshape", [node.input[0], name], list(node.output), node.name)  # noqa: PLW2901
         result.append(node)
     return result, list(shapes.values())
+
+
+def _repeated(nodes: list[NodeProto], depth: int) -> list[NodeProto]:
+    """Copies of the only layer, one behind the other, between what does not depend on it and what does."""
+    start, end = _output_of(nodes, _EMBEDDING_NORM), _output_of(nodes, _LAYER_NORM.format(0))
+    dependent, before, after = {start}, [], []
+    for node in nodes:
+        if dependent.intersection(node.input):
+            dependent.update(node.output)
+            after.append(node)
+        else:
+            before.append(node)
+    layer = _live(after, [end])
+    behind = [node for node in after if node not in layer]
+    last = start
+    for index in range(depth):
+        before += _layer_copy(layer, index, {start: last})
+        last = before[-1].output[0]
+    _rename_inputs(behind, {end: last})
+    return [*before, *behind]
+
+
+def _layer_copy(layer: list[NodeProto], index: int, names: dict[str, str]) -> list[NodeProto]:
+    """The first layer's nodes as another layer's: with its weights, and names of its own for what they compute."""
+    prefix = f"layers.{index}."
+    names = names | {name: prefix + name for node in layer for name in node.output}
+    copies = []
+    for node in layer:
+        inputs = [names.get(name, name.replace(_FIRST_LAYER, prefix)) for name in node.input]
+        copy = helper.make_node(node.op_type, inputs, [names[name] for name in node.output], prefix + node.name)
+        copy.attribute.extend(node.attribute)
+        copies.append(copy)
+    return copies
 
 
 def derive(
@@ -89,17 +125,22 @@ def derive(
 
 def _without_layers(nodes: list[NodeProto], arch: Architecture, subnet: SubnetConfig) -> list[NodeProto]:
     """Let whatever reads a dropped layer's output read that of the last kept one before it."""
-    outputs = {name: node.output[0] for node in nodes for name in node.input}
-    previous = outputs[_EMBEDDING_NORM]
+    previous = _output_of(nodes, _EMBEDDING_NORM)
     replaced = {}
     for index in range(arch.layers):
-        own = outputs[f"layers.{index}.ffn_norm.weight"]
+        own = _output_of(nodes, _LAYER_NORM.format(index))
         if index in subnet.kept:
             previous = own
         else:
             replaced[own] = previous
     _rename_inputs(nodes, replaced)
     return nodes
+
+
+def _output_of(nodes: Iterable[NodeProto], weight: str) -> str:
+    """What is computed with a weight that is used once."""
+    outputs: Iterator[str] = (node.output[0] for node in nodes if weight in node.input)
+    return next(outputs)
 
 
 def _rename_inputs(nodes: Iterable[NodeProto], names: dict[str, str]) -> None:

@@ -31,7 +31,8 @@ def main(folder: Path) -> None:
     """Export for the old palette and to see how long it takes, then let the others die."""
     subnets = list(tiny_encoder.SPACE)
     _export(folder, subnets[:3])
-    graph = palette_module.export_supergraph(*_supergraph_arguments())
+    model = tiny_supernet.supernet().model
+    graph = palette_module.export_supergraph(model.arch, model.eps)
     palette_module.export_supergraph = lambda *_: graph
     started = time.monotonic()
     _export(folder, subnets[:3])
@@ -50,11 +51,6 @@ def main(folder: Path) -> None:
         names = [entry.name for entry in palette.manifest.subnets]
         sys.stdout.write(json.dumps({"limit": limit, "status": status, "subnets": names}) + "\n")
         sys.stdout.flush()
-
-
-def _supergraph_arguments() -> tuple[object, ...]:
-    supernet = tiny_supernet.supernet()
-    return supernet.model.arch, supernet.model.eps, palette_module.full_tensors(supernet.model)
 
 
 def _export(folder: Path, subnets: list[SubnetConfig]) -> None:

@@ -11,9 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
+import tiny_graphs
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE, check_graph
+from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive
 from edgedistill.exporters.weights import Stock, graph_extents, write_weights
 from edgedistill.supernet.slicing import full_tensors
@@ -34,6 +36,27 @@ def test_two_hundred_random_subnets_of_unequal_layers_agree_with_torch(exported:
     for _ in range(200):
         subnet = tiny_encoder.random_subnet(rng)
         assert check_graph(exported.write(subnet), exported.model, subnet) <= TOLERANCE
+
+
+def test_tensors_that_are_alike_stay_apart(tmp_path: Path) -> None:
+    """As norms are before training; here whole layers too."""
+    model = tiny_encoder.trainable()
+    for layer in model.layers:
+        layer.load_state_dict(model.layers[0].state_dict())
+        layer.key.load_state_dict(layer.query.state_dict())
+    exported = tiny_graphs.export(model, tmp_path)
+    for subnet in (ARCH.full, tiny_encoder.SPACE.minnet):
+        path = exported.write(subnet)
+        assert check_graph(path, model, subnet) <= TOLERANCE
+        held = {i.name for i in onnx.load(path, load_external_data=False).graph.initializer}
+        assert held >= set(graph_extents(ARCH, subnet))
+
+
+def test_the_exporter_sees_one_layer(exported: Any) -> None:
+    """Surgery repeats it: what torch's exporter takes grows with the layers that it sees."""
+    graph = export_supergraph(ARCH, exported.model.eps)
+    indices = {i.name.split(".")[1] for i in graph.graph.initializer if i.name.startswith("layers.")}
+    assert indices == {"0"}
 
 
 def test_a_graph_that_disagrees_is_refused(exported: Any) -> None:

@@ -1,0 +1,320 @@
+"""A subnet's latency beside every other way to run it on this CPU, and beside what the CPU could do.
+
+Claim: within 2 % of the best ONNX variant. Those are the stand-alone file, the same with onnxruntime's own memory
+settings, and the same through its transformers optimizer in three ways (fused.py). Beside them PyTorch, eager and
+compiled, OpenVINO, and our int8; and the floor: multiply-accumulates over the best rate of a large fp32 product.
+
+Batch 1, one thread everywhere, fp32 but for our int8. Every round takes every variant in another order; figures are
+ratios to our graph over the shared weights in the same round. Each variant's outputs are compared with ours first.
+Random weights: speed does not depend on them. OpenVINO comes into a folder of WORK, and is no dependency.
+
+Usage: python benchmarks/latency.py WORK [ROUNDS]; default 15. OMP_NUM_THREADS=1 keeps numpy's product to one thread.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import fused
+import lab
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from export_time import EPS, random_model
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from plain_torch import PlainEncoder
+from shared_weights import MODELS
+from torch import Tensor
+
+from edgedistill.exporters.quantization import quantised_template
+from edgedistill.exporters.supergraph import OPSET, export_supergraph
+from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.manifest import Precision
+from edgedistill.runtime.onnx import create_session
+from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
+
+LENGTHS = (16, 64, 128)
+# Depth, heads, FFN width: reference sizes of the small model, and three of the large one.
+SUBNETS = {
+    "MiniLM-L6": {"1/1": (6, 12, 1536), **{size: lab.SIZES[size] for size in ("1/2", "1/3", "1/4", "1/6", "1/9")}},
+    "BERT-base": {"1/1": (12, 12, 3072), "1/2": (12, 6, 1536), "1/8": (6, 3, 768)},
+}
+OURS = "shared weights"
+INT8 = "shared weights, int8"
+ONNX = ("alone", "alone, default memory", *(f"optimizer, {way}" for way in fused.WAYS))
+_RUNS = 10  # of each variant in a round
+_TOLERANCE = 1e-3
+
+Feeds = dict[str, NDArray[np.int64]]
+Runner = Callable[[Feeds], NDArray[np.float32]]
+
+
+def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) -> dict[SubnetConfig, dict[str, Path]]:
+    """Graphs over shared weights in both precisions, and each subnet's file of its own."""
+    arch, tensors = model.arch, full_tensors(model)
+    base = template(export_supergraph(arch, EPS), arch)
+    found: dict[SubnetConfig, dict[str, Path]] = {subnet: {} for subnet in subnets}
+    names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
+    for kind, precision in names.items():
+        stock = Stock.of(arch, tensors, precision)
+        own = quantised_template(base, stock.whole) if stock.whole else base
+        weights = write_weights(folder, stock, subnets)
+        for subnet in subnets:
+            found[subnet][kind] = folder / f"{subnet.name}-{precision}.onnx"
+            found[subnet][kind].write_bytes(derive(own, stock, subnet, weights)[0].SerializeToString())
+    stock = Stock.of(arch, tensors, "fp32")
+    for subnet in subnets:
+        found[subnet]["alone"] = folder / f"{subnet.name}-alone.onnx"
+        with tempfile.TemporaryDirectory() as scratch:
+            graph, _ = derive(base, stock, subnet, write_weights(Path(scratch), stock, [subnet]))
+            onnx.load_external_data_for_model(graph, scratch)
+            onnx.save(graph, found[subnet]["alone"])
+    return found
+
+
+def onnx_runner(session: Any) -> Runner:
+    """Any session's only output."""
+    names = {node.name for node in session.get_inputs()}
+
+    def run(feeds: Feeds) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = session.run(None, {name: feeds[name] for name in names})[0]
+        return result
+
+    return run
+
+
+def default_memory(graph: str | bytes) -> Any:
+    """A session with onnxruntime's arena and memory patterns, on one thread that does not spin."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def torch_runner(module: Callable[..., Tensor]) -> Runner:
+    """Eager or compiled."""
+
+    def run(feeds: Feeds) -> NDArray[np.float32]:
+        with torch.no_grad():
+            result = module(**{name: torch.from_numpy(feed) for name, feed in feeds.items()})
+        return np.asarray(result)
+
+    return run
+
+
+def compiled(module: torch.nn.Module) -> Callable[..., Tensor]:
+    """A graph of its own for each length, with weights that are constants."""
+    import torch._inductor.config
+
+    torch._dynamo.reset()
+    torch._inductor.config.freezing = True
+    result: Callable[..., Tensor] = torch.compile(module, dynamic=False)
+    return result
+
+
+def openvino_runner(openvino: Any, path: Path) -> Runner:
+    """Compiled for latency on one thread, in fp32."""
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+
+    def run(feeds: Feeds) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = request.infer(feeds)[0]
+        return result
+
+    return run
+
+
+def import_openvino(work: Path) -> Any:
+    """The module, or why there is none. Its folder is the last to be searched, so that it shadows nothing of ours."""
+    folder = work / "openvino"
+    if not folder.exists():
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), "openvino"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            return f"pip could not install it: {done.stderr.strip().splitlines()[-1]}"
+    sys.path.append(str(folder))
+    try:
+        import openvino  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        return f"it could not be imported: {error}"
+    return openvino
+
+
+def runners(
+    model: ElasticEncoder, subnet: SubnetConfig, files: Mapping[str, Path], openvino: Any
+) -> tuple[dict[str, Runner], dict[str, Any]]:
+    """Every variant of a subnet by its name, and what the optimizer fused."""
+    arch, alone = model.arch, files["alone"]
+    found = {kind: onnx_runner(create_session(path, threads=1)) for kind, path in files.items()}
+    found["alone, default memory"] = onnx_runner(default_memory(str(alone)))
+    counts: dict[str, Any] = {}
+    for way in fused.WAYS:
+        target = alone.with_name(f"{subnet.name}-{way.replace(' ', '-')}.onnx")
+        counts[way] = fused.fuse(alone, target, subnet.layers[0].heads, arch.head_size, way)
+        found[f"optimizer, {way}"] = onnx_runner(create_session(target, threads=1))
+    tensors = slice_tensors(full_tensors(model), extents(arch, subnet))
+    plain = PlainEncoder(arch, subnet, tensors, EPS)
+    found["torch, eager"] = torch_runner(plain)
+    if compiler():
+        found["torch, compiled"] = torch_runner(compiled(plain))
+    if not isinstance(openvino, str):
+        found["OpenVINO"] = openvino_runner(openvino, alone)
+    return found, counts
+
+
+def compiler() -> str | None:
+    """torch.compile needs one for C++."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def feeds_of(arch: Architecture, tokens: int) -> Feeds:
+    """Random ids, all of them attended to."""
+    ids = np.random.default_rng(0).integers(0, arch.vocabulary, (1, tokens))
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+def same(found: Mapping[str, Runner], feeds: Feeds) -> None:
+    """Every fp32 variant answers as ours does, whole texts and padded ones; it is warm then, too."""
+    padded = feeds["attention_mask"].copy()
+    padded[:, padded.shape[1] * 3 // 4 :] = 0
+    for asked in (feeds | {"attention_mask": padded}, feeds):
+        _same(found, asked)
+
+
+def _same(found: Mapping[str, Runner], feeds: Feeds) -> None:
+    answers = {name: run(feeds) for name, run in found.items()}
+    for name, answer in answers.items():
+        difference = float(np.abs(answer - answers[OURS]).max())
+        assert name == INT8 or difference <= _TOLERANCE, (name, difference)
+
+
+def compared(found: Mapping[str, Runner], feeds: Feeds, rounds: int) -> dict[str, Any]:
+    """Our milliseconds, and the others' ratios to them: medians over rounds, and quartiles."""
+    same(found, feeds)
+    order, times = random.Random(0), {name: list[float]() for name in found}
+    for _ in range(rounds):
+        for name in order.sample(list(found), len(found)):
+            times[name].append(_timed(found[name], feeds))
+    ratios = {}
+    for name, theirs in times.items():
+        if name != OURS:
+            values = [a / b for a, b in zip(theirs, times[OURS], strict=True)]
+            low, high = np.percentile(values, [25, 75])
+            ratios[name] = {
+                "ratio": round(median(values), 3),
+                "low": round(float(low), 3),
+                "high": round(float(high), 3),
+            }
+    best = min(ONNX, key=lambda name: ratios[name]["ratio"])
+    return {"ms": round(median(times[OURS]), 3), "ratios": ratios, "best_onnx": best}
+
+
+def _timed(run: Runner, feeds: Feeds) -> float:
+    """Median milliseconds of a few runs."""
+    times = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        run(feeds)
+        times.append(1000 * (time.perf_counter() - started))
+    return median(times)
+
+
+def matrix_rate() -> float:
+    """Multiply-accumulates a second of one thread, the best over sizes, times, and three libraries."""
+    best = 0.0
+    for size in (512, 1024, 2048):
+        matrix = torch.randn(size, size)
+        array = matrix.numpy()
+        session = default_memory(_product(array).SerializeToString())
+        for product in (partial(torch.mm, matrix, matrix), partial(np.dot, array, array), _asked(session, array)):
+            for _ in range(10):
+                started = time.perf_counter()
+                product()
+                best = max(best, size**3 / (time.perf_counter() - started))
+    return best
+
+
+def _product(weight: NDArray[np.float32]) -> onnx.ModelProto:
+    """A graph that multiplies by this matrix, which onnxruntime packs as it does a layer's."""
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, weight.shape) for name in ("x", "y")]
+    node = helper.make_node("MatMul", ["x", "weight"], ["y"])
+    graph = helper.make_graph([node], "product", values[:1], values[1:], [numpy_helper.from_array(weight, "weight")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+
+
+def _asked(session: Any, x: NDArray[np.float32]) -> Callable[[], Any]:
+    return partial(session.run, None, {"x": x})
+
+
+def measured(name: str, folder: Path, openvino: Any, rate: float, rounds: int) -> dict[str, Any]:
+    """A model's subnets at every length."""
+    arch = MODELS[name]
+    model = random_model(arch)
+    subnets = {
+        size: SubnetConfig.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
+        for size, (depth, heads, ffn) in SUBNETS[name].items()
+    }
+    files = write(model, list(subnets.values()), folder)
+    result = {}
+    for size, subnet in subnets.items():
+        found, counts = runners(model, subnet, files[subnet], openvino)
+        lengths = {}
+        for tokens in LENGTHS:
+            lengths[tokens] = compared(found, feeds_of(arch, tokens), rounds)
+            floor = 1000 * arch.macs(subnet, tokens=tokens) / rate
+            lengths[tokens]["ratios"]["floor"] = {"ratio": round(floor / lengths[tokens]["ms"], 3)}
+            lab.say(f"{name} {size} at {tokens}: {lengths[tokens]}")
+        result[size] = {"subnet": subnet.name, "fused": counts, "lengths": lengths}
+    return result
+
+
+def main(work_folder: str, rounds: str = "15") -> None:
+    """Both models; keep the comparison."""
+    torch.set_num_threads(1)
+    work = Path(work_folder).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    openvino, rate = import_openvino(work), matrix_rate()
+    skipped = {} if compiler() else {"torch, compiled": "no C++ compiler"}
+    if isinstance(openvino, str):
+        skipped["OpenVINO"] = openvino
+    models = {}
+    for name in SUBNETS:
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            models[name] = measured(name, Path(folder), openvino, rate, int(rounds))
+    others = {} if isinstance(openvino, str) else {"openvino": str(openvino.__version__)}
+    lab.keep(
+        "latency",
+        {
+            "rounds": int(rounds),
+            "billion_macs_a_second": round(rate / 1e9, 1),
+            "versions": {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__} | others,
+            "skipped": skipped,
+            "models": models,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
