@@ -207,12 +207,13 @@ class Mixing(_Strict):
 class Rejection(_Strict):
     """How a threshold that was set on ``reference`` is carried to another member: as many of ``texts`` texts pass.
 
-    ``source``: texts out of scope, or where none were given those of validation.
+    ``source``: texts out of scope, or where none were given those of validation. ``sha256``: of their token ids.
     """
 
     reference: str
     source: Literal["out-of-scope", "validation"]
     texts: Positive
+    sha256: Sha256
 
 
 class Probes(_Strict):

@@ -76,7 +76,7 @@ def calibrate(folder: Path) -> Path:
         )
         for entry in load(folder).manifest.subnets
     ]
-    rejection = Rejection(reference="large", source="out-of-scope", texts=1000)
+    rejection = Rejection(reference="large", source="out-of-scope", texts=1000, sha256="0" * 64)
     manifest = load(folder).manifest.model_copy(update={"subnets": entries, "rejection": rejection}).sealed()
     write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder

@@ -15,7 +15,7 @@ from edgedistill.cli.profile import palette_document, palette_table, profile_her
 from edgedistill.cli.search import Asked, Count, MaxLatency, MaxMemory, Profiled, Tokens, found_family
 from edgedistill.cli.train import Source, read_data
 from edgedistill.errors import InputError
-from edgedistill.manifest import Precision, write_profile
+from edgedistill.manifest import Precision, load, write_profile
 
 if TYPE_CHECKING:
     from edgedistill.distillation.batches import Encoded
@@ -51,6 +51,13 @@ def export(
             "subnet answers. A thousand or more, some near the task's own. Default: the validation texts."
         ),
     ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(help="Add this subnet to the palette that is there, and change nothing else; may be repeated."),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="Take this subnet out of the palette that is there; may be repeated.")
+    ] = None,
     vocabulary: Annotated[
         int | None,
         typer.Option(
@@ -83,14 +90,18 @@ def export(
     boards = [] if profiled else [load_board(name) for name in device or []]
     trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
-    precisions = PRECISIONS if precision == "both" else (precision,)
+    precisions: tuple[Precision, ...] = PRECISIONS if precision == "both" else (precision,)
     first = next(iter(device or []), None)
     asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)
-    family = [member.subnet for member in found_family(trained, supernet, rows, asked).family]
+    changing = load(output) if add or drop else None
+    if changing is not None:
+        family, precisions = _changed(trained, changing, add or [], drop or [])
+    else:
+        family = [member.subnet for member in found_family(trained, supernet, rows, asked).family]
     if vocabulary is not None:
         trained = _trimmed(trained, rows, vocabulary)
     rejected = _rejected(trained, out_of_scope)
-    palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()), rejected)
+    palette = export_palette(trained, rows, family, output, precisions, tuple(keep_fp32 or ()), rejected, changing)
     profile = profile_here(palette) if measure else None
     for board in boards:
         path = write_profile(palette, estimate(palette, board))
@@ -103,6 +114,31 @@ def export(
         texts = palette.manifest.task == "text-classification" and palette.manifest.texts == 1
         using = f"edgedistill run {output} 'a text'" if texts else "edgedistill.runtime.AdaptiveSession, with token ids"
         console.print(f"Next: {using}")
+
+
+def _changed(
+    trained: Supernet, palette: Palette, add: Sequence[str], drop: Sequence[str]
+) -> tuple[list[SubnetConfig], tuple[Precision, ...]]:
+    """The palette's own family with some more and some less, largest first, and its precisions.
+
+    Raises:
+        InputError: a subnet to add is there, one to drop is not, or none would be left.
+    """
+    from edgedistill.cli.extract import named_subnet
+
+    entries, arch = palette.manifest.subnets, trained.model.arch
+    family = {entry.config.name: entry.config for entry in entries}
+    for name in (name.removesuffix("-int8") for name in drop):
+        if family.pop(name, None) is None:
+            raise InputError(f"there is no {name!r} to drop from {palette.folder}; it has {', '.join(family)}")
+    for name in (name.removesuffix("-int8") for name in add):
+        if name in family:
+            raise InputError(f"{name!r} is in {palette.folder} already; it has {', '.join(family)}")
+        family[name] = named_subnet(trained, name)
+    if not family:
+        raise InputError(f"nothing would be left of {palette.folder}; drop fewer")
+    largest_first = sorted(family.values(), key=arch.layer_parameters, reverse=True)
+    return largest_first, tuple(dict.fromkeys(entry.precision for entry in entries))
 
 
 def _rejected(trained: Supernet, texts: Path | None) -> Encoded | None:
@@ -173,6 +209,7 @@ def export_palette(
     precisions: tuple[Precision, ...] = ("fp32",),
     keep_fp32: tuple[str, ...] = (),
     out_of_scope: Encoded | None = None,
+    changing: Palette | None = None,
 ) -> Palette:
     """Write the family; say where int8 costs too much."""
     from edgedistill.distillation.mlfs import encode_data
@@ -190,6 +227,7 @@ def export_palette(
             precisions=precisions,
             keep_fp32=keep_fp32,
             out_of_scope=out_of_scope,
+            changing=changing,
         )
     _warn_of_int8(supernet, palette, rows.validation)
     return palette

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["extract"]
+__all__ = ["extract", "named_subnet"]
 
 
 @reported
@@ -44,7 +44,7 @@ def extract(
     trained = load_trained(supernet)
     name = subnet.removesuffix("-int8")
     precision: Literal["fp32", "int8"] = "fp32" if name == subnet else "int8"
-    config = _named(trained, name)
+    config = named_subnet(trained, name)
     if kind == "onnx":
         with console.status("exporting"):
             write_onnx(trained, config, output, precision)
@@ -63,7 +63,12 @@ def extract(
         console.print(f"{output}: {subnet}")
 
 
-def _named(trained: Supernet, name: str) -> SubnetConfig:
+def named_subnet(trained: Supernet, name: str) -> SubnetConfig:
+    """The subnet of the space that has this name.
+
+    Raises:
+        InputError: none has.
+    """
     found = next((config for config in trained.space if config.name == name), None)
     if found is None:
         examples = ", ".join([trained.space.maxnet.name, trained.space.minnet.name])

@@ -6,7 +6,9 @@ over texts out of scope lets a threshold that was set on one member be carried t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +39,7 @@ class Calibrator:
     def __init__(self, data: EncodedData, teacher: Mapping[str, Tensor], out_of_scope: Encoded | None) -> None:
         self._data, self._teacher = data, teacher
         self.spread = out_of_scope if out_of_scope is not None else data.validation
-        self._source = "validation" if out_of_scope is None else "out-of-scope"
+        self._source: Literal["validation", "out-of-scope"] = "validation" if out_of_scope is None else "out-of-scope"
         self._reference: str | None = None
         self._labels: NDArray[np.intp] | None = None
 
@@ -65,9 +67,16 @@ class Calibrator:
         """By what thresholds are carried over; None where nothing was measured."""
         if self._reference is None:
             return None
-        return Rejection.model_validate(
-            {"reference": self._reference, "source": self._source, "texts": len(self.spread)}
+        return Rejection(
+            reference=self._reference, source=self._source, texts=len(self.spread), sha256=self._spread_sha256()
         )
+
+    def spreads_as(self, rejection: Rejection | None) -> bool:
+        """Whether an earlier palette's thresholds are carried over by the same texts."""
+        return rejection is not None and rejection.sha256 == self._spread_sha256()
+
+    def _spread_sha256(self) -> str:
+        return hashlib.sha256(repr(self.spread.ids).encode()).hexdigest()
 
     def _targets(self, classes: int) -> _Logits:
         """Probabilities [rows, c] of validation: of the labels, or the teacher's."""

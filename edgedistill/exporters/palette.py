@@ -7,44 +7,35 @@ reader sees the old palette or the new one. What no manifest names any more goes
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.distillation.tasks import Task, task_of
-from edgedistill.errors import ExportError, PaletteError
+from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.calibration import Calibrator
-from edgedistill.exporters.checks import check_graph, check_valid
-from edgedistill.exporters.mixing import distinct_rows, measure_mixing
-from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.changes import carry_profiles, known_entries, stored_weights
+from edgedistill.exporters.files import file_entry, new_files, put, sync
+from edgedistill.exporters.members import MIXED_SPLIT, Source, export_member
+from edgedistill.exporters.mixing import measure_mixing
 from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
-from edgedistill.exporters.surgery import derive, template
-from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
+from edgedistill.exporters.surgery import template
+from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
-    Calibration,
-    FileEntry,
-    Layer,
     Manifest,
     Mixing,
     Palette,
     Precision,
     Probes,
     Provenance,
-    Quality,
     Rejection,
     SubnetEntry,
     TensorSpec,
@@ -57,32 +48,9 @@ from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["check_place", "member_name", "write_palette"]
+__all__ = ["write_palette"]
 
-_MAC_TOKENS = 64
 _PROBED_ROWS = 4
-_SCORED = ("validation", "test")
-_MIXED_SPLIT = "validation"
-_OURS = re.compile(
-    r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|(tokenizer|probes)-[0-9a-f]{12}\.json|\.\S+\.part"
-)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What every subnet's export in one precision needs.
-
-    ``vectors`` collects those of a sentence encoder's members; ``calibrator`` is a classifier's.
-    """
-
-    supernet: Supernet
-    data: EncodedData
-    base: onnx.ModelProto
-    stock: Stock
-    weights: WeightsFile
-    task: Task
-    vectors: dict[str, NDArray[np.float32]]
-    calibrator: Calibrator | None
 
 
 def write_palette(
@@ -95,6 +63,7 @@ def write_palette(
     precisions: Sequence[Precision] = ("fp32",),
     keep_fp32: Collection[str] = (),
     out_of_scope: Encoded | None = None,
+    changing: Palette | None = None,
 ) -> Palette:
     """Export ``subnets`` to ``folder``, replacing the palette that is there.
 
@@ -110,124 +79,40 @@ def write_palette(
         precisions: each subnet in each of them.
         keep_fp32: prefixes of tensors (``layers.5``) that int8 leaves alone.
         out_of_scope: rows that a classifier should reject; a threshold is carried between members by them.
+        changing: the palette in ``folder``, where its family is to change and nothing else: its weights files stay,
+            and what is known of its members and of devices still holds.
 
     Raises:
-        ExportError: the folder holds something else, or a graph fails its check. The old palette stands.
+        ExportError: the folder holds something else, a graph fails its check, or ``changing`` cannot be changed so.
+            The old palette stands.
     """
-    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
-    task, vectors = task_of(supernet.info.task), dict[str, NDArray[np.float32]]()
-    classifies = task.name == "text-classification"
-    calibrator = Calibrator(data, supernet.teacher, out_of_scope) if classifies else None
-    with _new_files(folder):
-        base = template(export_supergraph(arch, supernet.model.eps), arch)
-        asked = _asked(data)
+    task = task_of(supernet.info.task)
+    calibrator = Calibrator(data, supernet.teacher, out_of_scope) if task.name == "text-classification" else None
+    vectors: dict[str, NDArray[np.float32]] = {}
+    with new_files(folder):
+        known = {} if changing is None else known_entries(changing, supernet, subnets[0], calibrator)
+        base = template(export_supergraph(supernet.model.arch, supernet.model.eps), supernet.model.arch)
         entries = []
         for precision in precisions:
-            stock = Stock.of(arch, tensors, precision, keep_fp32)
-            weights = write_weights(folder, stock, subnets)
+            stock = Stock.of(supernet.model.arch, full_tensors(supernet.model), precision, keep_fp32)
+            weights = stored_weights(changing, stock, subnets) if changing else write_weights(folder, stock, subnets)
             own_base = quantised_template(base, stock.whole) if stock.whole else base
-            source = _Source(supernet, data, own_base, stock, weights, task, vectors, calibrator)
+            source = Source(supernet, data, own_base, stock, weights, task, vectors, calibrator, known)
             for subnet in subnets:
-                entries.append(_export_subnet(source, subnet, folder))
+                entries.append(export_member(source, subnet, folder))
                 on_subnet(entries[-1].name)
-        answers = {entry.name: _answers(folder / entry.graph, asked) for entry in entries}
-        probes = _write_probes(asked, answers, folder)
-        tokenizer = _write_tokenizer(supernet, folder)
-        mixing = measure_mixing(vectors, _MIXED_SPLIT) if vectors else None
+        asked = _asked(data)
+        probes = _write_probes(asked, {entry.name: _answers(folder / entry.graph, asked) for entry in entries}, folder)
+        mixing = measure_mixing(vectors, MIXED_SPLIT) if vectors else None
         rejection = calibrator.rejection() if calibrator is not None else None
+        tokenizer = _write_tokenizer(supernet, folder)
         manifest = _manifest(supernet, entries, tokenizer, probes, mixing, rejection, folder)
-        _sync(folder)
+        sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
-    return load(folder)
-
-
-def member_name(subnet: SubnetConfig, precision: Precision) -> str:
-    """The subnet's name in a palette: another precision than fp32 is a part of it."""
-    return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
-
-
-def check_place(folder: Path) -> None:
-    """Refuse to write where something else lies: worth asking before the long part.
-
-    Raises:
-        ExportError: the folder is neither new, nor empty, nor a palette.
-    """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists())):
-        raise ExportError(f"{folder} exists and is no palette; give a new or an empty folder")
-
-
-@contextmanager
-def _new_files(folder: Path) -> Iterator[None]:
-    """Make room, and on failure take away whatever the block wrote."""
-    is_new = not folder.exists()
-    check_place(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_unnamed(folder)
-    before = {path.name for path in folder.iterdir()}
-    try:
-        yield
-    except BaseException:
-        for path in folder.iterdir():
-            if path.name not in before:
-                path.unlink()
-        if is_new:
-            folder.rmdir()
-        raise
-
-
-def _remove_unnamed(folder: Path) -> None:
-    """Delete files of earlier exports that the present manifest does not name."""
-    try:
-        named = {entry.name for entry in load(folder).manifest.files}
-    except PaletteError:
-        named = set()
-    for path in folder.iterdir():
-        if _OURS.fullmatch(path.name) and path.name not in named:
-            path.unlink()
-
-
-def _export_subnet(source: _Source, subnet: SubnetConfig, folder: Path) -> SubnetEntry:
-    arch, precision = source.supernet.model.arch, source.stock.precision
-    name = member_name(subnet, precision)
-    graph, weight_bytes = derive(source.base, source.stock, subnet, source.weights)
-    content = graph.SerializeToString(deterministic=True)
-    path = folder / f"{subnet.name}-{precision}-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
-    _put(path, content)
-    if precision == "fp32":
-        check_graph(path, source.supernet.model, subnet)
-    else:
-        check_valid(path, source.supernet.model)
-    outputs = {split: graph_outputs(path, getattr(source.data, split), source.task) for split in _SCORED}
-    return SubnetEntry(
-        name=name,
-        precision=precision,
-        graph=path.name,
-        weights=source.weights.name,
-        layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
-        hidden=subnet.hidden,
-        layer_parameters=arch.layer_parameters(subnet),
-        total_parameters=arch.total_parameters(subnet),
-        macs=arch.macs(subnet, tokens=_MAC_TOKENS),
-        size_mb=round((len(content) + weight_bytes) / 1e6, 3),
-        quality=[_quality(source, name, outputs[split], split) for split in _SCORED],
-        calibration=_calibration(source, name, path, outputs),
-    )
-
-
-def _quality(source: _Source, name: str, outputs: Tensor, split: str) -> Quality:
-    supernet, task, data = source.supernet, source.task, getattr(source.data, split)
-    if task.name == "sentence-embedding" and split == _MIXED_SPLIT:
-        source.vectors[name] = outputs[distinct_rows(data)].numpy()
-    reference = supernet.teacher.get(split)
-    return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
-
-
-def _calibration(source: _Source, name: str, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
-    if source.calibrator is None:
-        return None
-    asked, validation = source.calibrator.spread, source.data.validation
-    spread = outputs["validation"] if asked is validation else graph_outputs(graph, asked, source.task)
-    return source.calibrator.measure(name, outputs["validation"], outputs["test"], spread)
+    written = load(folder)
+    if changing is not None:
+        carry_profiles(changing, written)
+    return written
 
 
 def _asked(data: EncodedData) -> Batch:
@@ -248,7 +133,7 @@ def _write_probes(asked: Batch, answers: dict[str, list[float]], folder: Path) -
     probes = Probes(inputs={name: getattr(asked, name).tolist() for name in names}, answers=answers)
     content = probes.model_dump_json().encode()
     name = f"probes-{hashlib.sha256(content).hexdigest()[:12]}.json"
-    _put(folder / name, content)
+    put(folder / name, content)
     return name
 
 
@@ -256,7 +141,7 @@ def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
     """The tokenizer, under a name of its content, so that an older palette's is not overwritten."""
     content = supernet.tokenizer.to_str().encode()
     name = f"tokenizer-{hashlib.sha256(content).hexdigest()[:12]}.json"
-    _put(folder / name, content)
+    put(folder / name, content)
     info = supernet.info
     return TokenizerEntry(
         file=name, max_tokens=info.max_tokens, pad_token_id=info.pad_token_id, pad_token=info.pad_token
@@ -297,7 +182,7 @@ def _manifest(
         outputs=[TensorSpec(name=OUTPUT, dtype="float32", shape=_output_shape(arch))],
         provenance=provenance,
         subnets=entries,
-        files=[_file_entry(folder / name) for name in names],
+        files=[file_entry(folder / name) for name in names],
         mixing=mixing,
         rejection=rejection,
     ).sealed()
@@ -305,23 +190,3 @@ def _manifest(
 
 def _output_shape(arch: Architecture) -> list[int | str]:
     return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.outputs]
-
-
-def _file_entry(path: Path) -> FileEntry:
-    content = path.read_bytes()
-    return FileEntry(name=path.name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write beside, then rename: the same file may be open in a session of the palette that is there."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def _sync(folder: Path) -> None:
-    """Put the files' bytes on the disk before the manifest names them."""
-    for path in folder.iterdir():
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())

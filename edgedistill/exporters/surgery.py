@@ -7,6 +7,7 @@ which onnxruntime folds when it creates the session, so that running costs nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from edgedistill.exporters.weights import Stock, StoredTensor, WeightsFile, graph_extents
 from edgedistill.subnet import Architecture, SubnetConfig
 
-__all__ = ["derive", "template"]
+__all__ = ["derive", "read_tensors", "template"]
 
 _EMBEDDING_NORM = "embeddings.norm.weight"
 _LAYER_NORM = "layers.{}.ffn_norm.weight"  # what a layer ends with
@@ -168,6 +169,18 @@ def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) ->
     for key, value in place.items():
         tensor.external_data.add(key=key, value=str(value))
     return tensor
+
+
+def read_tensors(graph: Path) -> dict[str, StoredTensor]:
+    """Where a written graph reads each tensor; of its rows as many as it keeps."""
+    model = onnx.load(graph, load_external_data=False)
+    types = {number: dtype for dtype, number in _DATA_TYPES.items()}
+    found = {}
+    for tensor in model.graph.initializer:
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        if place:
+            found[tensor.name] = StoredTensor(tuple(tensor.dims), int(place["offset"]), types[tensor.data_type])
+    return found
 
 
 def _column_slices(slices: list[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:

@@ -15,15 +15,16 @@ import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
+import tiny_palette
 import tiny_supernet
 import torch
 
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
+from edgedistill.exporters import members, write_palette
 from edgedistill.exporters import palette as palette_module
-from edgedistill.exporters import write_palette
 from edgedistill.exporters.sensitivity import int8_losses, parts_that_cost
-from edgedistill.manifest import Precision, load
+from edgedistill.manifest import DeviceProfile, Palette, Precision, load, write_profile
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -92,7 +93,7 @@ def test_a_failed_export_leaves_the_old_palette_and_nothing_else(
             raise result
         return result
 
-    monkeypatch.setattr(palette_module, "check_graph", fail_on_the_second)
+    monkeypatch.setattr(members, "check_graph", fail_on_the_second)
     with pytest.raises(ExportError, match="it differs"):
         write_palette(supernet, SUBNETS[2:6], rows, folder, lambda _: None)
     assert _files(folder) == before
@@ -214,3 +215,63 @@ def test_an_export_that_dies_or_has_no_room_leaves_the_old_palette_whole(tmp_pat
     assert len(died) >= 10  # at work, not after it
     assert [os.waitstatus_to_exitcode(result["status"]) for result in limited] == [3] * len(limited)
     assert len({tuple(result["subnets"]) for result in limited}) == 1
+
+
+def test_a_family_changes_without_its_weights_or_what_is_known_of_others(
+    supernet: Supernet, rows: EncodedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One goes, one comes: only the new one is measured, and a device's figures of the others are kept."""
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    first, second, third, fourth = SUBNETS[0], SUBNETS[2], SUBNETS[4], SUBNETS[6]
+    folder = tmp_path / "palette"
+    old = write_palette(supernet, [first, second, third], rows, folder, lambda _: None, precisions=precisions)
+    write_profile(old, _profile(old))
+    weights = {path.name: path.stat() for path in folder.glob("weights*")}
+    measured: list[Path] = []
+    real = members.graph_outputs
+    monkeypatch.setattr(members, "graph_outputs", lambda path, *rest: measured.append(path) or real(path, *rest))
+    family = [first, third, fourth]
+    new = write_palette(
+        supernet, family, rows, folder, lambda _: None, precisions=precisions, changing=load(folder)
+    )  # fmt: skip
+    new.check_hashes()
+    asked = {path.name.split("-fp32")[0].split("-int8")[0] for path in measured}
+    assert asked == {first.name, fourth.name}  # the first is what the others are compared with
+    assert [entry.config for entry in new.manifest.subnets] == [*family, *family]
+    for entry in new.manifest.subnets:
+        if entry.config in (first, third):
+            assert entry == old.manifest.subnet(entry.name)
+    assert [subnet.subnet for subnet in load(folder).profiles["here"].subnets] == [first.name, third.name]
+    anew = write_palette(supernet, family, rows, tmp_path / "anew", lambda _: None, precisions=precisions).manifest
+    assert [entry.quality for entry in anew.subnets] == [entry.quality for entry in new.manifest.subnets]
+    assert [entry.calibration for entry in anew.subnets] == [entry.calibration for entry in new.manifest.subnets]
+    again = [first, second, third]
+    back = write_palette(supernet, again, rows, folder, lambda _: None, precisions=precisions, changing=new)
+    assert back.manifest.subnets == old.manifest.subnets
+    assert {path.name: path.stat() for path in folder.glob("weights*")} == weights
+
+
+def test_a_change_that_the_palette_cannot_take_leaves_it_as_it_was(
+    supernet: Supernet, rows: EncodedData, tmp_path: Path
+) -> None:
+    folder = tmp_path / "palette"
+    old = write_palette(supernet, SUBNETS[3:5], rows, folder, lambda _: None)
+    before = _files(folder)
+    with pytest.raises(ExportError, match=r"keeps more of .* than any of its members; export it anew"):
+        write_palette(supernet, SUBNETS[:5], rows, folder, lambda _: None, changing=old)
+    other = dataclasses.replace(supernet, model=tiny_encoder.encoder(scale=supernet.info.scale * 2))
+    with pytest.raises(ExportError, match="exported from another supernet or with other options"):
+        write_palette(other, SUBNETS[3:5], rows, folder, lambda _: None, changing=old)
+    few = dataclasses.replace(rows.train, ids=rows.train.ids[:3], type_ids=rows.train.type_ids[:3], labels=None)
+    with pytest.raises(ExportError, match="carried over by other texts"):
+        write_palette(supernet, SUBNETS[3:6], rows, folder, lambda _: None, changing=old, out_of_scope=few)
+    assert _files(folder) == before
+
+
+def _profile(palette: Palette) -> DeviceProfile:
+    """Figures of the fp32 members on some device."""
+    entries = [entry for entry in palette.manifest.subnets if entry.precision == "fp32"]
+    template = tiny_palette.profile(palette.manifest)
+    figures = template.subnets[0]
+    subnets = [figures.model_copy(update={"subnet": entry.name}) for entry in entries]
+    return template.model_copy(update={"subnets": subnets})
