@@ -23,6 +23,7 @@ from edgedistill.distillation.batches import Batch, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.errors import ExportError, PaletteError
+from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, quality_of
@@ -112,7 +113,7 @@ def write_palette(
         for precision in precisions:
             stock = Stock.of(arch, tensors, precision, keep_fp32)
             weights = write_weights(folder, stock, subnets)
-            own_base = quantised_template(base, stock.whole) if stock.whole else base
+            own_base = quantised_template(base, stock.whole) if stock.whole else fused_template(base, arch)
             source = _Source(supernet, data, own_base, stock, weights, task, vectors)
             for subnet in subnets:
                 entries.append(_export_subnet(source, subnet, folder))
