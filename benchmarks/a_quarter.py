@@ -25,6 +25,7 @@ from onnxruntime import InferenceSession
 
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
+from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
@@ -56,7 +57,7 @@ def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) 
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
     folder.mkdir()
-    base = template(export_supergraph(arch, supernet.model.eps), arch)
+    base = fused_template(template(export_supergraph(arch, supernet.model.eps), arch), arch)
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}

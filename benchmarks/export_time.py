@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from edgedistill.exporters.quantization import quantised_template
+from edgedistill.exporters.members import member_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
@@ -84,7 +84,7 @@ def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig]
         stock = Stock.of(arch, tensors, precision)
         weights = write_weights(folder, stock, members)
         pieces.end("weights")
-        own = quantised_template(base, stock.whole) if stock.whole else base
+        own = member_template(base, stock)
         for subnet in members:
             graph, _ = derive(own, stock, subnet, weights)
             (folder / _name(subnet, precision)).write_bytes(graph.SerializeToString(deterministic=True))

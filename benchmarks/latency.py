@@ -39,7 +39,7 @@ from plain_torch import PlainEncoder
 from shared_weights import MODELS
 from torch import Tensor
 
-from edgedistill.exporters.quantization import quantised_template
+from edgedistill.exporters.members import member_template
 from edgedistill.exporters.supergraph import OPSET, export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
@@ -73,7 +73,7 @@ def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) 
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():
         stock = Stock.of(arch, tensors, precision)
-        own = quantised_template(base, stock.whole) if stock.whole else base
+        own = member_template(base, stock)
         weights = write_weights(folder, stock, subnets)
         for subnet in subnets:
             found[subnet][kind] = folder / f"{subnet.name}-{precision}.onnx"

@@ -23,6 +23,7 @@ import onnx
 import torch
 
 from edgedistill.device_profiles.job import Job, MemoryResult
+from edgedistill.exporters.members import member_template
 from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
@@ -51,7 +52,8 @@ def write(model: ElasticEncoder, base: onnx.ModelProto, precision: Precision, fo
     """Each member's graph over the family's weights, and as a file of its own."""
     arch = model.arch
     stock = Stock.of(arch, full_tensors(model), precision)
-    base = quantised_template(base, stock.whole) if stock.whole else base
+    plain = quantised_template(base, stock.whole) if stock.whole else base
+    own = member_template(base, stock)
     family, alone = folder / f"family-{precision}", folder / f"alone-{precision}"
     family.mkdir()
     alone.mkdir()
@@ -60,9 +62,9 @@ def write(model: ElasticEncoder, base: onnx.ModelProto, precision: Precision, fo
     pairs = []
     for subnet in members:
         path, single = family / f"{subnet.name}.onnx", alone / f"{subnet.name}.onnx"
-        path.write_bytes(derive(base, stock, subnet, shared)[0].SerializeToString())
+        path.write_bytes(derive(own, stock, subnet, shared)[0].SerializeToString())
         with tempfile.TemporaryDirectory() as scratch:
-            graph, _ = derive(base, stock, subnet, write_weights(Path(scratch), stock, [subnet]))
+            graph, _ = derive(plain, stock, subnet, write_weights(Path(scratch), stock, [subnet]))
             onnx.load_external_data_for_model(graph, scratch)
             onnx.save(graph, single)
         pairs.append((path, single))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
 
+from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
@@ -33,6 +34,10 @@ class Exported:
         stock = Stock.of(arch, full_tensors(self.model), "int8", kept)
         base = quantised_template(self.base, stock.whole)
         return Exported(self.model, base, folder, stock, write_weights(folder, stock, [arch.full]))
+
+    def fused(self) -> Exported:
+        """The same with attention in one node, as palettes have it."""
+        return replace(self, base=fused_template(self.base, self.model.arch))
 
     def write(self, subnet: SubnetConfig) -> Path:
         graph, _ = derive(self.base, self.stock, subnet, self.weights)

@@ -14,18 +14,20 @@ from torch import Tensor
 
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import Task
+from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.files import put
 from edgedistill.exporters.mixing import distinct_rows
 from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.surgery import derive
 from edgedistill.exporters.weights import Stock, WeightsFile
 from edgedistill.manifest import Calibration, Layer, Precision, Quality, SubnetEntry
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["MIXED_SPLIT", "Source", "export_member", "member_name"]
+__all__ = ["MIXED_SPLIT", "Source", "export_member", "member_name", "member_template"]
 
 MIXED_SPLIT = "validation"
 _MAC_TOKENS = 64
@@ -54,6 +56,11 @@ class Source:
 def member_name(subnet: SubnetConfig, precision: Precision) -> str:
     """The subnet's name in a palette: another precision than fp32 is a part of it."""
     return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
+
+
+def member_template(base: onnx.ModelProto, stock: Stock) -> onnx.ModelProto:
+    """What the graphs of the stock's precision are derived from, ``base`` being the plain template."""
+    return quantised_template(base, stock.whole) if stock.whole else fused_template(base, stock.arch)
 
 
 def export_member(source: Source, subnet: SubnetConfig, folder: Path) -> SubnetEntry:

@@ -21,9 +21,8 @@ from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.changes import carry_profiles, known_entries, stored_weights
 from edgedistill.exporters.files import file_entry, new_files, put, sync
-from edgedistill.exporters.members import MIXED_SPLIT, Source, export_member
+from edgedistill.exporters.members import MIXED_SPLIT, Source, export_member, member_template
 from edgedistill.exporters.mixing import measure_mixing
-from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
 from edgedistill.exporters.surgery import template
 from edgedistill.exporters.weights import Stock, write_weights
@@ -96,7 +95,7 @@ def write_palette(
         for precision in precisions:
             stock = Stock.of(supernet.model.arch, full_tensors(supernet.model), precision, keep_fp32)
             weights = stored_weights(changing, stock, subnets) if changing else write_weights(folder, stock, subnets)
-            own_base = quantised_template(base, stock.whole) if stock.whole else base
+            own_base = member_template(base, stock)
             source = Source(supernet, data, own_base, stock, weights, task, vectors, calibrator, known)
             for subnet in subnets:
                 entries.append(export_member(source, subnet, folder))

@@ -1,4 +1,4 @@
-"""A subnet as one ONNX file that needs no other."""
+"""A subnet as one ONNX file that needs no other, in ONNX's own operators: it may go to another runtime."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import onnx
 import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from edgedistill.exporters.attention import fit_heads
 from edgedistill.exporters.weights import Stock, StoredTensor, WeightsFile, graph_extents
 from edgedistill.subnet import Architecture, SubnetConfig
 
@@ -107,6 +108,7 @@ def derive(
     model = onnx.ModelProto.FromString(base.SerializeToString())
     nodes = _without_layers(list(model.graph.node), arch, subnet)
     nodes = _live(nodes, [value.name for value in model.graph.output])
+    fit_heads(nodes, subnet)
     used = {name for node in nodes for name in node.input}
     kept = {name: shape for name, shape in stock.extents(subnet).items() if name in used}
     bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in kept.items()]

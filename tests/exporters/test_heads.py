@@ -38,6 +38,7 @@ def test_graphs_of_every_head_agree_with_torch(kind: str, tmp_path: Path) -> Non
     arch = replace(SMALL, model_type=kind.split("-", maxsplit=1)[0], **KINDS[kind])
     exported = tiny_graphs.export(tiny_encoder.encoder(arch), tmp_path)
     for subnet in SUBNETS:
+        assert check_graph(exported.fused().write(subnet), exported.model, subnet) <= TOLERANCE
         path = exported.write(subnet)
         assert check_graph(path, exported.model, subnet) <= TOLERANCE
         names = [node.name for node in create_session(path, threads=1).get_inputs()]
