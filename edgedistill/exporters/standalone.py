@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
+from torch import Tensor
 
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.quantization import quantised_template
@@ -13,7 +16,7 @@ from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
-from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
@@ -26,7 +29,7 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
     Raises:
         ExportError: torch could not export, or the graph fails its check.
     """
-    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    arch, tensors = _at_width(supernet.model.arch, full_tensors(supernet.model), subnet.hidden)
     base = template(export_supergraph(arch, supernet.model.eps), arch)
     stock = Stock.of(arch, tensors, precision)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
@@ -41,3 +44,12 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
         else:
             check_valid(whole, supernet.model)
         whole.replace(path)
+
+
+def _at_width(arch: Architecture, tensors: Mapping[str, Tensor], hidden: int) -> tuple[Architecture, dict[str, Tensor]]:
+    """With embedding tables no wider than the subnet, which a palette keeps whole for all members to share."""
+    cut = {
+        name: tensor[:, :hidden] if name.startswith("embeddings.") and tensor.ndim == 2 else tensor
+        for name, tensor in tensors.items()
+    }
+    return replace(arch, hidden=hidden), cut

@@ -13,6 +13,7 @@ import tiny_supernet
 from edgedistill.exporters import standalone
 from edgedistill.exporters.checks import largest_difference
 from edgedistill.manifest import Precision
+from edgedistill.supernet.slicing import extents
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -26,5 +27,8 @@ def test_the_file_alone_answers(tmp_path: Path, precision: Precision) -> None:
     graph = onnx.load(path)
     cut = {node.input[0] for node in graph.graph.node if node.op_type == "Slice"}
     assert not cut & {i.name for i in graph.graph.initializer}
-    stored = sum(np.prod(i.dims) for i in graph.graph.initializer)
-    assert stored < supernet.model.arch.total_parameters(tiny_encoder.ARCH.full)
+    kept = extents(supernet.model.arch, subnet)
+    tables = {name: shape for name, shape in kept.items() if name.startswith("embeddings.") and len(shape) == 2}
+    assert {i.name: tuple(i.dims) for i in graph.graph.initializer if i.name in tables} == tables
+    stored = sum(np.prod(i.dims) for i in graph.graph.initializer if i.name in kept)
+    assert stored == supernet.model.arch.total_parameters(subnet)
