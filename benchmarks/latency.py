@@ -216,7 +216,7 @@ def compared(found: Mapping[str, Runner], feeds: Feeds, rounds: int) -> dict[str
     order, times = random.Random(0), {name: list[float]() for name in found}
     for _ in range(rounds):
         for name in order.sample(list(found), len(found)):
-            times[name].append(_timed(found[name], feeds))
+            times[name].append(timed(found[name], feeds))
     ratios = {}
     for name, theirs in times.items():
         if name != OURS:
@@ -231,7 +231,7 @@ def compared(found: Mapping[str, Runner], feeds: Feeds, rounds: int) -> dict[str
     return {"ms": round(median(times[OURS]), 3), "ratios": ratios, "best_onnx": best}
 
 
-def _timed(run: Runner, feeds: Feeds) -> float:
+def timed(run: Runner, feeds: Feeds) -> float:
     """Median milliseconds of a few runs."""
     times = []
     for _ in range(_RUNS):

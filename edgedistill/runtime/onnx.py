@@ -67,7 +67,7 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # With lengths that vary, the arena and the memory pattern only grow.
+    # The arena keeps what the largest batch took, and patterns one plan for each shape (benchmarks/session_memory.py).
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     # An idle pool that spins takes the cores from whoever runs next.
