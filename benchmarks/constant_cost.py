@@ -49,7 +49,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
         assert len(space) == members
         assert set(few) <= set(space)
         folder = work / f"constant-{known.name}-{share}-{members}"
-        kept = folder.with_suffix(".npz")
+        kept = work / f"{folder.name}.npz"  # a share of 0.3 is no suffix
         if not kept.exists():
             recipe = lab.at_cost(start, data, recipe, space, flops)
             supernet = lab.train(lab.start(teacher, folder, recipe), data, folder)
