@@ -96,7 +96,9 @@ def _scores(palette: Palette, name: str, rows: Encoded) -> NDArray[np.float64]:
 
 def _rows(supernet: Supernet, texts: list[str]) -> Encoded:
     info = supernet.info
-    return encode(supernet.tokenizer, Split(tuple(texts), None), info.task, max_tokens=info.max_tokens, pad=0)
+    return encode(
+        supernet.tokenizer, Split(tuple(texts), None), info.task, max_tokens=info.max_tokens, pad=info.pad_token_id
+    )
 
 
 def _texts(folder: Path, name: str, column: str = "text") -> Iterator[str]:

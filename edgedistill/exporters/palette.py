@@ -91,9 +91,9 @@ def write_palette(
     with new_files(folder):
         known = {} if changing is None else known_entries(changing, supernet, subnets[0], calibrator)
         base = template(export_supergraph(supernet.model.arch, supernet.model.eps), supernet.model.arch)
-        entries = []
+        tensors, entries = full_tensors(supernet.model), []
         for precision in precisions:
-            stock = Stock.of(supernet.model.arch, full_tensors(supernet.model), precision, keep_fp32)
+            stock = Stock.of(supernet.model.arch, tensors, precision, keep_fp32)
             weights = stored_weights(changing, stock, subnets) if changing else write_weights(folder, stock, subnets)
             own_base = member_template(base, stock)
             source = Source(supernet, data, own_base, stock, weights, task, vectors, calibrator, known)
