@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgedistill.distillation import mlfs
+from edgedistill.distillation.accelerator import accelerator_for, has_bf16
 from edgedistill.distillation.batches import epoch_batches
 from edgedistill.distillation.cost import forward_flops
 from edgedistill.distillation.data import Split, TaskData, load_data
@@ -35,7 +36,8 @@ from edgedistill.supernet.checkpoint import Supernet
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = Path(__file__).parent / "results"
-PRECISION = "bf16"  # of every run, teachers' and students' alike; quality is measured in fp32
+# Of every run, teachers' and students' alike; quality is measured in fp32.
+PRECISION: Literal["bf16", "fp32"] = "bf16" if has_bf16() else "fp32"
 _SUBSET = {"sst2": 20_000}  # training sentences, the same ones for every run
 _DRAWS = 1000  # of the bootstrap
 
@@ -126,7 +128,7 @@ def train(
         folder,
         watching(supernet) if watching else watcher(folder.name),
         announce=lambda title: say(f"{folder.name}: {title}"),
-        accelerator=mlfs.accelerator_for(Recipe(precision=PRECISION)),
+        accelerator=accelerator_for(Recipe(precision=PRECISION)),
         until=until,
     )
 

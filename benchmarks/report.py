@@ -63,8 +63,9 @@ def separate_distillation(result: Result) -> str:
             "",
             f"Mean difference, students given a sixth of the palette's cost, and multiples of that: {means}.",
             f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
-            f"{result['palette_wall_s']:.0f} s on one core; the teacher's pass {result['teacher_flops']:.3g}; all "
-            f"twelve students of a sixth {wall:.0f} s, without the search for their learning rates.",
+            f"{result['palette_wall_s']:.0f} s on one core, products in {result['precision']}; "
+            f"the teacher's pass {result['teacher_flops']:.3g}; "
+            f"all twelve students of a sixth {wall:.0f} s, without the search for their learning rates.",
         ]
     )
 

@@ -13,6 +13,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from edgedistill.distillation import mlfs
+from edgedistill.distillation.accelerator import accelerator_for
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.loop import StepReport
@@ -76,7 +77,7 @@ def train(supernet: Supernet, given: TaskData, folder: Path, *, until: int = 2) 
         folder,
         log.step,
         announce=log.titles.append,
-        accelerator=mlfs.accelerator_for(recipe),
+        accelerator=accelerator_for(recipe),
         until=until,
     )
     return trained, log

@@ -155,10 +155,11 @@ def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: 
     """Begin at ``output`` or go on with what is there, stage by stage, each with its bar."""
     with console.status("loading the training side"):
         from edgedistill.distillation import mlfs
+        from edgedistill.distillation.accelerator import accelerator_for
         from edgedistill.distillation.processes import as_the_first, is_first
 
     chosen = mlfs.recipe_for(chosen, data)
-    accelerator = mlfs.accelerator_for(chosen)
+    accelerator = accelerator_for(chosen)
     console.quiet = not is_first()
     begun = as_the_first(is_first() and _is_begun(output))
     supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)

@@ -38,7 +38,7 @@ from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
 from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrained
 
-__all__ = ["STAGES", "EncodedData", "accelerator_for", "begin", "encode_data", "order", "recipe_for", "train"]
+__all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
 
 STAGES = (0, 1, 2)
 _WATCHED_ROWS = 1000  # of validation, for the scores after each epoch
@@ -122,13 +122,6 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
     )
     full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
     return Supernet(model, full, info, tokenizer)
-
-
-def accelerator_for(recipe: Recipe) -> Accelerator:
-    """Where training runs: the processes that Accelerate's launcher started, or this one alone."""
-    gpu = torch.cuda.is_available()
-    half = recipe.precision == "bf16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
-    return Accelerator(mixed_precision="bf16" if half else "no", cpu=not gpu)
 
 
 def train(

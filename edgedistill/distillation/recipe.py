@@ -55,7 +55,9 @@ class Recipe(_Strict):
     )
     max_tokens: Annotated[int, Field(ge=4)] = Field(128, description="longer texts are cut")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of products; auto: bfloat16 on a GPU that has it. bf16 pays on CPUs that have it, too"
+        "auto",
+        description="of products; auto: bfloat16 on a GPU that has it. bf16 pays on CPUs that have it, too, "
+        "and is refused on others, which would emulate it",
     )
     fine_tuned: bool = Field(False, description="the model is the teacher as it is: stage 0 trains nothing")
 
