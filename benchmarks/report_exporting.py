@@ -1,0 +1,117 @@
+"""Tables of docs/exporting.md: a function a benchmark."""
+
+from __future__ import annotations
+
+from tables import Result, interval, percent, table
+
+
+def int8_quality(result: Result) -> str:
+    """A row a member."""
+    rows = []
+    for name, of in result["members"].items():
+        sizes = [f"{of['size_mb'][precision]:.1f}" for precision in ("fp32", "int8")]
+        flips = "" if of["answers_that_differ"] is None else percent(of["answers_that_differ"])
+        rows.append([f"`{name}`", percent(of["fp32"]), percent(of["int8"]), interval(of["difference"]), flips, *sizes])
+    return table(["member", "fp32", "int8", "int8 − fp32", "answers that differ, %", "MB, fp32", "int8"], rows)
+
+
+def thresholds(result: Result) -> str:
+    """A row a member: its calibration, and what passes each threshold, less what passes at the first member."""
+    first = next(iter(result["members"]))
+    asked = result["thresholds"]
+    rows = []
+    for name, member in result["members"].items():
+        row = [f"`{name}`", f"{member['temperature']:.2f}", percent(member["flip_rate"])]
+        row += [f"{percent(member['error_before'])} → {percent(member['error'])}"]
+        for of in asked.values():
+            own, theirs = of["members"][name], of["members"][first]
+            differences = [own[key] - theirs["out_of_scope"] for key in ("out_of_scope", "out_of_scope_uncarried")]
+            row += (
+                [percent(theirs["out_of_scope"])]
+                if name == first
+                else [f"{100 * differences[0]:+.1f} ({100 * differences[1]:+.1f})"]
+            )
+            row += [percent(own["in_scope"])]
+        rows.append(row)
+    header = ["member", "T", "other labels, %", "calibration error, %"]
+    for passing in asked:
+        header += [f"pass at {float(passing):.0%}", "in scope"]
+    return table(header, rows)
+
+
+def shared_weights(result: Result) -> str:
+    """A row a model and precision; then the members of each."""
+    rows = []
+    for name, of in result["models"].items():
+        disk = [f"{of['disk_mb'][kind]:,.0f}" for kind in ("family", "stand_alone")]
+        ratios = [of[key] for key in ("load_ratio_at_the_median", "memory_ratio_at_the_median", "largest_memory_ratio")]
+        rows.append([name, *disk, f"{of['disk_over_largest']:.3f}", *(f"{ratio:.2f}" for ratio in ratios)])
+    header = ["twelve subnets of", "MB, shared", "MB, alone", "shared over the largest alone"]
+    return table([*header, "load, median", "memory, median", "memory, worst"], rows)
+
+
+def export_time(result: Result) -> str:
+    """A row a model; then where our time goes, and what theirs ran on."""
+
+    def ratio(of: Result) -> str:
+        return f"{of['median']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+
+    rows, pieces = [], []
+    for name, of in result["models"].items():
+        seconds = [f"{of['seconds'][f'{kind}, inside']['median']:.1f}" for kind in ("one", "twelve")]
+        theirs = [ratio(of["theirs_over_ours"][kind]) for kind in ("processes", "inside", "inside, int8 too")]
+        rows.append([name, *seconds, ratio(of["twelve_over_one"]["inside"]), *theirs])
+        parts = ", ".join(f"{piece} {value:.2f}" for piece, value in of["pieces"]["twelve"].items())
+        pieces.append(f"{name}: {parts}")
+    header = ["", "one, s", "twelve, s", "twelve over one", "12 processes of theirs over one of ours"]
+    versions = ", ".join(f"{name} {version}" for name, version in result["theirs"].items())
+    return "\n".join(
+        [
+            table([*header, "inside one process", "the same with int8"], rows),
+            "",
+            f"Medians of {result['repeats']} rounds, with the least and the largest. Seconds of the twelve: "
+            f"{'; '.join(pieces)}. Theirs: {versions}.",
+        ]
+    )
+
+
+def latency(result: Result) -> str:
+    """A row a subnet and length; in bold what is more than 2 % faster than ours; then fusions and what was left out."""
+    models = result["models"]
+    names = list(dict.fromkeys(name for of in _lengths(result) for name in of["ratios"]))
+    rows = []
+    for model, subnets in models.items():
+        for size, found in subnets.items():
+            for tokens, of in found["lengths"].items():
+                cells = [_beside(of["ratios"].get(name), name) for name in names]
+                rows.append([f"{model}, {size}", tokens, f"{of['ms']:.2f}", *cells])
+    worst = [of["ratios"][of["best_onnx"]]["ratio"] for of in _lengths(result)]
+    left_out = "".join(f" Without {name}: {reason}." for name, reason in result["skipped"].items())
+    fused = next(iter(next(iter(models.values())).values()))["fused"]
+    counts = "; ".join(f"{way}: {', '.join(f'{n} {kind}' for kind, n in of.items())}" for way, of in fused.items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return "\n".join(
+        [
+            table(["subnet", "tokens", "ms, shared", *names], rows),
+            "",
+            f"Ratios to our graph, medians of {result['rounds']} rounds with quartiles. The best ONNX variant takes "
+            f"{min(worst):.2f} to {max(worst):.2f} times ours. Fused nodes at full size of the first: {counts}. "
+            f"Floor: {result['billion_macs_a_second']:.0f} billion multiply-accumulates a second. "
+            f"{versions}.{left_out}",
+        ]
+    )
+
+
+def _lengths(result: Result) -> list[Result]:
+    """Every comparison of the result."""
+    return [
+        of for subnets in result["models"].values() for found in subnets.values() for of in found["lengths"].values()
+    ]
+
+
+def _beside(of: Result | None, name: str) -> str:
+    """A ratio with its quartiles."""
+    if of is None or name == "floor":
+        return "" if of is None else f"{of['ratio']:.2f}"
+    text = f"{of['ratio']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
+    return f"**{text}**" if of["ratio"] < 0.98 else text

@@ -1,0 +1,90 @@
+"""Tables of docs/runtime.md: a function a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tables import Result, percent, table
+
+
+def overhead(result: Result) -> str:
+    """A row a size."""
+    rows = []
+    for size, of in result["sizes"].items():
+        value, low, high = of["over_us"]
+        p99 = [f"{of['p99_us'][kind]:,.0f}" for kind in ("adaptive", "plain", "plain, another")]
+        median_us = f"{of['p50_us']['plain']:,.0f}"
+        over = f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+        rows.append([f"{size}, `{of['subnet']}`", median_us, over, f"{of['over_share']:+.2%}", *p99])
+    header = ["subnet", "plain, µs", "adaptive − plain, µs", "share", "p99: adaptive", "plain", "another plain"]
+    return table(header, rows)
+
+
+def reaction(result: Result) -> str:
+    """The steps, then what loads and exchanges do to requests."""
+
+    def seconds(of: Sequence[float | None] | None) -> str:
+        if of is None:
+            return "not measured: no control group"
+        return ", ".join("none within 10 s" if value is None else f"{value:.2f}" for value in of)
+
+    beside = result["beside_loads"]
+    rows = [
+        [
+            f"`{name}`",
+            *map(str, of["requests"]),
+            f"{of['without_ms']:.2f}",
+            f"{of['beside_ms']:.2f}",
+            f"{of['ratio']:.2f}",
+        ]
+        for name, of in sorted(beside["p99_by_subnet"].items())
+    ]
+    p50, p90, p99 = beside["exchange_us"]
+    header = [
+        "subnet that answered",
+        "requests without loads",
+        "beside loads",
+        "p99 without, ms",
+        "beside, ms",
+        "ratio",
+    ]
+    return "\n".join(
+        [
+            f"Seconds to the first answer by another subnet, after processes began to burn: "
+            f"{seconds(result['load_step_s'])}; after memory was taken: {seconds(result['memory_step_s'])}.",
+            f"{beside['exchanges']} exchanges took {p50:.0f} µs at the median, {p90:.0f} at the 90th percentile, "
+            f"{p99:.0f} at the 99th; loads {beside['load_ms'][0]:.0f} ms at the median, {beside['load_ms'][2]:.0f} at "
+            f"the 99th.",
+            "",
+            table(header, rows),
+        ]
+    )
+
+
+def oracle(result: Result) -> str:
+    """A row a contender; a column pair a recording."""
+    groups = {"all": result["all"], **result["each"]}
+    fixed = {name: f"always `{name}`" for name in result["all"]["fixed"]}
+    rows = []
+    for kind, names in (
+        ("contenders", {"oracle": "oracle", "ours": "**ours**", "rule": "plain rule"}),
+        ("fixed", fixed),
+    ):
+        for name, words in names.items():
+            cells = [
+                f"{percent(of[kind][name]['right_in_time'])} / {percent(of[kind][name]['late'])}"
+                for of in groups.values()
+            ]
+            rows.append([words, percent(result["accuracy"][name]) if kind == "fixed" else "", *cells])
+    regained = [f"{of['regained']:.2f}" if of["regained"] is not None else "" for of in groups.values()]
+    rows.append(["regained of oracle − best fixed", "", *regained])
+    rows.append(["swaps of ours", "", *(str(of["swaps"]) for of in groups.values())])
+    lengths = ", ".join(f"{kind} {value:.0f} s" for kind, value in result["seconds"].items())
+    return "\n".join(
+        [
+            table(["contender", "accuracy", *groups], rows),
+            "",
+            f"Right and in time / not served in time, in %. Budget {result['budget_ms']:.1f} ms for "
+            f"{result['request']['texts']} texts of {result['request']['tokens']} tokens. Recordings: {lengths}.",
+        ]
+    )
