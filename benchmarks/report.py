@@ -33,7 +33,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "embedding-table": report_training.embedding_table,
     "hidden-width": report_training.hidden_width,
     "int8-quality": report_exporting.int8_quality,
-    "thresholds": report_exporting.thresholds,
+    "rejection": report_exporting.rejection,
     "shared-weights": report_exporting.shared_weights,
     "per-layer-widths": report_training.per_layer_widths,
     "export-time": report_exporting.export_time,

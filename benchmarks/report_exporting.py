@@ -15,27 +15,25 @@ def int8_quality(result: Result) -> str:
     return table(["member", "fp32", "int8", "int8 − fp32", "answers that differ, %", "MB, fp32", "int8"], rows)
 
 
-def thresholds(result: Result) -> str:
-    """A row a member: its calibration, and what passes each threshold, less what passes at the first member."""
+def rejection(result: Result) -> str:
+    """A row a member: its calibration, and what it accepts, less what the first member does."""
     first = next(iter(result["members"]))
-    asked = result["thresholds"]
     rows = []
     for name, member in result["members"].items():
-        row = [f"`{name}`", f"{member['temperature']:.2f}", percent(member["flip_rate"])]
+        row = [f"`{name}`", percent(member["flip_rate"])]
         row += [f"{percent(member['error_before'])} → {percent(member['error'])}"]
-        for of in asked.values():
-            own, theirs = of["members"][name], of["members"][first]
-            differences = [own[key] - theirs["out_of_scope"] for key in ("out_of_scope", "out_of_scope_uncarried")]
-            row += (
-                [percent(theirs["out_of_scope"])]
-                if name == first
-                else [f"{100 * differences[0]:+.1f} ({100 * differences[1]:+.1f})"]
-            )
-            row += [percent(own["in_scope"])]
+        row += [f"{member['area_by_probability']:.3f} → {member['area_by_energy']:.3f}"]
+        for of in result["accepting"].values():
+            theirs = of[first]["out_of_scope"]
+            gaps = [100 * (of[name][key] - theirs) for key in ("out_of_scope", "out_of_scope_by_the_first")]
+            row += [
+                percent(theirs) if name == first else f"{gaps[0]:+.1f} ({gaps[1]:+.1f})",
+                percent(of[name]["in_scope"]),
+            ]
         rows.append(row)
-    header = ["member", "T", "other labels, %", "calibration error, %"]
-    for passing in asked:
-        header += [f"pass at {float(passing):.0%}", "in scope"]
+    header = ["member", "other labels, %", "calibration error, %", "area: probability → energy"]
+    for passing in result["accepting"]:
+        header += [f"pass of {float(passing):.0%}", "in scope"]
     return table(header, rows)
 
 

@@ -35,12 +35,12 @@ __all__ = [
     "Layer",
     "Manifest",
     "Mixing",
+    "OutOfScope",
     "Palette",
     "Precision",
     "Probes",
     "Provenance",
     "Quality",
-    "Rejection",
     "SubnetEntry",
     "SubnetProfile",
     "TensorSpec",
@@ -50,7 +50,7 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -137,20 +137,21 @@ class Calibration(_Strict):
     """What a classifier's scores mean, where the score is the largest of softmax(logits / ``temperature``).
 
     ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
-    ``flip_rate``: the share of test rows that it labels otherwise than the reference. ``percentiles``: the scores
-    that 0, 1, ... 100 % of the texts named by `Rejection` stay below.
+    ``flip_rate``: the share of test rows that it labels otherwise than the palette's first member. ``energies``: the
+    energy scores (`runtime.calibration.energy`) that 0, 1, ... 100 % of the texts of `OutOfScope` stay below; None
+    where there were none.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     error_before: Share | None
     error: Share | None
     flip_rate: Share
-    percentiles: Annotated[list[Share], Field(min_length=101, max_length=101)]
+    energies: Annotated[list[Finite], Field(min_length=101, max_length=101)] | None
 
     @model_validator(mode="after")
     def _ascending(self) -> Calibration:
-        if self.percentiles != sorted(self.percentiles):
-            raise ValueError("percentiles do not ascend")
+        if self.energies is not None and self.energies != sorted(self.energies):
+            raise ValueError("energies do not ascend")
         return self
 
 
@@ -204,14 +205,9 @@ class Mixing(_Strict):
         return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
 
 
-class Rejection(_Strict):
-    """How a threshold that was set on ``reference`` is carried to another member: as many of ``texts`` texts pass.
+class OutOfScope(_Strict):
+    """By how many ``texts`` a classifier's members tell what to reject. ``sha256``: of their token ids."""
 
-    ``source``: texts out of scope, or where none were given those of validation. ``sha256``: of their token ids.
-    """
-
-    reference: str
-    source: Literal["out-of-scope", "validation"]
     texts: Positive
     sha256: Sha256
 
@@ -232,7 +228,7 @@ class Manifest(_Strict):
     ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
     """
 
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     task: TaskName
     texts: Literal[1, 2]
     labels: list[str]
@@ -244,7 +240,7 @@ class Manifest(_Strict):
     subnets: Annotated[list[SubnetEntry], Field(min_length=1)]
     files: list[FileEntry]
     mixing: Mixing | None = None
-    rejection: Rejection | None = None
+    out_of_scope: OutOfScope | None = None
     digest: str = ""
 
     @model_validator(mode="after")
@@ -256,11 +252,11 @@ class Manifest(_Strict):
             raise ValueError(f"labels has {len(self.labels)} names; {self.task} needs two or more")
         if self.mixing is not None and set(self.mixing.recall) != set(names):
             raise ValueError("mixing is not of the palette's subnets")
-        calibrated = {subnet.name for subnet in self.subnets if subnet.calibration is not None}
-        if calibrated != (set() if self.rejection is None else set(names)):
+        found = [subnet.calibration for subnet in self.subnets]
+        if any(one is None for one in found) and any(one is not None for one in found):
             raise ValueError("calibration is not of all the palette's subnets")
-        if self.rejection is not None and self.rejection.reference not in names:
-            raise ValueError(f"rejection speaks of {self.rejection.reference!r}, which is no subnet of the palette")
+        if any((one is not None and one.energies is not None) != (self.out_of_scope is not None) for one in found):
+            raise ValueError("energies and out_of_scope belong together, for all subnets or for none")
         listed = {entry.name for entry in self.files}
         used = {self.tokenizer.file, self.probes} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
         if listed != used:
@@ -342,7 +338,7 @@ class DeviceProfile(_Strict):
     ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
     """
 
-    schema_version: Literal[4]
+    schema_version: Literal[5]
     kind: Literal["measured", "estimated"]
     method: str
     manifest_digest: str

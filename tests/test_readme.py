@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import readme
 from conftest import run_shell
 from tiny_training import model_folder
@@ -21,6 +22,14 @@ def test_the_python_snippet_answers(workplace: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("mark", "says"), [("policy", "serves: "), ("testing", " no-fit-smallest")])
+def test_the_snippets_of_the_runtimes_page_run(workplace: Path, mark: str, says: str) -> None:
+    code = readme.block(mark, "docs/runtime.md")
+    done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
 
 
 def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
-"""A palette in milliseconds: three little real ONNX graphs over one weights file, with a word-level tokenizer."""
+"""Palettes in milliseconds: three little real ONNX graphs over one weights file, with a word-level tokenizer.
+
+There is a kind for each task. What the graphs of `TAGGED` find is known: the tag of a word by itself.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgedistill.manifest import (
     MANIFEST_NAME,
+    SCHEMA_VERSION,
     Calibration,
     Conditions,
     DeviceInfo,
@@ -20,10 +25,11 @@ from edgedistill.manifest import (
     LatencyPoint,
     Layer,
     Manifest,
+    Mixing,
+    OutOfScope,
     Probes,
     Provenance,
     Quality,
-    Rejection,
     SubnetEntry,
     SubnetProfile,
     TensorSpec,
@@ -32,6 +38,7 @@ from edgedistill.manifest import (
     write_atomically,
 )
 from edgedistill.runtime.onnx import create_session
+from edgedistill.subnet import TaskName
 
 WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
 LABELS = ["lamp", "music", "timer"]
@@ -39,24 +46,67 @@ TEMPERATURES = {"large": 1.0, "middle": 2.0, "small": 0.5}  # of a palette that 
 _EXPONENTS = {"large": 1.0, "middle": 2.0, "small": 0.5}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "turn", "on", "the", "lamp", "play", "some", "music", "set", "a", "timer"]
 MAX_TOKENS = 16
+TAGS = ["O", "B-thing", "I-thing", "I-place"]
+TAG_OF = {"lamp": "B-thing", "music": "I-thing", "timer": "I-place"}  # of other words O
+# By querying and by indexing member: the small one may not query an index of another, and nothing else its index.
+RECALL = {
+    "large": {"large": 1.0, "middle": 0.98, "small": 0.6},
+    "middle": {"large": 0.95, "middle": 0.96, "small": 0.6},
+    "small": {"large": 0.5, "middle": 0.5, "small": 0.9},
+}
 _FULL = WIDTHS["large"]
 
 
-def write(folder: Path) -> Path:
-    """Write the palette into ``folder``, which must not exist yet; its path."""
+@dataclass(frozen=True)
+class Kind:
+    """A task, and how many numbers come out for each unit."""
+
+    task: TaskName
+    labels: tuple[str, ...]
+    outputs: int
+    texts: int = 1
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["input_ids", "attention_mask", *(["token_type_ids"] if self.texts == 2 else [])]
+
+    @property
+    def by_tokens(self) -> bool:
+        return self.task == "token-classification"
+
+
+LABELLED = Kind("text-classification", tuple(LABELS), len(LABELS))
+PAIRS = Kind("text-classification", tuple(LABELS), len(LABELS), texts=2)
+NUMBERS = Kind("text-regression", (), 1)
+TAGGED = Kind("token-classification", tuple(TAGS), len(TAGS))
+VECTORS = Kind("sentence-embedding", (), 3)
+
+
+def write(folder: Path, kind: Kind = LABELLED) -> Path:
+    """Write a palette into ``folder``, which must not exist yet; its path."""
     folder.mkdir(parents=True)
-    offsets = _write_weights(folder / "weights.bin")
+    offsets = _write_weights(folder / "weights.bin", kind)
     for name, width in WIDTHS.items():
-        onnx.save(_graph(width, offsets), folder / f"{name}.onnx")
-    _write_probes(folder)
+        onnx.save(_graph(width, offsets, kind), folder / f"{name}.onnx")
+    _write_probes(folder, kind)
     _tokenizer().save(str(folder / "tokenizer.json"))
-    write_atomically(folder / MANIFEST_NAME, _manifest(folder).model_dump(mode="json"))
+    write_atomically(folder / MANIFEST_NAME, _manifest(folder, kind).model_dump(mode="json"))
     return folder
 
 
-def score_at(name: str, share: np.ndarray) -> np.ndarray:
-    """The scores that these shares of out-of-scope texts stay below, in a calibrated palette."""
-    return np.asarray(share ** _EXPONENTS[name])
+def reseal(folder: Path, **changes: object) -> Path:
+    """Write the manifest again with changes, and with the file sizes and hashes as they are now; the folder."""
+    written = Manifest.model_validate_json((folder / MANIFEST_NAME).read_text())
+    manifest = written.model_copy(update=changes)
+    files = [_file(folder / entry.name) for entry in manifest.files]
+    manifest = manifest.model_copy(update={"files": files}).sealed()
+    write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    return folder
+
+
+def energy_at(name: str, share: np.ndarray) -> np.ndarray:
+    """The energies that these shares of out-of-scope texts stay below, in a calibrated palette."""
+    return np.asarray(30 * share ** _EXPONENTS[name])
 
 
 def calibrate(folder: Path) -> Path:
@@ -70,14 +120,14 @@ def calibrate(folder: Path) -> Path:
                     error_before=0.02,
                     error=0.01,
                     flip_rate=0.03,
-                    percentiles=score_at(entry.name, levels).tolist(),
+                    energies=energy_at(entry.name, levels).tolist(),
                 )
             }
         )
         for entry in load(folder).manifest.subnets
     ]
-    rejection = Rejection(reference="large", source="out-of-scope", texts=1000, sha256="0" * 64)
-    manifest = load(folder).manifest.model_copy(update={"subnets": entries, "rejection": rejection}).sealed()
+    known = OutOfScope(texts=1000, sha256="0" * 64)
+    manifest = load(folder).manifest.model_copy(update={"subnets": entries, "out_of_scope": known}).sealed()
     write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
 
@@ -88,7 +138,7 @@ def profile(
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
         {
-            "schema_version": 4,
+            "schema_version": SCHEMA_VERSION,
             "kind": kind,
             "method": "written by a test",
             "manifest_digest": manifest.digest,
@@ -115,15 +165,28 @@ def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
     )
 
 
-def _write_weights(path: Path) -> dict[str, tuple[int, tuple[int, ...]]]:
+def _write_weights(path: Path, kind: Kind) -> dict[str, tuple[int, tuple[int, ...]]]:
     rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(size=shape)
+        for name, shape in {"embeddings": (len(WORDS), _FULL), "classifier": (_FULL, kind.outputs)}.items()
+    }
+    if kind.by_tokens:
+        _make_tags_known(weights)
     offsets = {}
     with path.open("wb") as file:
-        for name, shape in {"embeddings": (len(WORDS), _FULL), "classifier": (_FULL, len(LABELS))}.items():
-            offsets[name] = (file.tell(), shape)
-            data = rng.normal(size=shape).astype(np.float32).tobytes()
+        for name, values in weights.items():
+            offsets[name] = (file.tell(), values.shape)
+            data = values.astype(np.float32).tobytes()
             file.write(data + bytes(-len(data) % 4096))
     return offsets
+
+
+def _make_tags_known(weights: dict[str, np.ndarray]) -> None:
+    """Each word's row points to its tag in the dimensions that every member has; the others blur that a little."""
+    rows = [TAGS.index(TAG_OF.get(word, "O")) for word in WORDS]
+    weights["embeddings"] = 0.1 * weights["embeddings"] + 2 * np.eye(_FULL)[rows]
+    weights["classifier"] = 0.1 * weights["classifier"] + 2 * np.eye(_FULL)[:, : len(TAGS)]
 
 
 def _external(name: str, offset: int, shape: tuple[int, ...]) -> onnx.TensorProto:
@@ -134,37 +197,60 @@ def _external(name: str, offset: int, shape: tuple[int, ...]) -> onnx.TensorProt
     return tensor
 
 
-def _graph(width: int, offsets: dict[str, tuple[int, tuple[int, ...]]]) -> onnx.ModelProto:
+def _graph(width: int, offsets: dict[str, tuple[int, tuple[int, ...]]], kind: Kind) -> onnx.ModelProto:
     numbers = {"zero": [0], "width": [width], "first_axis": [0], "second_axis": [1], "last_axis": [-1]}
     nodes = [
         helper.make_node("Gather", ["embeddings", "input_ids"], ["rows"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last_axis"], ["column"]),
         helper.make_node("Mul", ["rows", "column"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "second_axis"], ["sum"], keepdims=0),
-        helper.make_node("ReduceSum", ["column", "second_axis"], ["count"], keepdims=0),
-        helper.make_node("Div", ["sum", "count"], ["mean"]),
-        helper.make_node("Slice", ["mean", "zero", "width", "second_axis"], ["narrow"]),
+        *(_difference() if kind.texts == 2 else [helper.make_node("Identity", ["kept"], ["signed"])]),
+        *([helper.make_node("Identity", ["signed"], ["state"])] if kind.by_tokens else _mean()),
+        helper.make_node("Slice", ["state", "zero", "width", "last_axis"], ["narrow"]),
         helper.make_node("Slice", ["classifier", "zero", "width", "first_axis"], ["narrow_classifier"]),
-        helper.make_node("MatMul", ["narrow", "narrow_classifier"], ["logits"]),
+        helper.make_node("MatMul", ["narrow", "narrow_classifier"], ["outputs"]),
+        helper.make_node("LpNormalization", ["outputs"], ["logits"], axis=-1)
+        if kind.task == "sentence-embedding"
+        else helper.make_node("Identity", ["outputs"], ["logits"]),
     ]
     constants = [helper.make_tensor(name, TensorProto.INT64, [1], value) for name, value in numbers.items()]
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-            for name in ("input_ids", "attention_mask")
-        ],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in kind.inputs],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, _output_shape(kind))],
         constants + [_external(name, *place) for name, place in offsets.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def _write_probes(folder: Path) -> None:
+def _difference() -> list[onnx.NodeProto]:
+    """The second text counts against the first, so that their order matters."""
+    return [
+        helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["types", "last_axis"], ["of_second"]),
+        helper.make_node("Mul", ["kept", "of_second"], ["second"]),
+        helper.make_node("Sub", ["kept", "second"], ["first"]),
+        helper.make_node("Sub", ["first", "second"], ["signed"]),
+    ]
+
+
+def _mean() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("ReduceSum", ["signed", "second_axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["column", "second_axis"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["state"]),
+    ]
+
+
+def _output_shape(kind: Kind) -> list[int | str]:
+    return ["batch", *(["tokens"] if kind.by_tokens else []), kind.outputs]
+
+
+def _write_probes(folder: Path, kind: Kind) -> None:
     rows = np.array([[2, 4, 5, 3], [2, 7, 3, 0]])
-    feeds = {"input_ids": rows, "attention_mask": (rows > 0).astype(np.int64)}
+    every = {"input_ids": rows, "attention_mask": (rows > 0).astype(np.int64), "token_type_ids": np.zeros_like(rows)}
+    feeds = {name: every[name] for name in kind.inputs}
     answers = {}
     for name in WIDTHS:
         (found,) = create_session(folder / f"{name}.onnx", threads=1).run(None, feeds)
@@ -177,22 +263,23 @@ def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = [(word, WORDS.index(word)) for word in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+    )
     return tokenizer
 
 
-def _manifest(folder: Path) -> Manifest:
+def _manifest(folder: Path, kind: Kind) -> Manifest:
+    mixing = Mixing(k=10, split="validation", texts=100, reference="large", bound=0.03, recall=RECALL)
     return Manifest(
-        schema_version=4,
-        texts=1,
-        task="text-classification",
-        labels=LABELS,
+        schema_version=SCHEMA_VERSION,
+        texts=kind.texts,
+        task=kind.task,
+        labels=list(kind.labels),
         tokenizer=TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]"),
         probes="probes.json",
-        inputs=[
-            TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in ("input_ids", "attention_mask")
-        ],
-        outputs=[TensorSpec(name="logits", dtype="float32", shape=["batch", len(LABELS)])],
+        inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in kind.inputs],
+        outputs=[TensorSpec(name="logits", dtype="float32", shape=_output_shape(kind))],
         provenance=Provenance(
             base_model="none",
             base_revision=None,
@@ -207,6 +294,7 @@ def _manifest(folder: Path) -> Manifest:
         ),
         subnets=[_subnet(name, width) for name, width in WIDTHS.items()],
         files=[_file(path) for path in sorted(folder.iterdir())],
+        mixing=mixing if kind.task == "sentence-embedding" else None,
     ).sealed()
 
 

@@ -47,8 +47,8 @@ def export(
     out_of_scope: Annotated[
         Path | None,
         typer.Option(
-            help="Texts that a classifier should reject, one a line: a threshold then means the same whichever "
-            "subnet answers. A thousand or more, some near the task's own. Default: the validation texts."
+            help="Texts that a classifier should reject, one a line, so that it can, by the same share whichever "
+            "subnet answers. A thousand or more, some near the task's own."
         ),
     ] = None,
     add: Annotated[

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from edgedistill.cli.common import AsJson, print_json, reported
 from edgedistill.cli.profile import palette_document, palette_table
-from edgedistill.manifest import Manifest, Palette, Rejection, load
+from edgedistill.manifest import Manifest, Palette, load
 
 __all__ = ["inspect"]
 
@@ -39,8 +39,8 @@ def inspect(
         return
     out = Console()
     out.print(palette_table(found, shown))
-    if found.manifest.rejection is not None:
-        out.print(_scores(found.manifest, found.manifest.rejection))
+    if found.manifest.subnets[0].calibration is not None:
+        out.print(_scores(found.manifest))
     out.print(_files(found))
     for name, value in _lines(found).items():
         out.print(f"[dim]{name:>14}[/dim]  {value}")
@@ -48,9 +48,11 @@ def inspect(
         out.print(f"[dim]{name:>14}[/dim]  {profile.kind} on {profile.device.board}, {profile.conditions.date}")
 
 
-def _scores(manifest: Manifest, rejection: Rejection) -> Table:
+def _scores(manifest: Manifest) -> Table:
     """What a classifier's scores mean: how often a swap changes a label, and how far scores are from accuracy."""
-    title = f"scores; thresholds are those of {rejection.reference}, by {rejection.texts:,} texts ({rejection.source})"
+    known = manifest.out_of_scope
+    by = "no texts out of scope are known" if known is None else f"rejection is by {known.texts:,} texts out of scope"
+    title = f"scores; other labels than {manifest.subnets[0].name}'s; {by}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     for column in ("temperature", "other labels", "calibration error", "before"):
@@ -100,7 +102,7 @@ def _origin(palette: Palette) -> dict[str, Any]:
         "labels": manifest.labels,
         "provenance": manifest.provenance.model_dump(mode="json"),
         "digest": manifest.digest,
-        "rejection": None if manifest.rejection is None else manifest.rejection.model_dump(),
+        "out_of_scope": None if manifest.out_of_scope is None else manifest.out_of_scope.model_dump(),
         "calibration": {
             entry.name: entry.calibration.model_dump() for entry in manifest.subnets if entry.calibration is not None
         },

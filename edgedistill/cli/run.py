@@ -1,26 +1,31 @@
-"""``edgedistill run``: texts in, labels out, by whichever subnet fits."""
+"""``edgedistill run``: texts in, answers out, by whichever subnet fits."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgedistill.cli.common import reported
 from edgedistill.errors import InputError
+from edgedistill.manifest import Manifest, load
 
 if TYPE_CHECKING:
-    from edgedistill.runtime import TextClassifier
+    from edgedistill.runtime import AdaptiveSession, Label, Prediction, Tagged, Vectors
 
 __all__ = ["run"]
 
 _SOME_FAILED = 1
+_SHOWN_CHARACTERS, _SHOWN_NUMBERS = 60, 4
+
+_Record = dict[str, Any]
 
 
 @reported
@@ -29,67 +34,119 @@ def run(
     texts: Annotated[
         list[str] | None, typer.Argument(help="Texts; without any, JSON Lines from standard input.")
     ] = None,
+    pair: Annotated[bool, typer.Option("--pair", help="Every two texts are a pair.")] = False,
     max_latency_ms: Annotated[float | None, typer.Option(help="The latency that answers should keep to.")] = None,
     max_memory_mb: Annotated[float | None, typer.Option(help="The memory that a subnet may take.")] = None,
-    threshold: Annotated[
+    false_accepts: Annotated[
         float | None,
-        typer.Option(
-            help="Answers of a lower score are not accepted: a score of the largest subnet, carried over to the others."
-        ),
+        typer.Option(help="Share of the palette's out-of-scope texts that may be accepted; mark what is not."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, one record a text.")] = False,
 ) -> None:
-    """Label texts. From standard input each line is an object with a "text"; each answer is a line too.
+    """Answer texts by the palette's task: labels, numbers, entities or vectors.
 
-    A line that cannot be answered gets a record with "error"; the others are answered, and the exit code is 1.
+    From standard input each line is an object with a "text": a string, a list of two for a pair, or a list of words
+    to find entities in; each answer is a line too. A line that cannot be answered gets a record with "error"; the
+    others are answered, and the exit code is 1.
 
     Example: edgedistill run palette "turn off the lights in the kitchen" --max-latency-ms 20
-    """
-    from edgedistill.runtime import AdaptiveSession, TextClassifier
 
-    given = [json.dumps({"text": text}) for text in texts] if texts else None
-    with AdaptiveSession(palette, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
-        classifier = TextClassifier(session, threshold=threshold)
-        records = _answers(classifier, given if given is not None else sys.stdin)
+    Example: edgedistill run scorer --pair "a man is singing" "someone sings"
+    """
+    from edgedistill.runtime import AdaptiveSession
+
+    found = load(palette)
+    given = None if not texts and not pair else _as_lines(texts or [], pair, found.manifest)
+    with AdaptiveSession(found, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
+        # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
+        lines = typer.get_text_stream("stdin", errors="surrogateescape") if given is None else given
+        records = _answers(_asking(session, false_accepts), lines)
         failed = _print_lines(records) if as_json or given is None else _print_table(records)
     if failed:
         raise typer.Exit(_SOME_FAILED)
 
 
-def _answers(classifier: TextClassifier, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]:
+    """The texts as they would stand on standard input."""
+    if pair != (manifest.texts == 2):
+        kind = "single texts; leave out --pair" if pair else "pairs; give --pair and two texts for each"
+        raise InputError(f"the palette is for {manifest.task} of {kind}")
+    if not pair:
+        return [json.dumps({"text": text}) for text in texts]
+    if not texts or len(texts) % 2:
+        raise InputError(f"--pair wants two texts for each pair; these are {len(texts)}")
+    return [json.dumps({"text": two}) for two in zip(texts[::2], texts[1::2], strict=True)]
+
+
+def _asking(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], _Record]:
+    """What answers one text, by the palette's task."""
+    from edgedistill.runtime import SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
+
+    task = session.palette.manifest.task
+    if task == "text-classification":
+        classifier = TextClassifier(session, false_accepts=false_accepts)
+        return lambda text: _label(classifier.classify([text])[0])
+    if false_accepts is not None:
+        raise InputError(f"--false-accepts is for labels of texts; the palette is for {task}")
+    if task == "text-regression":
+        regressor = TextRegressor(session)
+        return lambda text: _number(regressor.predict([text])[0])
+    if task == "token-classification":
+        tagger = TokenClassifier(session)
+        return lambda text: _entities(tagger.tag([text])[0])
+    encoder = SentenceEncoder(session)
+    return lambda text: _vector(encoder.encode([text]))
+
+
+def _answers(ask: Callable[[Any], _Record], lines: Iterable[str]) -> Iterator[_Record]:
     for line in lines:
         if not line.strip():
             continue
-        text = line.strip()
+        text: Any = line.strip()
         try:
             text = _text_of(line)
-            found = classifier.classify([text])[0]
+            yield {"text": text} | ask(text)
         except InputError as error:
-            yield {"text": text[:200], "error": str(error)}
-            continue
-        record = {
-            "text": text,
-            "label": found.label,
-            "score": round(found.score, 6),
-            "subnet": found.subnet,
-            "latency_ms": round(found.latency_ms, 3),
-        }
-        record |= {"truncated": True} if found.truncated else {}
-        yield record | ({} if found.accepted else {"accepted": False})
+            # Half a surrogate pair cannot be printed.
+            shown = str(text)[:200].encode(errors="replace").decode()
+            yield {"text": shown, "error": str(error)}
 
 
-def _text_of(line: str) -> str:
+def _text_of(line: str) -> Any:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise InputError(f"not a JSON line: {error.msg}; expected an object with a text") from error
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        raise InputError('expected an object with a string "text"')
-    text: str = record["text"]
-    return text
+    if not isinstance(record, dict) or not isinstance(record.get("text"), str | list):
+        raise InputError('expected an object with a "text": a string, two of them, or words')
+    return record["text"]
 
 
-def _print_lines(records: Iterable[dict[str, Any]]) -> int:
+def _label(found: Label) -> _Record:
+    record = {"label": found.label, "score": round(found.score, 6)}
+    record |= _run(found.subnet, found.latency_ms, found.truncated)
+    return record | ({} if found.accepted else {"accepted": False})
+
+
+def _number(found: Prediction) -> _Record:
+    return {"value": round(found.value, 6)} | _run(found.subnet, found.latency_ms, found.truncated)
+
+
+def _entities(found: Tagged) -> _Record:
+    entities = [asdict(entity) | {"score": round(entity.score, 6)} for entity in found.entities]
+    return {"entities": entities} | _run(found.subnet, found.latency_ms, found.truncated)
+
+
+def _vector(found: Vectors) -> _Record:
+    numbers = [round(number, 7) for number in found.vectors[0].tolist()]
+    return {"vector": numbers} | _run(found.subnets[0], found.latency_ms[0], found.truncated[0])
+
+
+def _run(subnet: str, latency_ms: float, truncated: bool) -> _Record:
+    return {"subnet": subnet, "latency_ms": round(latency_ms, 3)} | ({"truncated": True} if truncated else {})
+
+
+def _print_lines(records: Iterable[_Record]) -> int:
     """Each answer as soon as it is there; returns how many are errors."""
     failed = 0
     for record in records:
@@ -98,17 +155,35 @@ def _print_lines(records: Iterable[dict[str, Any]]) -> int:
     return failed
 
 
-def _print_table(records: Iterable[dict[str, Any]]) -> int:
-    table = Table("text", "label", "score", "subnet", "ms")
+def _print_table(records: Iterable[_Record]) -> int:
+    table = Table("text", "answer", "subnet", "ms")
     failed = 0
     for record in records:
+        text = escape(_shortened(record["text"]))
         if "error" in record:
             failed += 1
-            table.add_row(record["text"], f"[red]{record['error']}[/red]")
+            table.add_row(text, f"[red]{escape(record['error'])}[/red]")
         else:
-            shown = record["text"] if len(record["text"]) <= 60 else record["text"][:57] + "..."
-            label, score = record["label"], f"{record['score']:.1%}"
-            label = label if record.get("accepted", True) else f"[dim]{label}, not accepted[/dim]"
-            table.add_row(shown, label, score, record["subnet"], f"{record['latency_ms']:.2f}")
+            cut = " [dim](read in part)[/dim]" if record.get("truncated") else ""
+            table.add_row(text + cut, _shown(record), record["subnet"], f"{record['latency_ms']:.2f}")
     Console().print(table)
     return failed
+
+
+def _shortened(text: str | list[str]) -> str:
+    line = text if isinstance(text, str) else " | ".join(text)
+    return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def _shown(record: _Record) -> str:
+    """A record's answer for people."""
+    if "label" in record:
+        label = f"{escape(record['label'])} {record['score']:.1%}"
+        return label if record.get("accepted", True) else f"[dim]{label}, not accepted[/dim]"
+    if "value" in record:
+        return f"{record['value']:.4g}"
+    if "entities" in record:
+        found = (f"{one['label']}: {_shortened(one['text'])} {one['score']:.1%}" for one in record["entities"])
+        return escape("\n".join(found)) or "[dim]no entities[/dim]"
+    first = [f"{number:.4f}" for number in record["vector"][:_SHOWN_NUMBERS]]
+    return f"{len(record['vector'])} numbers from {', '.join(first)}"

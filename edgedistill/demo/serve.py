@@ -129,13 +129,13 @@ def _ask(classifier: TextClassifier, row: tuple[str, str], served: Served, recen
 
 
 def _view(phase: str, session: AdaptiveSession, served: Served, recent: deque[float]) -> View:
-    # Not that it is kept, but what brought it: the newest decision that chose a subnet.
-    brought = [d for d in session.decisions if d.reason not in {Reason.KEEP, Reason.DWELL}]
-    decision = brought[-1]
+    # Not that it is kept, but what brought it: the newest decision that chose it.
+    active, waiting = session.active, {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
+    brought = [d for d in session.decisions if d.subnet == active and d.reason not in waiting]
     return View(
         phase=phase,
-        subnet=session.active,
-        reason=decision.reason.value,
+        subnet=active,
+        reason=(brought or session.decisions)[-1].reason.value,
         other_load=session.decisions[-1].readings.other_load,
         recent_p95_ms=float(np.percentile(recent, 95)) if recent else 0.0,
         requests=served.requests,

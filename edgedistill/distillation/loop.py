@@ -155,7 +155,7 @@ class StageLoop:
             raise TrainingError(
                 f"stage {self._stage} diverged at step {step}: a loss is no number; lower the learning rate"
             )
-        self._optimizer.move(step)
+        self._optimizer.move(step, self._objective.rate(self._model, step))
         flops = self._objective.flops(self._model, len(rows), max(self._lengths[row] for row in rows), step)
         return losses, flops, time.monotonic() - started
 

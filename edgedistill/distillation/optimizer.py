@@ -38,14 +38,14 @@ class Optimizer:
         """What trains."""
         return [p for _, p in self._named]
 
-    def move(self, step: int) -> None:
-        """Step ``step`` (from 1) from the gradients so far, which are cleared."""
+    def move(self, step: int, factor: float = 1.0) -> None:
+        """Step ``step`` (from 1) from the gradients so far, which are cleared; ``factor`` is of the learning rate."""
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self._clip)
         done = step - 1
         share = min((done + 1) / self._warm, (self._steps - done) / max(1, self._steps - self._warm))
         for group in self._inner.param_groups:
-            group["lr"] = self._peak * share
+            group["lr"] = self._peak * share * factor
         self._inner.step()
         self._inner.zero_grad(set_to_none=True)
 

@@ -59,6 +59,9 @@ class Objective(Protocol):
     def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
 
+    def rate(self, model: ElasticEncoder, step: int, /) -> float:
+        """The factor of the step's learning rate."""
+
     def flops(self, model: ElasticEncoder, rows: int, tokens: int, step: int, /) -> int:
         """What a step on ``rows`` sequences of ``tokens`` tokens costs."""
 
@@ -85,6 +88,10 @@ class FineTuning:
         assert batch.labels is not None
         outputs = self._task.select(forward(model, batch, model.arch.full).logits, batch)
         yield Part("maxnet", self._task.hard_loss(outputs, batch.labels).sum() / whole.units)
+
+    def rate(self, _model: ElasticEncoder, _step: int, /) -> float:
+        """None."""
+        return 1.0
 
     def flops(self, model: ElasticEncoder, rows: int, tokens: int, _step: int, /) -> int:
         """The maxnet's."""
@@ -134,15 +141,21 @@ class SubnetTraining:
             yield Part("maxnet", self._maxnet_loss(outputs, frozen, batch) / whole.units)
             frozen = outputs.detach() if frozen is None else frozen
         assert frozen is not None
-        most = trained_parameters(model.arch, self._space.maxnet, self._rank).total
         for name, subnet in self.subnets(step):
             student = forward(model, batch, subnet)
             loss = self._output_loss(self._task.select(student.logits, batch), frozen, batch) / whole.units
             if maxnet is not None and self._recipe.beta:
                 features = self._features(student, maxnet, subnet, batch.attention_mask)
                 loss = loss + self._recipe.beta * features / whole.tokens
-            part = trained_parameters(model.arch, subnet, self._rank).total
-            yield Part(name, loss, gradient_scale(most, part, self._recipe.gamma))
+            yield Part(name, loss, 1.0 if self._recipe.in_turn else self._scale(model, subnet))
+
+    def rate(self, model: ElasticEncoder, step: int, /) -> float:
+        """(n₁/n_j)^γ where a step has one subnet: Adam would undo it in the gradient; else it is there."""
+        return self._scale(model, self.subnets(step)[0][1]) if self._recipe.in_turn else 1.0
+
+    def _scale(self, model: ElasticEncoder, subnet: SubnetConfig) -> float:
+        most, part = (trained_parameters(model.arch, s, self._rank).total for s in (self._space.maxnet, subnet))
+        return gradient_scale(most, part, self._recipe.gamma)
 
     def _maxnet_loss(self, outputs: Tensor, frozen: Tensor | None, batch: Batch) -> Tensor:
         if frozen is None:

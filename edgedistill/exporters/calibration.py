@@ -1,14 +1,13 @@
 """What a classifier's scores mean, measured for each member of a palette, so that they survive a swap.
 
-A temperature (Guo et al., 2017, arXiv 1706.04599) makes a member's scores probabilities; how its scores are spread
-over texts out of scope lets a threshold that was set on one member be carried to another.
+A temperature (Guo et al., 2017, arXiv 1706.04599) makes a member's scores probabilities; how its energies are spread
+over texts out of scope tells what it has to reject.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.manifest import Calibration, Rejection
+from edgedistill.manifest import Calibration, OutOfScope
+from edgedistill.runtime.calibration import energy
 
 __all__ = ["Calibrator", "expected_calibration_error", "fitted_temperature"]
 
@@ -33,50 +33,45 @@ class Calibrator:
     Args:
         data: labelled validation and test, or without labels.
         teacher: its outputs [rows, c] by split, which stand in for the labels.
-        out_of_scope: texts that should be rejected; None to spread scores over validation's.
+        out_of_scope: texts that should be rejected; None for none.
     """
 
     def __init__(self, data: EncodedData, teacher: Mapping[str, Tensor], out_of_scope: Encoded | None) -> None:
         self._data, self._teacher = data, teacher
-        self.spread = out_of_scope if out_of_scope is not None else data.validation
-        self._source: Literal["validation", "out-of-scope"] = "validation" if out_of_scope is None else "out-of-scope"
-        self._reference: str | None = None
+        self.out_of_scope = out_of_scope
         self._labels: NDArray[np.intp] | None = None
 
-    def measure(self, name: str, validation: Tensor, test: Tensor, spread: Tensor) -> Calibration:
-        """Of one member, from its outputs [rows, c] on validation, on test, and on the rows of ``self.spread``."""
+    def measure(self, validation: Tensor, test: Tensor, out_of_scope: Tensor | None) -> Calibration:
+        """Of one member, from its outputs [rows, c] on validation, on test, and on the texts out of scope."""
         temperature = fitted_temperature(_array(validation), self._targets(validation.shape[1]))
         asked, labels = _array(test), self._data.test.labels
         if self._labels is None:
-            self._reference, self._labels = name, asked.argmax(-1)
+            self._labels = asked.argmax(-1)
         errors = (
             (None, None)
             if labels is None
             else tuple(expected_calibration_error(asked / t, np.asarray(labels)) for t in (1.0, temperature))
         )
-        percentiles = np.percentile(_probabilities(_array(spread) / temperature).max(-1), range(101))
+        energies = None if out_of_scope is None else np.percentile(energy(_array(out_of_scope)), range(101))
         return Calibration(
             temperature=round(temperature, 4),
             error_before=errors[0],
             error=errors[1],
             flip_rate=round(float((asked.argmax(-1) != self._labels).mean()), 6),
-            percentiles=[round(float(value), 6) for value in percentiles],
+            energies=None if energies is None else [round(float(value), 5) for value in energies],
         )
 
-    def rejection(self) -> Rejection | None:
-        """By what thresholds are carried over; None where nothing was measured."""
-        if self._reference is None:
-            return None
-        return Rejection(
-            reference=self._reference, source=self._source, texts=len(self.spread), sha256=self._spread_sha256()
-        )
+    def recorded(self) -> OutOfScope | None:
+        """For the manifest."""
+        return None if self.out_of_scope is None else OutOfScope(texts=len(self.out_of_scope), sha256=self._sha256())
 
-    def spreads_as(self, rejection: Rejection | None) -> bool:
-        """Whether an earlier palette's thresholds are carried over by the same texts."""
-        return rejection is not None and rejection.sha256 == self._spread_sha256()
+    def rejects_by(self, recorded: OutOfScope | None) -> bool:
+        """Whether an earlier palette was exported with the same texts."""
+        return recorded == self.recorded()
 
-    def _spread_sha256(self) -> str:
-        return hashlib.sha256(repr(self.spread.ids).encode()).hexdigest()
+    def _sha256(self) -> str:
+        assert self.out_of_scope is not None
+        return hashlib.sha256(repr(self.out_of_scope.ids).encode()).hexdigest()
 
     def _targets(self, classes: int) -> _Logits:
         """Probabilities [rows, c] of validation: of the labels, or the teacher's."""

@@ -26,12 +26,12 @@ def known_entries(
     other rows: of sentence encoders, and of a classifier whose ``largest`` changes.
 
     Raises:
-        ExportError: thresholds were carried over by other texts than ``calibrator`` has.
+        ExportError: it was exported with other texts out of scope than ``calibrator`` has.
     """
     manifest, first = palette.manifest, palette.manifest.subnets[0]
-    if calibrator is not None and not calibrator.spreads_as(manifest.rejection):
+    if calibrator is not None and not calibrator.rejects_by(manifest.out_of_scope):
         raise ExportError(
-            f"{palette.folder}: its thresholds are carried over by other texts; give the same --out-of-scope, "
+            f"{palette.folder}: it was exported with other texts out of scope; give the same --out-of-scope, "
             "or export it anew"
         )
     embeds, leads_no_more = manifest.task == "sentence-embedding", first.config != largest

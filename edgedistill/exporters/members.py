@@ -94,7 +94,7 @@ def export_member(source: Source, subnet: SubnetConfig, folder: Path) -> SubnetE
         macs=arch.macs(subnet, tokens=_MAC_TOKENS),
         size_mb=round((len(content) + weight_bytes) / 1e6, 3),
         quality=[_quality(source, name, outputs[split], split) for split in _SCORED],
-        calibration=_calibration(source, name, path, outputs),
+        calibration=_calibration(source, path, outputs),
     )
 
 
@@ -106,9 +106,9 @@ def _quality(source: Source, name: str, outputs: Tensor, split: str) -> Quality:
     return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
 
 
-def _calibration(source: Source, name: str, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
+def _calibration(source: Source, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
     if source.calibrator is None:
         return None
-    asked, validation = source.calibrator.spread, source.data.validation
-    spread = outputs["validation"] if asked is validation else graph_outputs(graph, asked, source.task)
-    return source.calibrator.measure(name, outputs["validation"], outputs["test"], spread)
+    rejected = source.calibrator.out_of_scope
+    theirs = None if rejected is None else graph_outputs(graph, rejected, source.task)
+    return source.calibrator.measure(outputs["validation"], outputs["test"], theirs)

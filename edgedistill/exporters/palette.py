@@ -31,11 +31,11 @@ from edgedistill.manifest import (
     SCHEMA_VERSION,
     Manifest,
     Mixing,
+    OutOfScope,
     Palette,
     Precision,
     Probes,
     Provenance,
-    Rejection,
     SubnetEntry,
     TensorSpec,
     TokenizerEntry,
@@ -77,7 +77,7 @@ def write_palette(
         on_subnet: called with each member's name when it is done.
         precisions: each subnet in each of them.
         keep_fp32: prefixes of tensors (``layers.5``) that int8 leaves alone.
-        out_of_scope: rows that a classifier should reject; a threshold is carried between members by them.
+        out_of_scope: rows that a classifier should reject.
         changing: the palette in ``folder``, where its family is to change and nothing else: its weights files stay,
             and what is known of its members and of devices still holds.
 
@@ -103,9 +103,9 @@ def write_palette(
         asked = _asked(data)
         probes = _write_probes(asked, {entry.name: _answers(folder / entry.graph, asked) for entry in entries}, folder)
         mixing = measure_mixing(vectors, MIXED_SPLIT) if vectors else None
-        rejection = calibrator.rejection() if calibrator is not None else None
+        rejected = calibrator.recorded() if calibrator is not None else None
         tokenizer = _write_tokenizer(supernet, folder)
-        manifest = _manifest(supernet, entries, tokenizer, probes, mixing, rejection, folder)
+        manifest = _manifest(supernet, entries, tokenizer, probes, mixing, rejected, folder)
         sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     written = load(folder)
@@ -153,7 +153,7 @@ def _manifest(
     tokenizer: TokenizerEntry,
     probes: str,
     mixing: Mixing | None,
-    rejection: Rejection | None,
+    out_of_scope: OutOfScope | None,
     folder: Path,
 ) -> Manifest:
     info, arch = supernet.info, supernet.model.arch
@@ -183,7 +183,7 @@ def _manifest(
         subnets=entries,
         files=[file_entry(folder / name) for name in names],
         mixing=mixing,
-        rejection=rejection,
+        out_of_scope=out_of_scope,
     ).sealed()
 
 

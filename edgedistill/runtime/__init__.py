@@ -1,25 +1,46 @@
 """On the device: sensors, selector, sessions.
 
-`AdaptiveSession` stands where an ``onnxruntime.InferenceSession`` stood; `TextClassifier` takes strings.
+`AdaptiveSession` stands where an ``onnxruntime.InferenceSession`` stood; for texts there is a class a task:
+`TextClassifier`, `TextRegressor`, `TokenClassifier` and `SentenceEncoder`.
 """
 
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer, Node
-from edgedistill.runtime.controller import DecisionRecord
-from edgedistill.runtime.selector import Reason
+from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings, Sensors, SystemSensors
-from edgedistill.runtime.text import Label, TextClassifier
+from edgedistill.runtime.text import (
+    Entity,
+    Label,
+    Prediction,
+    SentenceEncoder,
+    Tagged,
+    TextClassifier,
+    TextRegressor,
+    TokenClassifier,
+    Vectors,
+    Word,
+)
 
 __all__ = [
     "AdaptiveSession",
     "Answer",
     "DecisionRecord",
+    "Entity",
     "Label",
     "Node",
+    "Policy",
+    "Prediction",
     "Readings",
     "Reason",
     "Sensors",
+    "SentenceEncoder",
     "SystemSensors",
+    "Tagged",
     "TextClassifier",
+    "TextRegressor",
+    "TokenClassifier",
+    "Vectors",
+    "Word",
 ]
 
 if __name__ != "edgedistill.runtime":  # reached through the link at the root: every module would load twice

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette, load
-from edgedistill.runtime.controller import Controller, DecisionRecord
+from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import costs_for
+from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
 from edgedistill.runtime.profiles import choose_profile
+from edgedistill.runtime.reload import Reloader
 from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors, SystemSensors
+from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,10 +35,11 @@ _USUAL_TOKENS = 64
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Outputs in the order asked for, the subnet that gave them, and how long its run took."""
+    """Outputs in the order asked for, the subnet that gave them, whose that is, and how long its run took."""
 
     outputs: list[NDArray[Any]]
     subnet: str
+    palette: Palette
     latency_ms: float
 
 
@@ -50,21 +55,26 @@ class Node:
 class AdaptiveSession:
     """An ``onnxruntime.InferenceSession`` over a palette. All methods may be called from any thread.
 
+    A request that a subnet fails at, or answers with numbers that are not finite, is asked of the smallest subnet; if
+    that can answer, the one that failed is left alone for a while. When another manifest is put in the palette's
+    folder, it is proven and then served, the old one until then; tokenizer, labels, inputs and outputs must stay.
+
     Args:
         palette: its folder, or what `manifest.load` gave. Every file's SHA-256 is checked.
         max_latency_ms: budget for the 95th percentile of one `run`; None for no budget.
-        max_memory_mb: budget for one subnet's memory in 10⁶ bytes; None for no budget.
-        threads: threads of each run; None for all the cores that this process may use.
+        max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes; None for no budget.
+        policy: budgets with everything else that `Policy` has, in place of the two before.
+        threads: threads of each run; None for all the cores that this process may use when a subnet is loaded.
         interval_s: seconds between two looks at the machine.
         profile: the name of the profile to go by; None for the one nearest to this machine.
-        dwell_s: shortest time between two swaps.
-        up_dwell_s: shortest time before a swap to a better subnet.
+        only: names of the subnets that may serve; None for all.
+        on_decision: told of each decision that differs from the one before, in the thread that decides.
         sensors: what is looked at; None for this machine.
         create: makes the session of a subnet by name; None for onnxruntime's on the CPU.
         clock: seconds from any start, never going back.
 
     Raises:
-        PaletteError: the palette is damaged, or has no profile of that name.
+        PaletteError: the palette is damaged, or has no profile or no subnet of that name.
         InputError: an option is out of its range.
         OnnxruntimeMissing: no onnxruntime.
         LoadError: the first subnet cannot be loaded.
@@ -76,69 +86,142 @@ class AdaptiveSession:
         *,
         max_latency_ms: float | None = None,
         max_memory_mb: float | None = None,
+        policy: Policy | None = None,
         threads: int | None = None,
         interval_s: float = 0.25,
         profile: str | None = None,
-        dwell_s: float = 1.0,
-        up_dwell_s: float = 3.0,
+        only: Collection[str] | None = None,
+        on_decision: Callable[[DecisionRecord], None] | None = None,
         sensors: Sensors | None = None,
         create: Callable[[str], OnnxSession] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        policy = Policy(max_latency_ms, max_memory_mb, dwell_s=dwell_s, up_dwell_s=up_dwell_s)
         if not interval_s > 0:
             raise InputError(f"interval_s is {interval_s}; expected a positive number of seconds")
-        self._palette = palette if isinstance(palette, Palette) else load(palette)
-        self._palette.check_hashes()
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; expected at least 1")
+        policy = _policy(policy, max_latency_ms, max_memory_mb)
+        opened = palette if isinstance(palette, Palette) else load(palette)
+        opened.check_hashes()
+        size = Size(1, min(_USUAL_TOKENS, opened.manifest.tokenizer.max_tokens))
+
+        def source_of(of: Palette) -> Source:
+            costs = costs_for(of.manifest, choose_profile(of, profile))
+            return Source(costs, create or _creator(of, threads), _known(of, only), of)
+
         self._clock = clock
         self._controller = Controller(
-            create=create or _creator(self._palette, threads),
-            costs=costs_for(self._palette.manifest, choose_profile(self._palette, profile)),
+            source=source_of(opened),
             sensors=sensors or SystemSensors(),
             policy=policy,
             clock=clock,
-            size=Size(1, min(_USUAL_TOKENS, self._palette.manifest.tokenizer.max_tokens)),
+            size=size,
+            listener=on_decision,
+            reloader=Reloader(opened, source_of, size),
         )
         self._controller.step()
         self._controller.start(interval_s)
         # Also when the session is forgotten, and before the interpreter ends.
         self._finalizer = weakref.finalize(self, self._controller.close)
 
-    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[NDArray[Any]]:
+    def run(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
+    ) -> list[NDArray[Any]]:
         """The outputs of those names (None: all), as onnxruntime gives them.
+
+        With ``deadline_ms`` the smallest subnet answers this one call where the live one is not expected to in time.
 
         Raises:
             SessionClosed: after `close`.
         """
-        return self.answer(output_names, feeds).outputs
+        return self.answer(output_names, feeds, deadline_ms=deadline_ms).outputs
 
-    def answer(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Answer:
+    async def run_async(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
+    ) -> list[NDArray[Any]]:
+        """As `run`, in a thread of the event loop's own pool, so that the loop goes on meanwhile."""
+        import asyncio
+
+        return await asyncio.to_thread(self.run, output_names, feeds, deadline_ms=deadline_ms)
+
+    def answer(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
+    ) -> Answer:
         """As `run`, with the subnet that answered and its latency.
 
         Raises:
             SessionClosed: after `close`.
         """
-        with self._controller.lease() as live:
+        controller = self._controller
+        live = controller.acquire() if deadline_ms is None else controller.acquire_for(deadline_ms, _size_of(feeds))
+        try:
+            found = self._ask(live, output_names, feeds)
+        except Exception as error:  # onnxruntime's share no base class
+            instead = self._ask_smallest(live, output_names, feeds, f"{type(error).__name__}: {error}")
+            if instead is None:
+                raise
+            return instead
+        if _finite(found.outputs):
+            return found
+        return self._ask_smallest(live, output_names, feeds, "it answered with numbers that are not finite") or found
+
+    def _ask(self, leased: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Answer:
+        """Run a leased subnet, and end the lease."""
+        try:
             start_s = self._clock()
-            outputs = live.session.run(output_names, feeds)
+            outputs = leased.session.run(output_names, feeds)
             latency_ms = (self._clock() - start_s) * 1e3
-        self._controller.observe(live.name, _size_of(feeds), latency_ms)
-        return Answer(outputs, live.name, latency_ms)
+        finally:
+            leased.release()
+        self._controller.observe(leased, _size_of(feeds), latency_ms)
+        return Answer(outputs, leased.name, leased.palette, latency_ms)
+
+    def _ask_smallest(
+        self, failed: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any], why: str
+    ) -> Answer | None:
+        """Its answer, and with it a complaint of the one that failed; None where it cannot answer either."""
+        floor = self._controller.acquire_floor()
+        if floor is None:
+            return None
+        try:
+            found = self._ask(floor, output_names, feeds)
+        except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
+            return None
+        if floor is failed or not _finite(found.outputs):
+            return None
+        self._controller.complain(failed, why)
+        return found
 
     def get_inputs(self) -> list[Node]:
         """Name, type and shape of each input, the same for every subnet."""
-        with self._controller.lease() as live:
-            return [Node(node.name, node.type, node.shape) for node in live.session.get_inputs()]
+        return self._described("get_inputs")
 
     def get_outputs(self) -> list[Node]:
         """Name, type and shape of each output, the same for every subnet."""
-        with self._controller.lease() as live:
-            return [Node(node.name, node.type, node.shape) for node in live.session.get_outputs()]
+        return self._described("get_outputs")
+
+    def _described(self, nodes: Literal["get_inputs", "get_outputs"]) -> list[Node]:
+        live = self._controller.acquire()
+        try:
+            return [Node(node.name, node.type, node.shape) for node in getattr(live.session, nodes)()]
+        finally:
+            live.release()
 
     @property
     def palette(self) -> Palette:
-        """The palette that it serves from."""
-        return self._palette
+        """The palette that it serves from; another one after one was put in its place."""
+        palette = self._controller.source.palette
+        assert palette is not None
+        return palette
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """Those that may serve."""
+        return tuple(entry.name for entry in self.palette.manifest.subnets if self._may_serve(entry.name))
+
+    def _may_serve(self, subnet: str) -> bool:
+        only = self._controller.source.only
+        return only is None or subnet in only
 
     @property
     def active(self) -> str:
@@ -148,7 +231,11 @@ class AdaptiveSession:
     @property
     def decisions(self) -> tuple[DecisionRecord, ...]:
         """The last decisions, newest last; one that repeats the one before it is not listed again."""
-        return self._controller.decisions
+        return self._controller.decisions.listed
+
+    def explain(self) -> str:
+        """The last decision in words: what serves, why, and what was expected of each subnet."""
+        return str(self._controller.decisions.latest)
 
     @property
     def swaps(self) -> int:
@@ -160,9 +247,12 @@ class AdaptiveSession:
 
         Raises:
             PaletteError: the palette has no such subnet.
+            InputError: it is none of those that may serve.
         """
         if subnet is not None:
-            self._palette.manifest.subnet(subnet)
+            self.palette.manifest.subnet(subnet)
+            if not self._may_serve(subnet):
+                raise InputError(f"{subnet} may not serve here; only {', '.join(self.subnets)} may")
         self._controller.pin(subnet)
 
     def close(self) -> None:
@@ -178,11 +268,32 @@ class AdaptiveSession:
         self.close()
 
 
+def _policy(policy: Policy | None, max_latency_ms: float | None, max_memory_mb: float | None) -> Policy:
+    if policy is None:
+        return Policy(max_latency_ms, max_memory_mb)
+    if max_latency_ms is not None or max_memory_mb is not None:
+        raise InputError("budgets are given twice: by themselves and in policy; give them in policy alone")
+    return policy
+
+
+def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | None:
+    """The subnets that may serve; every one must be there."""
+    if only is None:
+        return None
+    if not only:
+        raise InputError("only names no subnet; expected at least one, or None for all")
+    return frozenset(palette.manifest.subnet(name).name for name in only)
+
+
 def _creator(palette: Palette, threads: int | None) -> Callable[[str], OnnxSession]:
-    count = usable_cores() if threads is None else threads
-    if count < 1:
-        raise InputError(f"threads is {count}; expected at least 1")
-    return lambda subnet: create_session(palette.graph_path(subnet), count)
+    return lambda subnet: create_session(palette.graph_path(subnet), usable_cores() if threads is None else threads)
+
+
+def _finite(outputs: Sequence[Any]) -> bool:
+    """Whether every floating-point output is."""
+    import numpy as np
+
+    return all(np.isfinite(output).all() for output in outputs if getattr(output, "dtype", np.dtype(int)).kind == "f")
 
 
 def _size_of(feeds: Mapping[str, Any]) -> Size:

@@ -1,17 +1,17 @@
-"""How long a subnet that could not be loaded is left alone: longer after each failure."""
+"""How long a subnet that failed is left alone: longer after each failure."""
 
 from __future__ import annotations
 
 __all__ = ["Backoff"]
 
-_FIRST_S = 1.0
-_LONGEST_S = 60.0
+_MOST_DOUBLINGS = 60  # what fails for years must not overflow
 
 
 class Backoff:
-    """Failures in a row by subnet, and when each may be tried again."""
+    """Failures in a row by subnet, and when each may be tried again: after ``first_s``, then twice that, and so on."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_s: float = 1.0, longest_s: float = 60.0) -> None:
+        self._first_s, self._longest_s = first_s, longest_s
         self._failures: dict[str, int] = {}
         self._until_s: dict[str, float] = {}
 
@@ -19,13 +19,18 @@ class Backoff:
         """Note a failure; how many there were in a row."""
         count = self._failures.get(subnet, 0) + 1
         self._failures[subnet] = count
-        self._until_s[subnet] = now_s + min(_LONGEST_S, _FIRST_S * 2.0 ** (count - 1))
+        self._until_s[subnet] = now_s + min(self._longest_s, self._first_s * 2.0 ** min(count - 1, _MOST_DOUBLINGS))
         return count
 
     def succeeded(self, subnet: str) -> None:
         """Forget its failures."""
         self._failures.pop(subnet, None)
         self._until_s.pop(subnet, None)
+
+    def forget(self) -> None:
+        """Forget all failures."""
+        self._failures.clear()
+        self._until_s.clear()
 
     def allows(self, subnet: str, now_s: float) -> bool:
         """Whether it may be tried now."""

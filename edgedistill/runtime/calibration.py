@@ -1,8 +1,8 @@
-"""Scores of a classifier's members that mean the same whichever of them answers."""
+"""What a classifier's scores mean, whichever of its members answers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Manifest
@@ -11,40 +11,59 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Scores"]
+__all__ = ["Scores", "energy"]
+
+
+def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """How surely a text is in scope, [batch] of logits [batch, labels]: the higher, the surer.
+
+    The energy score (Liu et al., 2020, arXiv 2010.03759), log Σ exp(logits), less the mean of the logits, since
+    nothing but their differences was trained.
+    """
+    import numpy as np
+
+    exact = logits.astype(np.float64)
+    highest = exact.max(-1)
+    found: NDArray[np.float64] = highest + np.log(np.exp(exact - highest[..., None]).sum(-1)) - exact.mean(-1)
+    return found
 
 
 class Scores:
-    """Probabilities from a member's logits, and one threshold for all members.
+    """Probabilities from a member's logits, and which texts to accept.
 
-    ``threshold`` speaks of the palette's reference, its first member: where another member answers, it becomes the
-    score that the same share of the palette's out-of-scope texts (or of its validation texts) reaches there.
+    ``false_accepts``: the share of the palette's out-of-scope texts that may be accepted, 0 to 1, whichever member
+    answers; None to accept everything.
 
     Raises:
-        InputError: the threshold is no probability, or the palette has nothing to carry it over by.
+        InputError: it is no share, or the palette was exported without out-of-scope texts.
     """
 
-    def __init__(self, manifest: Manifest, threshold: float | None) -> None:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold is {threshold}; expected a score from 0 to 1")
-        if threshold is not None and manifest.rejection is None:
-            raise InputError("this palette has no calibration, so a threshold would mean something else at each swap")
+    def __init__(self, manifest: Manifest, false_accepts: float | None) -> None:
+        if false_accepts is not None and not 0 <= false_accepts <= 1:
+            raise InputError(f"false_accepts is {false_accepts}; expected a share from 0 to 1")
+        if false_accepts is not None and manifest.out_of_scope is None:
+            raise InputError(
+                "the palette knows no texts that are out of scope, so it cannot tell what to reject; "
+                "export it with --out-of-scope"
+            )
         self._members = {entry.name: entry.calibration for entry in manifest.subnets if entry.calibration is not None}
-        self._least = {} if threshold is None else self._carried(manifest, threshold)
+        self._least = {} if false_accepts is None else self._least_energies(1 - false_accepts)
 
-    def _carried(self, manifest: Manifest, threshold: float) -> dict[str, float]:
+    def _least_energies(self, rejected: float) -> dict[str, float]:
+        """What this share of the out-of-scope texts stays below, by member."""
         import numpy as np
 
-        assert manifest.rejection is not None
-        reference = [0.0, *self._members[manifest.rejection.reference].percentiles, 1.0]
+        shares = np.linspace(0, 1, 101)
         return {
-            name: float(np.interp(threshold, reference, [0.0, *member.percentiles, 1.0]))
+            name: float(np.interp(rejected, shares, member.energies))
             for name, member in self._members.items()
+            if member.energies is not None
         }
 
-    def least(self, subnet: str) -> float:
-        """The lowest score of that member's that is accepted; 0 without a threshold."""
-        return self._least.get(subnet, 0.0)
+    def accepted(self, subnet: str, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether to accept each text [batch], by that member's logits [batch, labels]."""
+        found: NDArray[np.bool_] = energy(logits) >= self._least.get(subnet, 0.0)
+        return found
 
     def of(self, subnet: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities [batch, labels] of that member's logits [batch, labels]."""

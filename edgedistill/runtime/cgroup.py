@@ -7,9 +7,26 @@ limits of every ancestor apply too, so each question walks from the process's gr
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cpu_quota", "memory_left_bytes", "memory_limit_bytes"]
+from edgedistill.runtime.files import read_number, read_text, to_number
+
+__all__ = [
+    "cpu_quota",
+    "least_left_bytes",
+    "limiting_folders",
+    "memory_left_bytes",
+    "memory_limit_bytes",
+    "unified_folders",
+]
+
+# Version 1 says "no limit" by a number close to 2⁶³.
+_NO_LIMIT_BYTES = 1 << 60
+
+# Page cache next to be dropped. Version 1 has the figure with the children's under the longer name.
+_INACTIVE = [re.compile(rf"^{name} (\d+)$", re.MULTILINE) for name in ("total_inactive_file", "inactive_file")]
 
 
 def cpu_quota(root: Path) -> float | None:
@@ -24,20 +41,44 @@ def memory_limit_bytes(root: Path) -> int | None:
 
 def memory_left_bytes(root: Path) -> int | None:
     """What the tightest limit leaves: the limit less usage, page cache that can be dropped not counted as used."""
-    return min((m for folder in _groups(root, "memory") if (m := _left(folder)) is not None), default=None)
+    return least_left_bytes(limiting_folders(root))
+
+
+def limiting_folders(root: Path) -> list[Path]:
+    """The groups around the process that limit its memory: what to keep for asking `least_left_bytes` often."""
+    return [folder for folder in _groups(root, "memory") if _limit(folder) is not None]
+
+
+def least_left_bytes(folders: Iterable[Path]) -> int | None:
+    """What the tightest of these groups leaves of its limit; None where none of them has one."""
+    return min((m for folder in folders if (m := _left(folder)) is not None), default=None)
+
+
+def unified_folders(root: Path) -> list[Path]:
+    """The process's group of version 2 and its ancestors, as far as they can be seen; none where there is no such."""
+    path = next((path for controllers, path in _memberships(root) if not controllers), None)
+    return [] if path is None else _upwards(_unified_mount(root), path)
 
 
 def _groups(root: Path, controller: str) -> list[Path]:
     """The process's group for ``controller`` and its ancestors, as far as they can be seen from here."""
-    mount = root / "sys/fs/cgroup"
-    unified = None
-    fields = (line.split(":", 2) for line in (_text(root / "proc/self/cgroup") or "").splitlines())
-    for controllers, path in (line[1:] for line in fields if len(line) == 3):
+    for controllers, path in _memberships(root):
         if controller in controllers.split(","):
-            return _upwards(mount / controller, path)
-        if not controllers:
-            unified = path
-    return [] if unified is None else _upwards(mount, unified)
+            return _upwards(root / "sys/fs/cgroup" / controller, path)
+    return unified_folders(root)
+
+
+def _memberships(root: Path) -> list[tuple[str, str]]:
+    """Controllers (none: version 2) and the path of the process's group, by hierarchy."""
+    fields = (line.split(":", 2) for line in (read_text(root / "proc/self/cgroup") or "").splitlines())
+    return [(line[1], line[2]) for line in fields if len(line) == 3]
+
+
+def _unified_mount(root: Path) -> Path:
+    """Where version 2 is mounted: beside version 1 it has a folder of its own."""
+    mount = root / "sys/fs/cgroup"
+    beside = mount / "unified"
+    return beside if beside.is_dir() else mount
 
 
 def _upwards(mount: Path, path: str) -> list[Path]:
@@ -48,52 +89,31 @@ def _upwards(mount: Path, path: str) -> list[Path]:
 
 
 def _quota(folder: Path) -> float | None:
-    v2 = (_text(folder / "cpu.max") or "").split()
+    v2 = (read_text(folder / "cpu.max") or "").split()
     if len(v2) == 2:
-        quota, period = _number(v2[0]), _number(v2[1])
+        quota, period = to_number(v2[0]), to_number(v2[1])
     else:
-        quota, period = _file_number(folder / "cpu.cfs_quota_us"), _file_number(folder / "cpu.cfs_period_us")
+        quota, period = read_number(folder / "cpu.cfs_quota_us"), read_number(folder / "cpu.cfs_period_us")
     # Version 1 says -1 for no limit.
     return quota / period if quota and period and quota > 0 else None
 
 
 def _limit(folder: Path) -> int | None:
     names = ("memory.max", "memory.high", "memory.limit_in_bytes")
-    return min((n for name in names if (n := _file_number(folder / name)) is not None), default=None)
+    limit = min((n for name in names if (n := read_number(folder / name)) is not None), default=_NO_LIMIT_BYTES)
+    return limit if limit < _NO_LIMIT_BYTES else None
 
 
 def _left(folder: Path) -> int | None:
     limit = _limit(folder)
-    used = _file_number(folder / "memory.current")
+    used = read_number(folder / "memory.current")
     if used is None:
-        used = _file_number(folder / "memory.usage_in_bytes")
+        used = read_number(folder / "memory.usage_in_bytes")
     if limit is None or used is None:
         return None
     return max(0, limit - (used - _inactive_file(folder)))
 
 
 def _inactive_file(folder: Path) -> int:
-    """Bytes of page cache next to be dropped; version 1 has the figure with the children's under another name."""
-    pairs = (line.split() for line in (_text(folder / "memory.stat") or "").splitlines())
-    stat = {pair[0]: _number(pair[1]) for pair in pairs if len(pair) == 2}
-    return stat.get("total_inactive_file") or stat.get("inactive_file") or 0
-
-
-def _file_number(path: Path) -> int | None:
-    text = _text(path)
-    return None if text is None else _number(text.strip())
-
-
-def _number(text: str) -> int | None:
-    """An integer; None for "max" and anything else."""
-    try:
-        return int(text)
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    stat = read_text(folder / "memory.stat") or ""
+    return next((int(found[1]) for name in _INACTIVE if (found := name.search(stat))), 0)

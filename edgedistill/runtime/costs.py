@@ -27,6 +27,9 @@ class Costs(Protocol):
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its figures for requests of ``size``."""
 
+    def candidate(self, name: str, size: Size) -> Candidate:
+        """One of them."""
+
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
         """An observed latency over the expected one; None while nothing is expected."""
 
@@ -58,11 +61,12 @@ class ProfileCosts:
 
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its profiled memory, and its latency interpolated to ``size``."""
-        return [self._candidate(name, quality, size) for name, quality in self._qualities.items()]
+        return [self.candidate(name, size) for name in self._qualities]
 
-    def _candidate(self, name: str, quality: float, size: Size) -> Candidate:
+    def candidate(self, name: str, size: Size) -> Candidate:
+        """One of them."""
         p50_ms, p95_ms = self._latency(name, size)
-        return Candidate(name, quality, self._subnets[name].peak_mb, p50_ms, p95_ms)
+        return Candidate(name, self._qualities[name], self._subnets[name].peak_mb, p50_ms, p95_ms)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
         """Observed over profiled median latency at that size."""
@@ -105,10 +109,11 @@ class MacCosts:
 
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its guesses; no latency before the first requests."""
-        return [
-            Candidate(name, quality, self._sizes_mb[name], self._expected_ms(name, size), None)
-            for name, quality in self._qualities.items()
-        ]
+        return [self.candidate(name, size) for name in self._qualities]
+
+    def candidate(self, name: str, size: Size) -> Candidate:
+        """One of them."""
+        return Candidate(name, self._qualities[name], self._sizes_mb[name], self._expected_ms(name, size), None)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
         """Observed over guessed latency; learns from the observation first."""

@@ -1,8 +1,8 @@
-"""Which subnet should serve: a pure function of figures, readings and time.
+"""Which subnet should serve: a pure function of figures, readings, state and time.
 
-The best quality whose predicted latency and whose memory fit wins. Against thrashing, a subnet serves
-for a while before it is changed, for longer before a better one, and a better one must fit with room
-to spare. Every decision has a reason.
+Of the subnets whose predicted latency meets the budget and whose memory fits, the one that the policy prefers wins.
+Against thrashing, a subnet serves for a while before it is changed, for longer before a better one, and a better one
+must fit with room to spare. Every decision has a reason, and says what was expected of each subnet.
 """
 
 from __future__ import annotations
@@ -11,11 +11,32 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, get_args
 
 from edgedistill.errors import InputError
 from edgedistill.runtime.sensors import Readings
+from edgedistill.runtime.slowdown import Estimate
 
-__all__ = ["Candidate", "Decision", "Policy", "Reason", "State", "decide", "predicted_p95_ms"]
+__all__ = [
+    "Candidate",
+    "Decision",
+    "Expected",
+    "Policy",
+    "Preference",
+    "Reason",
+    "State",
+    "decide",
+    "fits_beside",
+    "predicted_p95_ms",
+    "smallest",
+]
+
+Preference = Literal["quality", "latency", "memory"]
+
+_MINUTE_S = 60.0
+_COOLER = 0.8  # of the active one's latency: what takes more of it does not cool
+_HEAT_DWELL_S = 10.0  # heat follows load by seconds
+_RISING_RESERVE = 1.5  # times the reserve that a better subnet must leave
 
 
 class Reason(str, Enum):
@@ -24,26 +45,38 @@ class Reason(str, Enum):
     FIRST = "first"  # nothing served before
     KEEP = "keep"  # it fits, and nothing better does
     DWELL = "dwell"  # another would be better, but the last change is too recent
+    SWAP_LIMIT = "swap-limit"  # another would be better, but there were as many changes as a minute may have
     TOO_SLOW = "too-slow"  # the one before was predicted to miss the latency budget
     LOW_MEMORY = "low-memory"  # the one before takes more memory than there is
+    TOO_HOT = "too-hot"  # the one before would heat the machine to where it slows itself down
+    TOO_POOR = "too-poor"  # the one before is below the quality asked for
     BETTER_FITS = "better-fits"  # there is room for a better one
     NO_FIT_SMALLEST = "no-fit-smallest"  # no subnet meets the budgets: the smallest serves
     PINNED = "pinned"  # the caller asked for it
+    BRIDGE = "bridge"  # the smallest serves at once, until the one decided for is loaded
     LOAD_FAILED = "load-failed"  # it could not be loaded; what served before goes on serving
+    QUARANTINED = "quarantined"  # it failed at what the smallest could answer
+    RELOADED = "reloaded"  # a new palette was put in place, and proven
+    RELOAD_FAILED = "reload-failed"  # a new palette was put in place, and the old one goes on
 
     __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The budgets, and how readily to change.
+    """The budgets, what to prefer within them, and how readily to change.
 
     Attributes:
         max_latency_ms: budget for the predicted 95th percentile of one run; None for no budget.
-        max_memory_mb: budget for one subnet's memory, in 10⁶ bytes (two are resident for the moment
-            of a swap); None for no budget.
+        max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes: the one that serves, the smallest
+            beside it, and one that loads; None for no budget.
+        prefer: the best quality, the lowest latency, or the least memory.
+        min_quality: validation score that a subnet must have; None for any.
+        max_temperature_c: where to keep the processor below; None for the kernel's own limit.
+        confidence: how surely the prediction must hold for a subnet that does not serve yet, 0.5 to 1.
         dwell_s: shortest time between two changes; a lack of memory does not wait for it.
         up_dwell_s: shortest time before a change to a better subnet.
+        max_swaps_per_minute: changes that a minute may have, but for a lack of memory.
         headroom: the share of the latency budget that a better subnet may take, 0 to 1.
         reserve_mb: free memory that is left to others.
 
@@ -53,13 +86,18 @@ class Policy:
 
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
-    dwell_s: float = 1.0
-    up_dwell_s: float = 3.0
-    headroom: float = 0.85
+    prefer: Preference = "quality"
+    min_quality: float | None = None
+    max_temperature_c: float | None = None
+    confidence: float = 0.8
+    dwell_s: float = 0.5
+    up_dwell_s: float = 2.0
+    max_swaps_per_minute: int = 20
+    headroom: float = 0.9
     reserve_mb: float = 32.0
 
     def __post_init__(self) -> None:
-        for name in ("max_latency_ms", "max_memory_mb"):
+        for name in ("max_latency_ms", "max_memory_mb", "max_temperature_c"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}; expected a positive number, or None for no budget")
@@ -67,8 +105,14 @@ class Policy:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}; expected zero or a positive number")
+        if self.prefer not in get_args(Preference):
+            raise InputError(f"prefer is {self.prefer!r}; expected one of {', '.join(get_args(Preference))}")
+        if not 0.5 <= self.confidence < 1:
+            raise InputError(f"confidence is {self.confidence}; expected a share from 0.5 to below 1")
         if not 0 < self.headroom <= 1:
             raise InputError(f"headroom is {self.headroom}; expected a share over 0, at most 1")
+        if self.max_swaps_per_minute < 2:
+            raise InputError(f"max_swaps_per_minute is {self.max_swaps_per_minute}; expected 2 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,93 +128,180 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What serves now, since when, and the high quantile of recent observed over expected latency."""
+    """What is so now.
+
+    Attributes:
+        active: the subnet that serves; None before the first.
+        since_s: since when it does.
+        slowdown: of recent requests; None without them.
+        resident: the subnets in memory.
+        swaps_s: when the last changes were.
+        hot: whether the processor is, or will be in a moment, where it slows itself down.
+        warm: whether it is near that.
+    """
 
     active: str | None = None
     since_s: float = 0.0
-    slowdown: float | None = None
+    slowdown: Estimate | None = None
+    resident: frozenset[str] = frozenset()
+    swaps_s: Sequence[float] = ()
+    hot: bool = False
+    warm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What was expected of a subnet: its 95th percentile (None: unknown), and what keeps it from serving."""
+
+    subnet: str
+    p95_ms: float | None
+    memory_mb: float
+    misfit: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The subnet that should serve, and why."""
+    """The subnet that should serve, why, and what was expected of each."""
 
     subnet: str
     reason: Reason
+    expected: tuple[Expected, ...] = ()
 
 
 def decide(candidates: Sequence[Candidate], readings: Readings, state: State, policy: Policy, now_s: float) -> Decision:
     """Choose the subnet that should serve from now on; ``candidates`` holds the active one if there is one."""
-    active = next((c for c in candidates if c.name == state.active), None)
-    fitting = [c for c in candidates if _misfit(c, active, readings, state, policy) is None]
-    best = max(fitting, key=_rank, default=None)
-    if active is None:
-        return Decision(best.name, Reason.FIRST) if best else _smallest(candidates)
-    served_s = now_s - state.since_s
-    misfit = _misfit(active, active, readings, state, policy)
-    if misfit is None:
-        return _keep_or_rise(active, best, served_s, policy)
-    target = Decision(best.name, misfit) if best else _smallest(candidates)
-    hurried = misfit is Reason.LOW_MEMORY or target.subnet == active.name
-    return target if hurried or served_s >= policy.dwell_s else Decision(active.name, Reason.DWELL)
+    at = _Moment({c.name: c for c in candidates}, readings, state, policy, now_s)
+    expected = tuple(
+        Expected(c.name, at.predicted_ms(c), c.memory_mb, at.misfit(c)) for c in sorted(candidates, key=at.rank)
+    )
+    fitting = [at.candidates[found.subnet] for found in expected if found.misfit is None]
+    subnet, reason = at.choice(fitting)
+    return Decision(subnet, reason, expected)
 
 
-def _keep_or_rise(active: Candidate, best: Candidate | None, served_s: float, policy: Policy) -> Decision:
-    if best is None or best.quality <= active.quality:
-        return Decision(active.name, Reason.KEEP)
-    if served_s < max(policy.up_dwell_s, policy.dwell_s):
-        return Decision(active.name, Reason.DWELL)
-    return Decision(best.name, Reason.BETTER_FITS)
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """All that a decision goes by."""
+
+    candidates: dict[str, Candidate]
+    readings: Readings
+    state: State
+    policy: Policy
+    now_s: float
+
+    @property
+    def active(self) -> Candidate | None:
+        return None if self.state.active is None else self.candidates.get(self.state.active)
+
+    def choice(self, fitting: Sequence[Candidate]) -> tuple[str, Reason]:
+        """Of those that fit, the last is the preferred."""
+        active, best = self.active, fitting[-1] if fitting else None
+        if active is None:
+            return (best.name, Reason.FIRST) if best else self._smallest()
+        misfit = self.misfit(active)
+        if misfit is None:
+            return self._keep_or_rise(active, best)
+        target = (best.name, misfit) if best else self._smallest()
+        if misfit is Reason.LOW_MEMORY or target[0] == active.name:
+            return target
+        if self._served_s < self.policy.dwell_s:
+            return active.name, Reason.DWELL
+        return target if self._swaps_left >= 1 else (active.name, Reason.SWAP_LIMIT)
+
+    def _keep_or_rise(self, active: Candidate, best: Candidate | None) -> tuple[str, Reason]:
+        if best is None or not self._preferred(best):
+            return active.name, Reason.KEEP
+        if self._served_s < max(self.policy.up_dwell_s, self.policy.dwell_s):
+            return active.name, Reason.DWELL
+        # What rises may have to come down again.
+        return (best.name, Reason.BETTER_FITS) if self._swaps_left >= 2 else (active.name, Reason.SWAP_LIMIT)
+
+    def _smallest(self) -> tuple[str, Reason]:
+        return smallest(tuple(self.candidates.values())).name, Reason.NO_FIT_SMALLEST
+
+    @property
+    def _served_s(self) -> float:
+        return self.now_s - self.state.since_s
+
+    @property
+    def _swaps_left(self) -> int:
+        recent = sum(self.now_s - at_s < _MINUTE_S for at_s in self.state.swaps_s)
+        return self.policy.max_swaps_per_minute - recent
+
+    def rank(self, candidate: Candidate) -> tuple[float, float, float]:
+        """Higher for what the policy prefers; of equals the faster, then the smaller."""
+        by = {"quality": candidate.quality, "latency": -(candidate.p50_ms or 0.0), "memory": -candidate.memory_mb}
+        return by[self.policy.prefer], -(candidate.p50_ms or 0.0), -candidate.memory_mb
+
+    def _preferred(self, candidate: Candidate) -> bool:
+        """To the active one."""
+        return self.active is not None and self.rank(candidate)[0] > self.rank(self.active)[0]
+
+    def misfit(self, candidate: Candidate) -> Reason | None:
+        """What keeps it from serving; None if it fits. What is preferred to the active one must fit with room."""
+        policy, rises = self.policy, self._preferred(candidate)
+        if policy.min_quality is not None and candidate.quality < policy.min_quality:
+            return Reason.TOO_POOR
+        if not self._memory_fits(candidate, rises):
+            return Reason.LOW_MEMORY
+        predicted = self.predicted_ms(candidate)
+        if policy.max_latency_ms is not None and predicted is not None:
+            budget_ms = policy.max_latency_ms * (policy.headroom if rises else 1.0)
+            if predicted > budget_ms:
+                return Reason.TOO_SLOW
+        return Reason.TOO_HOT if self._too_hot(candidate) else None
+
+    def predicted_ms(self, candidate: Candidate) -> float | None:
+        """Its 95th percentile in the present contention: of what serves the likeliest, of others with confidence."""
+        confidence = 0.5 if candidate.name == self.state.active else self.policy.confidence
+        return predicted_p95_ms(candidate, self.readings.other_load, self.state.slowdown, confidence)
+
+    def _memory_fits(self, candidate: Candidate, rises: bool) -> bool:
+        floor = smallest(tuple(self.candidates.values()))
+        wanted_mb = candidate.memory_mb + (0.0 if floor.name == candidate.name else floor.memory_mb)
+        if self.policy.max_memory_mb is not None and wanted_mb > self.policy.max_memory_mb:
+            return False
+        if self.readings.free_mb is None:
+            return True
+        # Free memory is what those in memory leave; they give back their own.
+        resident_mb = sum(c.memory_mb for name, c in self.candidates.items() if name in self.state.resident)
+        left_mb = self.readings.free_mb + resident_mb - wanted_mb
+        return left_mb >= self.policy.reserve_mb * (_RISING_RESERVE if rises else 1.0)
+
+    def _too_hot(self, candidate: Candidate) -> bool:
+        active = self.active
+        if active is None or candidate.p50_ms is None or active.p50_ms is None:
+            return False
+        if candidate.p50_ms > active.p50_ms:
+            return self.state.warm
+        cools = candidate.p50_ms <= _COOLER * active.p50_ms
+        return self.state.hot and not cools and self._served_s >= _HEAT_DWELL_S
 
 
-def _misfit(
-    candidate: Candidate, active: Candidate | None, readings: Readings, state: State, policy: Policy
-) -> Reason | None:
-    """What keeps the candidate from serving; None if it fits. A better one than the active must fit with headroom."""
-    rises = active is not None and candidate.quality > active.quality
-    headroom = policy.headroom if rises else 1.0
-    if not _memory_fits(candidate, active, readings.free_mb, policy, headroom):
-        return Reason.LOW_MEMORY
-    predicted = predicted_p95_ms(candidate, readings.other_load, state.slowdown)
-    if predicted is None or policy.max_latency_ms is None:
-        return None
-    return Reason.TOO_SLOW if predicted > policy.max_latency_ms * headroom else None
+def predicted_p95_ms(
+    candidate: Candidate, other_load: float | None, slowdown: Estimate | None, confidence: float
+) -> float | None:
+    """The candidate's 95th percentile in the present contention; None when it has no figures.
 
-
-def _memory_fits(
-    candidate: Candidate, active: Candidate | None, free_mb: float | None, policy: Policy, headroom: float
-) -> bool:
-    if policy.max_memory_mb is not None and candidate.memory_mb > policy.max_memory_mb:
-        return False
-    if free_mb is None:
-        return True
-    # Free memory is what the active one leaves; once replaced, it gives back its own.
-    returned_mb = active.memory_mb if active else 0.0
-    if free_mb + returned_mb - candidate.memory_mb < policy.reserve_mb / headroom:
-        return False
-    # While a larger one loads, both are resident. (A smaller one is worth that moment.)
-    return candidate.memory_mb <= max(free_mb, returned_mb)
-
-
-def predicted_p95_ms(candidate: Candidate, other_load: float | None, slowdown: float | None) -> float | None:
-    """The candidate's 95th percentile under the present contention; None when it has no figures.
-
-    Contention slows all subnets by about the same ratio, so the ratio seen on one predicts the others.
-    Before there are requests to see it on, fair scheduling does: others leave us at least half.
+    Before there are requests to see the contention on, fair scheduling tells: others leave us at least half.
     """
-    if candidate.p50_ms is None:
-        return None
+    if not candidate.p50_ms:
+        return candidate.p50_ms
     p95_ms = candidate.p50_ms if candidate.p95_ms is None else candidate.p95_ms
     if slowdown is None:
         return p95_ms / max(1 - (other_load or 0.0), 0.5)
-    return max(candidate.p50_ms * slowdown, p95_ms)
+    usual_ms = candidate.p50_ms * slowdown.at(confidence)
+    return usual_ms * (p95_ms / candidate.p50_ms if slowdown.tail is None else slowdown.tail)
 
 
-def _rank(candidate: Candidate) -> tuple[float, float, float]:
-    """Best quality first; of equals the faster, then the smaller."""
-    return candidate.quality, -(candidate.p50_ms or 0.0), -candidate.memory_mb
+def smallest(candidates: Sequence[Candidate]) -> Candidate:
+    """The floor of the family: the fastest, of equals that of the least memory."""
+    return min(candidates, key=lambda c: (c.p50_ms or 0.0, c.memory_mb))
 
 
-def _smallest(candidates: Sequence[Candidate]) -> Decision:
-    smallest = min(candidates, key=lambda c: (c.p50_ms or 0.0, c.memory_mb))
-    return Decision(smallest.name, Reason.NO_FIT_SMALLEST)
+def fits_beside(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:
+    """Whether it can be loaded while those stay in memory."""
+    total_mb = candidate.memory_mb + sum(c.memory_mb for c in loaded)
+    if policy.max_memory_mb is not None and total_mb > policy.max_memory_mb:
+        return False
+    return free_mb is None or free_mb - candidate.memory_mb >= policy.reserve_mb

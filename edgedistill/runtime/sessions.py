@@ -5,8 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from edgedistill.runtime.onnx import OnnxSession
+
+if TYPE_CHECKING:
+    from edgedistill.manifest import Palette
+    from edgedistill.runtime.source import Source
 
 __all__ = ["LoadedSubnet", "SessionState"]
 
@@ -27,12 +32,20 @@ class SessionState(Enum):
 class LoadedSubnet:
     """One subnet in memory.
 
-    ``on_drained`` is called once, in the thread of whoever ends the last lease: it must be quick and only
-    tell the owner, who then calls `close` away from the requests.
+    ``source`` is where it came from (None in a test without one). ``on_drained`` is called once, in the thread of
+    whoever ends the last lease: it must be quick and only tell the owner, who then calls `close` away from the
+    requests.
     """
 
-    def __init__(self, name: str, session: OnnxSession, on_drained: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: OnnxSession,
+        on_drained: Callable[[], None] = lambda: None,
+        source: Source | None = None,
+    ) -> None:
         self.name = name
+        self.source = source
         self._session: OnnxSession | None = session
         self._on_drained = on_drained
         self._leases = 0
@@ -44,6 +57,13 @@ class LoadedSubnet:
     def state(self) -> SessionState:
         """Where it is in its life."""
         return self._state
+
+    @property
+    def palette(self) -> Palette:
+        """Whose it is."""
+        assert self.source is not None
+        assert self.source.palette is not None
+        return self.source.palette
 
     @property
     def session(self) -> OnnxSession:

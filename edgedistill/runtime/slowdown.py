@@ -1,16 +1,33 @@
-"""What the requests of the last seconds tell: how much slower than expected they ran, and how large they were."""
+"""What the requests of late tell: how much slower than expected the machine runs, how surely, and how large they are.
+
+Contention slows every subnet by about the same factor, so one observation of one subnet corrects the prediction for
+all of them (ALERT, Wan et al., USENIX ATC 2020). The logarithm of observed over expected latency is followed by a
+Kalman filter whose state drifts at random; single requests scatter around it, and by how much is remembered.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Size", "Slowdown"]
+__all__ = ["Estimate", "Size", "Slowdown"]
 
-_HIGH = 0.9
-_FEWEST = 5  # fewer say too little for a high quantile
+_START = 0.05  # variance of the logarithm before the first request: the profile is about right
+_DRIFT = 0.05  # variance that it gains in a second
+_SCATTER = 0.1**2  # of single requests' logarithms, until their own is known
+_FORGET = 0.05  # of what is known of the scatter, by each request
+_SURPRISE = 3.0  # standard deviations; one such request is an outlier, a second on the same side a new state
+_TAIL = 0.95
+_FEWEST = 20  # requests whose scatter makes a tail
+_REMEMBERED = 200
+_WINDOW_S = 3.0  # beyond it, requests tell nothing of the present
+_MOST_SIGMA = 0.3
+_SIZES = 64
 
 _Value = TypeVar("_Value")
 
@@ -27,41 +44,87 @@ class Size(NamedTuple):
         return self.batch * self.tokens
 
 
-class _Sample(NamedTuple):
-    at_s: float
-    ratio: float | None
-    size: Size
+class Estimate(NamedTuple):
+    """Observed over expected median latency, as it is now.
+
+    Attributes:
+        usual: of most requests.
+        tail: the 95th percentile over the usual; None while too few requests tell.
+        sigma: the standard deviation of the logarithm of ``usual``.
+    """
+
+    usual: float
+    tail: float | None
+    sigma: float
+
+    def at(self, confidence: float) -> float:
+        """What the usual factor stays below in so many of all cases (0 to 1)."""
+        return self.usual * math.exp(NormalDist().inv_cdf(confidence) * self.sigma)
 
 
 class Slowdown:
-    """Ratios of observed to expected latency over the last ``window_s`` seconds, ``most`` at most. Thread-safe."""
+    """Follows the factor of one machine. Thread-safe."""
 
-    def __init__(self, *, clock: Callable[[], float], window_s: float = 3.0, most: int = 256) -> None:
-        self._clock = clock
-        self._window_s = window_s
-        self._samples: deque[_Sample] = deque(maxlen=most)
+    def __init__(self) -> None:
+        self._mean = 0.0
+        self._variance = _START
+        self._scatter = _SCATTER
+        self._surprise = 0.0  # of the last request, in standard deviations
+        self._at_s: float | None = None
+        self._residuals: deque[float] = deque()
+        self._ordered: list[float] = []
+        self._sizes: deque[tuple[float, Size]] = deque(maxlen=_SIZES)
         self._lock = threading.Lock()
 
     def add(self, at_s: float, ratio: float | None, size: Size) -> None:
         """A request that ended at ``at_s``; no ratio where there is no expectation yet."""
         with self._lock:
-            self._samples.append(_Sample(at_s, ratio, size))
+            self._sizes.append((at_s, size))
+            if ratio is not None and ratio > 0:
+                self._update(at_s, math.log(ratio))
 
-    def high(self) -> float | None:
-        """The 0.9 quantile of the recent ratios; None when they are too few."""
-        ratios = sorted(s.ratio for s in self._recent() if s.ratio is not None)
-        return _quantile(ratios) if len(ratios) >= _FEWEST else None
-
-    def size(self) -> Size | None:
-        """The size that nine of ten recent requests do not exceed; None without requests."""
-        sizes = sorted((s.size for s in self._recent()), key=lambda size: size.work)
-        return _quantile(sizes) if sizes else None
-
-    def _recent(self) -> list[_Sample]:
-        oldest_s = self._clock() - self._window_s
+    def estimate(self, now_s: float) -> Estimate | None:
+        """The present factor; None where no request of the last seconds tells."""
         with self._lock:
-            return [sample for sample in self._samples if sample.at_s >= oldest_s]
+            if self._at_s is None or now_s - self._at_s > _WINDOW_S:
+                return None
+            variance = self._variance + _DRIFT * max(0.0, now_s - self._at_s)
+            known = len(self._ordered) >= _FEWEST
+            tail = math.exp(max(0.0, _quantile(self._ordered, _TAIL))) if known else None
+            return Estimate(math.exp(self._mean), tail, min(_MOST_SIGMA, math.sqrt(variance)))
+
+    def size(self, now_s: float) -> Size | None:
+        """The size that nine of ten recent requests do not exceed; None without requests."""
+        with self._lock:
+            recent = [size for at_s, size in self._sizes if now_s - at_s <= _WINDOW_S]
+        return _quantile(sorted(recent, key=lambda size: size.work), 0.9) if recent else None
+
+    def _update(self, at_s: float, seen: float) -> None:
+        """One step of the filter."""
+        if self._at_s is not None:
+            self._variance += _DRIFT * max(0.0, at_s - self._at_s)
+        self._at_s = at_s
+        deviation = math.sqrt(self._variance + self._scatter)
+        surprise = (seen - self._mean) / deviation
+        if abs(surprise) > _SURPRISE:
+            if surprise * self._surprise > _SURPRISE:
+                self._variance += (seen - self._mean) ** 2  # a new state: believe the request
+            else:
+                seen = self._mean + math.copysign(_SURPRISE * deviation, surprise)
+        else:
+            self._remember(seen - self._mean)
+        self._surprise = surprise
+        gain = self._variance / (self._variance + self._scatter)
+        self._mean += gain * (seen - self._mean)
+        self._variance *= 1 - gain
+
+    def _remember(self, residual: float) -> None:
+        self._scatter += _FORGET * (residual**2 - self._scatter)
+        self._residuals.append(residual)
+        insort(self._ordered, residual)
+        if len(self._residuals) > _REMEMBERED:
+            self._ordered.remove(self._residuals.popleft())
 
 
-def _quantile(ordered: Sequence[_Value]) -> _Value:
-    return ordered[min(len(ordered) - 1, int(_HIGH * len(ordered)))]
+def _quantile(ordered: Sequence[_Value], share: float) -> _Value:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

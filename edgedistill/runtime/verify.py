@@ -11,7 +11,7 @@ from edgedistill.errors import LoadError, PaletteError
 from edgedistill.manifest import Palette, Precision, Probes, SubnetEntry
 from edgedistill.runtime.onnx import OnnxSession, create_session
 
-__all__ = ["TOLERANCE", "Checked", "verify"]
+__all__ = ["TOLERANCE", "Checked", "check_answers", "verify"]
 
 # Largest difference of an answer, over the largest answer or 1. Processors sum in different orders; in int8 a sum
 # that falls on the other side of a rounding moves by a whole step.
@@ -41,20 +41,36 @@ def verify(palette: Palette) -> Iterator[Checked]:
         yield _checked(palette, entry, probes)
 
 
+def check_answers(palette: Palette, subnet: str, session: OnnxSession) -> None:
+    """Run one member's session on the recorded rows.
+
+    Raises:
+        PaletteError: it answers otherwise than it did where it was exported.
+        LoadError: it does not run.
+    """
+    _, fault = _compared(session, palette.manifest.subnet(subnet), palette.probes())
+    if fault is not None:
+        raise PaletteError(f"{subnet}: {fault}; export the palette again")
+
+
 def _checked(palette: Palette, entry: SubnetEntry, probes: Probes) -> Checked:
     try:
         session = create_session(palette.graph_path(entry.name), threads=1)
-        found = _answers(session, probes)
+        return Checked(entry.name, *_compared(session, entry, probes))
     except LoadError as error:
         return Checked(entry.name, None, str(error))
-    expected = np.array(probes.answers[entry.name])
+
+
+def _compared(session: OnnxSession, entry: SubnetEntry, probes: Probes) -> tuple[float | None, str | None]:
+    """How far its answers are from those recorded, and what is wrong, if anything."""
+    found, expected = _answers(session, probes), np.array(probes.answers[entry.name])
     if found.shape != expected.shape:
-        return Checked(entry.name, None, f"it gives {found.size} numbers, expected {expected.size}")
+        return None, f"it gives {found.size} numbers, expected {expected.size}"
     difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
     allowed = TOLERANCE[entry.precision]
     if difference <= allowed:
-        return Checked(entry.name, difference, None)
-    return Checked(entry.name, difference, f"its answers differ by {difference:.1e}, expected at most {allowed:g}")
+        return difference, None
+    return difference, f"its answers differ by {difference:.1e}, expected at most {allowed:g}"
 
 
 def _answers(session: OnnxSession, probes: Probes) -> np.ndarray:

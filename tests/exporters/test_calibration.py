@@ -51,7 +51,7 @@ def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
         test=dataclasses.replace(rows.test, labels=None),
     )
     teacher = torch.from_numpy(_drawn(len(rows.validation))[0])
-    found = Calibrator(blind, {"validation": teacher}, None).measure("m", 3 * teacher, teacher, teacher)
+    found = Calibrator(blind, {"validation": teacher}, None).measure(3 * teacher, teacher, None)
     assert found.temperature == pytest.approx(3, rel=1e-3)
     assert (found.error, found.error_before) == (None, None)
 
@@ -61,13 +61,13 @@ def test_every_member_of_a_palette_is_calibrated(tmp_path: Path) -> None:
     family = list(tiny_encoder.SPACE)[:3]
     written = write_palette(supernet, family, rows, tmp_path / "palette", lambda _: None, out_of_scope=rows.train)
     manifest = written.manifest
-    assert manifest.rejection is not None
-    assert manifest.rejection.reference == manifest.subnets[0].name
-    assert (manifest.rejection.source, manifest.rejection.texts) == ("out-of-scope", len(rows.train))
+    assert manifest.out_of_scope is not None
+    assert manifest.out_of_scope.texts == len(rows.train)
     found = [entry.calibration for entry in manifest.subnets]
     assert found[0] is not None
     assert found[0].flip_rate == 0
-    assert all(one is not None and one.percentiles[0] < one.percentiles[-1] for one in found)
+    assert all(one is not None and one.energies is not None and one.energies[0] < one.energies[-1] for one in found)
     plain = write_palette(supernet, family[:1], rows, tmp_path / "plain", lambda _: None).manifest
-    assert plain.rejection is not None
-    assert (plain.rejection.source, plain.rejection.texts) == ("validation", len(rows.validation))
+    assert plain.out_of_scope is None
+    assert plain.subnets[0].calibration is not None
+    assert plain.subnets[0].calibration.energies is None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
 import shutil
 import subprocess
 import sys
@@ -9,15 +11,17 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import tiny_palette
 from numpy.typing import NDArray
 
 from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
-from edgedistill.manifest import Palette, load
-from edgedistill.runtime import AdaptiveSession, Reason
+from edgedistill.manifest import MANIFEST_NAME, Palette, load
+from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
 from edgedistill.runtime.onnx import create_session
 from edgedistill.testing import FakeSessions
 
@@ -230,7 +234,7 @@ def test_a_budget_chooses_by_the_profile_from_the_start(profiled: Callable[..., 
         with AdaptiveSession(palette, max_latency_ms=budget_ms, profile="board", create=FakeSessions()) as session:
             assert session.active == subnet
     assert session.decisions[0].reason is Reason.NO_FIT_SMALLEST
-    with AdaptiveSession(palette, max_memory_mb=60.0, profile="board", create=FakeSessions()) as session:
+    with AdaptiveSession(palette, max_memory_mb=80.0, profile="board", create=FakeSessions()) as session:
         assert session.active == "middle"
 
 
@@ -242,12 +246,10 @@ def test_it_moves_by_its_own_latency(profiled: Callable[..., Palette]) -> None:
     feed = {"input_ids": np.zeros((1, 64), np.int64)}
     with AdaptiveSession(
         palette,
-        max_latency_ms=25.0,
+        policy=Policy(max_latency_ms=30.0, dwell_s=0.1, up_dwell_s=0.2),
         profile="board",
         create=sessions,
         interval_s=0.02,
-        dwell_s=0.1,
-        up_dwell_s=0.2,
     ) as session:
 
         def serve_until(subnet: str) -> None:
@@ -280,7 +282,7 @@ def test_a_first_load_that_fails_is_told(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"threads": 0}, {"interval_s": 0.0}, {"max_latency_ms": -1.0}, {"max_memory_mb": 0.0}, {"dwell_s": -1.0}]
+    "option", [{"threads": 0}, {"interval_s": 0.0}, {"max_latency_ms": -1.0}, {"max_memory_mb": 0.0}]
 )
 def test_an_option_out_of_range_is_refused(tiny: Path, option: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
@@ -292,3 +294,174 @@ def test_an_unknown_subnet_or_profile_is_refused(tiny: Path) -> None:
         session.pin("huge")
     with pytest.raises(PaletteError, match="no profile 'pi9'"):
         AdaptiveSession(tiny, profile="pi9")
+
+
+class Broken:
+    """A real session of a subnet that breaks when told to."""
+
+    def __init__(self, palette: Palette, broken: set[str], how: Callable[[list[Any]], list[Any]]) -> None:
+        self._palette, self._broken, self._how = palette, broken, how
+
+    def __call__(self, subnet: str) -> Any:
+        return _Breaking(create_session(self._palette.graph_path(subnet), 1), subnet, self._broken, self._how)
+
+
+class _Breaking:
+    def __init__(self, session: Any, subnet: str, broken: set[str], how: Callable[[list[Any]], list[Any]]) -> None:
+        self._session, self._subnet, self._broken, self._how = session, subnet, broken, how
+
+    def run(self, names: Any, feeds: Any) -> list[Any]:
+        outputs: list[Any] = self._session.run(names, feeds)
+        return self._how(outputs) if self._subnet in self._broken else outputs
+
+
+def _raises(_: list[Any]) -> list[Any]:
+    raise RuntimeError("out of memory")
+
+
+def _not_finite(outputs: list[Any]) -> list[Any]:
+    return [np.full_like(output, np.nan) for output in outputs]
+
+
+@pytest.mark.parametrize("how", [_raises, _not_finite], ids=["raises", "not finite"])
+def test_a_subnet_that_breaks_loses_no_request_and_is_left_alone(
+    tiny: Path, how: Callable[[list[Any]], list[Any]]
+) -> None:
+    palette = load(tiny)
+    feed = feeds_for(palette, 1)[0]
+    expected = plain_answers(palette, [feed])
+    broken: set[str] = set()
+    with AdaptiveSession(palette, create=Broken(palette, broken, how), interval_s=0.01) as session:
+        wait_until(lambda: len(session._controller._residents.names) == 2)
+        assert session.answer(None, feed).subnet == "large"
+        broken.add("large")
+        answer = session.answer(None, feed)
+        assert answer.subnet == "small"
+        np.testing.assert_array_equal(answer.outputs[0], expected["small"][0])
+        wait_until(lambda: session.active == "middle")
+        assert any(r.reason is Reason.QUARANTINED and r.subnet == "large" for r in session.decisions)
+
+
+def test_a_request_that_nothing_can_answer_puts_nothing_in_quarantine(tiny: Path) -> None:
+    palette = load(tiny)
+    feed = feeds_for(palette, 1)[0]
+    with AdaptiveSession(palette, interval_s=0.01) as session:
+        wait_until(lambda: len(session._controller._residents.names) == 2)
+        with pytest.raises(ValueError, match="attention_mask"):
+            session.run(None, {"input_ids": feed["input_ids"]})
+        time.sleep(0.1)
+        assert session.active == "large"
+        assert not any(r.reason is Reason.QUARANTINED for r in session.decisions)
+
+
+def test_it_answers_inside_an_event_loop(tiny: Path) -> None:
+    palette = load(tiny)
+    feeds = feeds_for(palette, 20)
+    expected = plain_answers(palette, feeds)["large"]
+
+    async def ask(session: AdaptiveSession) -> list[list[NDArray[Any]]]:
+        return await asyncio.gather(*(session.run_async(None, feed) for feed in feeds))
+
+    with AdaptiveSession(palette, threads=1) as session:
+        for (mine,), logits in zip(asyncio.run(ask(session)), expected, strict=True):
+            np.testing.assert_array_equal(mine, logits)
+
+
+def test_a_call_with_a_deadline_may_be_answered_by_the_smallest(profiled: Callable[..., Palette]) -> None:
+    palette = profiled({"name": "board"})  # p95 of the large one: 5 ms
+    feed = {"input_ids": np.zeros((1, 64), np.int64)}
+    with AdaptiveSession(palette, profile="board", create=FakeSessions(), interval_s=0.01) as session:
+        wait_until(lambda: len(session._controller._residents.names) == 2)
+        assert session.answer(None, feed, deadline_ms=10.0).subnet == "large"
+        assert session.answer(None, feed, deadline_ms=0.001).subnet == "small"
+        assert session.active == "large"
+
+
+def test_only_some_may_serve(tiny: Path) -> None:
+    with AdaptiveSession(tiny, only=["middle", "small"], create=FakeSessions()) as session:
+        assert session.active == "middle"
+    with AdaptiveSession(tiny, only={"large"}, create=FakeSessions(), interval_s=0.01) as session:
+        time.sleep(0.1)
+        assert session.active == "large"
+        assert session.subnets == ("large",)
+        with pytest.raises(InputError, match="only large may"):
+            session.pin("small")
+    with pytest.raises(PaletteError, match="no subnet 'huge'"):
+        AdaptiveSession(tiny, only=["huge"])
+    with pytest.raises(InputError, match="only"):
+        AdaptiveSession(tiny, only=[])
+
+
+def test_it_tells_why(profiled: Callable[..., Palette]) -> None:
+    told: list[DecisionRecord] = []
+    palette = profiled({"name": "board"})
+    options = {"max_latency_ms": 3.0, "profile": "board", "create": FakeSessions()}
+    with AdaptiveSession(palette, on_decision=told.append, **options) as session:  # type: ignore[arg-type]
+        said = session.explain()
+        assert tuple(told) == session.decisions
+    assert said.splitlines()[0] == "middle serves: first"
+    assert "large: p95 5.0 ms, 100 MB: too-slow" in said
+
+
+def replaced(folder: Path, change: Callable[[Path], object]) -> None:
+    """Write a palette anew beside the old one, change it, and put its manifest in place last, as an export does."""
+    fresh = tiny_palette.write(folder.parent / f"{folder.name}-new")
+    change(fresh)
+    for path in sorted(fresh.iterdir(), key=lambda path: path.name == MANIFEST_NAME):
+        path.replace(folder / path.name)
+    fresh.rmdir()
+
+
+def test_a_new_palette_is_proven_and_then_served(tmp_path: Path) -> None:
+    folder = tiny_palette.write(tmp_path / "palette")
+    feed = feeds_for(load(folder), 1)[0]
+    with AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
+        old = session.answer(None, feed)
+        replaced(folder, lambda _: None)
+        wait_until(lambda: session.palette is not old.palette)
+        wait_until(lambda: session.answer(None, feed).palette is not old.palette)
+        assert session.decisions[-1].reason in (Reason.RELOADED, Reason.KEEP)
+        assert session.answer(None, feed).subnet == "large"
+
+
+def _truncated(folder: Path) -> None:
+    (folder / "large.onnx").write_bytes(b"")
+
+
+def _other_answers(folder: Path) -> None:
+    probes = load(folder).probes()
+    for answers in probes.answers.values():
+        answers[0] += 1.0
+    (folder / "probes.json").write_text(probes.model_dump_json())
+    tiny_palette.reseal(folder)
+
+
+def _other_labels(folder: Path) -> None:
+    tiny_palette.reseal(folder, labels=list(reversed(tiny_palette.LABELS)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_truncated, "0 bytes"),
+        (_other_answers, "differ"),
+        (_other_labels, "the labels"),
+        (tiny_palette.calibrate, "out of scope"),
+    ],
+)
+def test_a_new_palette_that_is_broken_is_not_served(
+    tmp_path: Path, change: Callable[[Path], object], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tiny_palette.write(tmp_path / "palette")
+    feed = feeds_for(load(folder), 1)[0]
+    with caplog.at_level(logging.WARNING), AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
+        old = session.answer(None, feed)
+        replaced(folder, change)
+        wait_until(lambda: any(r.reason is Reason.RELOAD_FAILED for r in session.decisions))
+        time.sleep(1.2)  # it is told once
+        new = session.answer(None, feed)
+        assert new.palette is old.palette
+        np.testing.assert_array_equal(new.outputs[0], old.outputs[0])
+    warnings = [r.getMessage() for r in caplog.records if "new palette" in r.getMessage()]
+    assert len(warnings) == 1
+    assert says in warnings[0]

@@ -1,17 +1,19 @@
-"""A score means the same whichever member answers, and so does a threshold."""
+"""A score means the same whichever member answers, and so does what is rejected."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_palette
+from scipy.special import logsumexp
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
-from edgedistill.runtime.calibration import Scores
+from edgedistill.runtime.calibration import Scores, energy
 
 
 @pytest.fixture
@@ -19,18 +21,33 @@ def calibrated(tmp_path: Path) -> Path:
     return tiny_palette.calibrate(tiny_palette.write(tmp_path / "palette"))
 
 
-def test_a_threshold_lets_the_same_share_pass_everywhere(calibrated: Path) -> None:
+@pytest.mark.parametrize("logits", [[[2.0, 0.0, -1.0]], [[700.0, 0.0, 0.0], [1.0, 1.0, 1.0]]])
+def test_the_energy_by_hand(logits: list[list[float]]) -> None:
+    """log Σ exp less the mean: unmoved by a shift of all, and nowhere infinite."""
+    exact = np.array(logits)
+    expected = logsumexp(exact, axis=-1) - exact.mean(-1)
+    np.testing.assert_allclose(energy(np.array(logits, np.float32)), expected)
+    np.testing.assert_allclose(energy(np.array(logits, np.float32) + 5), expected)
+
+
+def _with_energy(energies: np.ndarray) -> np.ndarray:
+    """Logits [n, 3] that have these energies: one label as sure as need be, the others alike."""
+    gaps = np.linspace(0, 50, 100_001)
+    known = np.log(np.exp(gaps) + 2) - gaps / 3
+    found = np.interp(energies, known, gaps)
+    return np.stack([found, np.zeros_like(found), np.zeros_like(found)], -1)
+
+
+def test_the_same_share_passes_whichever_member_answers(calibrated: Path) -> None:
     manifest = load(calibrated).manifest
-    rng = np.random.default_rng(0)
-    share = rng.random(10_000)  # of out-of-scope texts below each of these
-    for threshold in (0.0, 0.1, 0.5, 0.9, 0.99, 1.0):
-        scores = Scores(manifest, threshold)
-        passed = [
-            float((tiny_palette.score_at(name, share) >= scores.least(name)).mean()) for name in tiny_palette.WIDTHS
-        ]
-        assert scores.least("large") == pytest.approx(threshold, abs=1e-6)
-        assert passed == pytest.approx([passed[0]] * len(passed), abs=0.01)
-    assert Scores(manifest, None).least("small") == 0
+    share = np.random.default_rng(0).uniform(0.5, 1, 10_000)  # of out-of-scope texts below each of these
+    for false_accepts in (0.0, 0.05, 0.1, 0.3):
+        scores = Scores(manifest, false_accepts)
+        for name in tiny_palette.WIDTHS:
+            passed = scores.accepted(name, _with_energy(tiny_palette.energy_at(name, share)))
+            assert passed.mean() == pytest.approx(2 * false_accepts, abs=0.015), (name, false_accepts)
+    assert Scores(manifest, None).accepted("small", np.zeros((2, 3), np.float32)).all()
+    assert Scores(manifest, 1.0).accepted("small", _with_energy(tiny_palette.energy_at("small", share))).all()
 
 
 def test_scores_are_cooled_by_the_member_s_own_temperature(calibrated: Path) -> None:
@@ -42,34 +59,32 @@ def test_scores_are_cooled_by_the_member_s_own_temperature(calibrated: Path) -> 
 
 
 def test_a_classifier_accepts_by_the_member_that_answers(calibrated: Path) -> None:
+    texts = ["lamp", "play some music", "set a timer", "the the the"]
     with AdaptiveSession(calibrated, threads=1) as session:
-        (found,) = TextClassifier(session).classify(["lamp"])
-        assert found.accepted
-        least = {name: Scores(session.palette.manifest, 0.6).least(name) for name in tiny_palette.WIDTHS}
-        for text in ("lamp", "play some music", "set a timer", "the the the"):
-            (label,) = TextClassifier(session, threshold=0.6).classify([text])
-            assert label.accepted == (label.score >= least[label.subnet])
-        assert not TextClassifier(session, threshold=1.0).classify(["lamp"])[0].accepted
+        assert all(found.accepted for found in TextClassifier(session).classify(texts))
+        none = TextClassifier(session, false_accepts=0.0).classify(texts)
+        every = TextClassifier(session, false_accepts=1.0).classify(texts)
+        assert [found.accepted for found in (*none, *every)] == [False] * 4 + [True] * 4
 
 
-def test_a_threshold_that_cannot_be_is_refused(calibrated: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"threshold is 1\.5; expected a score from 0 to 1"):
-        TextClassifier(calibrated, threshold=1.5)
+def test_what_cannot_be_asked_for_is_refused(calibrated: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"false_accepts is 1\.5; expected a share from 0 to 1"):
+        TextClassifier(calibrated, false_accepts=1.5)
     plain = tiny_palette.write(tmp_path / "plain")
-    with pytest.raises(InputError, match="no calibration"):
-        TextClassifier(plain, threshold=0.5)
+    with pytest.raises(InputError, match="--out-of-scope"):
+        TextClassifier(plain, false_accepts=0.5)
     with TextClassifier(plain) as classifier:
         assert classifier.classify(["lamp"])[0].accepted
 
 
-@pytest.mark.parametrize("fault", ["no temperature", "no reference", "falling"])
+@pytest.mark.parametrize("fault", ["no temperature", "no texts", "falling"])
 def test_a_calibration_that_cannot_be_is_refused(calibrated: Path, fault: str) -> None:
     path = calibrated / "manifest.json"
     text = path.read_text()
     broken = {
         "no temperature": text.replace('"temperature": 2.0', '"temperature": 0.0'),
-        "no reference": text.replace('"reference": "large"', '"reference": "none"'),
-        "falling": text.replace('"percentiles": [\n', '"percentiles": [\n1.0,', 1).replace("1.0\n", "0.99\n", 1),
+        "no texts": re.sub(r'"out_of_scope": \{[^}]*\}', '"out_of_scope": null', text),
+        "falling": re.sub(r'"energies": \[\s*0.0', '"energies": [9.0', text, count=1),
     }[fault]
     assert broken != text
     path.write_text(broken)

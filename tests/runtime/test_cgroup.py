@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.runtime.cgroup import cpu_quota, memory_left_bytes, memory_limit_bytes
+from edgedistill.runtime.cgroup import cpu_quota, memory_left_bytes, memory_limit_bytes, unified_folders
 from edgedistill.runtime.onnx import usable_cores
 
 MB = 10**6
@@ -70,6 +70,7 @@ def test_cpu_quota(tmp_path: Path, files: dict[str, str], quota: float | None) -
         (v2("max 100000", str(500 * MB), str(400 * MB), 300 * MB, 0), 400 * MB, 100 * MB),
         (v2("max 100000", "max", "max", 300 * MB, 0), None, None),
         (v2("max 100000", str(100 * MB), "max", 300 * MB, 0), 100 * MB, 0),
+        (v1("-1", "100000", NO_LIMIT_V1, 300 * MB, 0), None, None),
         ({}, None, None),
     ],
 )
@@ -107,6 +108,23 @@ def test_a_path_outside_of_the_namespace_is_not_followed(tmp_path: Path) -> None
         "sys/fs/other/cpu.max": "1 1",
     }
     assert cpu_quota(tree(tmp_path, files)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("files", "folders"),
+    [
+        (v2("max 100000", "max", "max", 0, 0), ["user.slice/app.service", "user.slice", ""]),
+        # Both versions, as on JetPack 5: the controllers are in version 1.
+        (
+            {"proc/self/cgroup": "4:memory:/v1\n0::/a\n", "sys/fs/cgroup/unified/a/cpu.pressure": ""},
+            ["unified/a", "unified"],
+        ),
+        ({"proc/self/cgroup": "4:memory:/v1\n"}, []),
+        ({}, []),
+    ],
+)
+def test_the_groups_of_version_2(tmp_path: Path, files: dict[str, str], folders: list[str]) -> None:
+    assert unified_folders(tree(tmp_path, files)) == [tmp_path / "sys/fs/cgroup" / folder for folder in folders]
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("10000 100000", 1), ("150000 100000", 1), ("max 100000", None)])

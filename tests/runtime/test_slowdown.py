@@ -1,59 +1,70 @@
 from __future__ import annotations
 
+import math
+import random
 import threading
 
 import pytest
 
-from edgedistill.runtime.slowdown import Size, Slowdown
-from edgedistill.testing import FakeClock
+from edgedistill.runtime.slowdown import Estimate, Size, Slowdown
 
 ONE = Size(1, 64)
 
 
-def test_the_high_quantile_of_recent_ratios() -> None:
-    clock = FakeClock()
-    slowdown = Slowdown(clock=clock)
-    for ratio in range(10):
-        slowdown.add(clock(), float(ratio), ONE)
-    assert slowdown.high() == 9.0
-    for _ in range(90):
-        slowdown.add(clock(), 1.0, ONE)
-    assert slowdown.high() == 1.0
+def follow(ratios: list[float], *, every_s: float = 0.02, seed: int = 0, scatter: float = 0.0) -> Estimate:
+    """What is known after these ratios, one every so often, each with a little of its own."""
+    rng, slowdown = random.Random(seed), Slowdown()
+    for place, ratio in enumerate(ratios):
+        slowdown.add(place * every_s, ratio * math.exp(rng.gauss(0, scatter)), ONE)
+    found = slowdown.estimate((len(ratios) - 1) * every_s)
+    assert found is not None
+    return found
 
 
-def test_too_few_say_nothing() -> None:
-    clock = FakeClock()
-    slowdown = Slowdown(clock=clock)
-    for _ in range(4):
-        slowdown.add(clock(), 2.0, ONE)
-    slowdown.add(clock(), None, ONE)
-    assert slowdown.high() is None
-    slowdown.add(clock(), 2.0, ONE)
-    assert slowdown.high() == 2.0
+def test_it_settles_on_what_is_seen() -> None:
+    assert follow([2.5] * 30).usual == pytest.approx(2.5, rel=0.01)
+    assert follow([1.0] * 100, scatter=0.1).usual == pytest.approx(1.0, rel=0.1)
 
 
-def test_what_is_old_is_forgotten() -> None:
-    clock = FakeClock()
-    slowdown = Slowdown(clock=clock, window_s=3.0)
-    for _ in range(10):
-        slowdown.add(clock(), 5.0, ONE)
-    clock.sleep(2.0)
-    for _ in range(10):
-        slowdown.add(clock(), 1.0, ONE)
-    assert slowdown.high() == 5.0
-    clock.sleep(1.5)
-    assert slowdown.high() == 1.0
-    clock.sleep(2.0)
-    assert slowdown.high() is None
-    assert slowdown.size() is None
+def test_one_request_moves_it_and_two_that_surprise_are_believed() -> None:
+    usual = [follow([1.0] * 50 + [3.0] * more).usual for more in range(4)]
+    assert usual[0] == pytest.approx(1.0, rel=0.01)
+    assert 1.02 < usual[1] < 1.6, "it may be an outlier"
+    assert usual[2] > 2.5
+    assert follow([3.0] * 50 + [1.0] * 2).usual < 1.2, "down as fast as up"
 
 
-def test_the_newest_stay_when_there_are_too_many() -> None:
-    clock = FakeClock()
-    slowdown = Slowdown(clock=clock, most=20)
-    for ratio in (9.0,) * 20 + (1.0,) * 20:
-        slowdown.add(clock(), ratio, ONE)
-    assert slowdown.high() == 1.0
+def test_an_outlier_now_and_then_is_none_of_the_machines() -> None:
+    assert follow(([1.0] * 19 + [8.0]) * 10 + [1.0] * 5, scatter=0.05).usual == pytest.approx(1.0, rel=0.15)
+
+
+def test_the_tail_is_that_of_single_requests() -> None:
+    assert follow([1.0] * 10, scatter=0.2).tail is None, "too few"
+    tails = [follow([1.0] * 300, scatter=0.2, seed=seed).tail or 0.0 for seed in range(20)]
+    assert sum(tails) / len(tails) == pytest.approx(math.exp(1.645 * 0.2), rel=0.1)
+
+
+def test_it_grows_unsure_with_time_and_forgets() -> None:
+    slowdown = Slowdown()
+    for place in range(50):
+        slowdown.add(place * 0.02, 2.0, ONE)
+    sigmas = [found.sigma for wait_s in (0.0, 1.0, 2.0) if (found := slowdown.estimate(1.0 + wait_s)) is not None]
+    assert sigmas == sorted(set(sigmas))
+    assert slowdown.estimate(5.0) is None
+    assert slowdown.size(5.0) is None
+
+
+def test_confidence_widens_what_is_unsure() -> None:
+    unsure = Estimate(2.0, None, 0.1)
+    assert unsure.at(0.5) == pytest.approx(2.0)
+    assert unsure.at(0.9) == pytest.approx(2.0 * math.exp(1.2816 * 0.1), rel=1e-3)
+
+
+def test_without_an_expectation_only_the_size_is_known() -> None:
+    slowdown = Slowdown()
+    slowdown.add(0.0, None, Size(2, 10))
+    assert slowdown.estimate(0.0) is None
+    assert slowdown.size(0.0) == Size(2, 10)
 
 
 @pytest.mark.parametrize(
@@ -61,20 +72,21 @@ def test_the_newest_stay_when_there_are_too_many() -> None:
     [([Size(1, 10)] * 9 + [Size(1, 100)], Size(1, 100)), ([Size(1, 10)] * 19 + [Size(8, 100)], Size(1, 10))],
 )
 def test_the_size_in_use_covers_nine_of_ten(sizes: list[Size], size: Size) -> None:
-    slowdown = Slowdown(clock=FakeClock())
+    slowdown = Slowdown()
     for each in sizes:
         slowdown.add(0.0, 1.0, each)
-    assert slowdown.size() == size
+    assert slowdown.size(0.0) == size
 
 
 def test_it_may_be_read_while_it_grows() -> None:
-    slowdown = Slowdown(clock=FakeClock(), most=64)
+    slowdown = Slowdown()
     errors: list[Exception] = []
 
     def read() -> None:
         try:
             for _ in range(300):
-                slowdown.high()
+                slowdown.estimate(0.0)
+                slowdown.size(0.0)
         except Exception as error:
             errors.append(error)
 

@@ -11,6 +11,7 @@ import tiny_palette
 from edgedistill.device_profiles import estimate_subnet, load_board
 from edgedistill.errors import SearchError
 from edgedistill.manifest import (
+    SCHEMA_VERSION,
     Conditions,
     DeviceInfo,
     DeviceProfile,
@@ -62,7 +63,7 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
         for subnet, factor in zip(subnets, factors, strict=True)
     ]
     profile = DeviceProfile(
-        schema_version=4,
+        schema_version=SCHEMA_VERSION,
         kind="measured",
         method="formulas",
         manifest_digest="",

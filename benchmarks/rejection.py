@@ -1,0 +1,124 @@
+"""The same share of texts out of scope is accepted whichever member answers.
+
+Claim: where a palette is told to accept 20, 10 or 5 % of the out-of-scope texts that it was exported with, the share of
+CLINC150's own out-of-scope test texts that pass differs by at most a point between the largest member and every other,
+in fp32 and in int8. Beside it what passes where the largest member's energy is the least for all, how well each
+member's energies and its probabilities tell texts in scope from others (area under the ROC curve), and the calibration
+error of each before and after.
+
+Usage: python benchmarks/rejection.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
+palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lab
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from edgedistill.distillation import mlfs
+from edgedistill.distillation.batches import Encoded, encode
+from edgedistill.distillation.data import Split
+from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters import write_palette
+from edgedistill.exporters.quality import graph_outputs
+from edgedistill.manifest import Palette
+from edgedistill.runtime.calibration import Scores, energy
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+PASSING = (0.2, 0.1, 0.05)
+LENT = {"sst2": "text", "stsb": "sentence1"}  # data sets of another domain, and their column
+LENT_TEXTS = 1000  # of each
+
+_Logits = NDArray[np.float32]
+
+
+def main(data_folder: str, work_folder: str, share: str = "1") -> None:
+    """Export with texts out of scope; keep what passes of the others."""
+    known, data = lab.read(Path(data_folder))
+    work = Path(work_folder)
+    teacher = lab.teacher(known, data, work)
+    supernet = checkpoint.load(work / f"{teacher.name}-palette-{float(share):g}")
+    family = [supernet.model.arch.full, *lab.reference_subnets(teacher).values()]
+    given = [*_texts(Path(data_folder), "oos_train"), *_texts(Path(data_folder), "oos_validation"), *_lent(data_folder)]
+    palette = write_palette(
+        supernet,
+        family,
+        mlfs.encode_data(supernet, data),
+        work / "rejection",
+        lab.say,
+        precisions=("fp32", "int8"),
+        out_of_scope=_rows(supernet, given),
+    )
+    entries = palette.manifest.subnets
+    out, within = _rows(supernet, list(_texts(Path(data_folder), "oos_test"))), mlfs.encode_data(supernet, data).test
+    result: dict[str, Any] = {"data": known.name, "share": float(share), "precision": lab.PRECISION}
+    result |= {"texts": len(given), "asked": len(out), "members": {}}
+    logits = {
+        entry.name: (_logits(palette, entry.name, out), _logits(palette, entry.name, within)) for entry in entries
+    }
+    for entry in entries:
+        assert entry.calibration is not None
+        result["members"][entry.name] = entry.calibration.model_dump(exclude={"energies"}) | {
+            "area_by_energy": _area(*map(energy, logits[entry.name])),
+            "area_by_probability": _area(
+                *(Scores(palette.manifest, None).of(entry.name, of).max(-1) for of in logits[entry.name])
+            ),
+        }
+    result["accepting"] = {str(passing): _passed(palette, logits, passing) for passing in PASSING}
+    lab.keep(f"rejection-{known.name}", result)
+
+
+def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passing: float) -> dict[str, Any]:
+    """Shares of texts out of scope and within it that each member accepts, by its own energies and the first one's."""
+    scores, first = Scores(palette.manifest, passing), palette.manifest.subnets[0].name
+    return {
+        name: {
+            "out_of_scope": float(scores.accepted(name, out).mean()),
+            "in_scope": float(scores.accepted(name, within).mean()),
+            "out_of_scope_by_the_first": float(scores.accepted(first, out).mean()),
+        }
+        for name, (out, within) in logits.items()
+    }
+
+
+def _logits(palette: Palette, name: str, rows: Encoded) -> _Logits:
+    found: _Logits = graph_outputs(palette.graph_path(name), rows, task_of(palette.manifest.task)).numpy()
+    return found
+
+
+def _area(out: NDArray[np.float64], within: NDArray[np.float64]) -> float:
+    labels = np.r_[np.zeros(len(out)), np.ones(len(within))]
+    return round(float(roc_auc_score(labels, np.r_[out, within])), 4)
+
+
+def _rows(supernet: Supernet, texts: list[str]) -> Encoded:
+    info = supernet.info
+    return encode(
+        supernet.tokenizer, Split(tuple(texts), None), info.task, max_tokens=info.max_tokens, pad=info.pad_token_id
+    )
+
+
+def _texts(folder: Path, name: str, column: str = "text") -> Iterator[str]:
+    with (folder / f"{name}.jsonl").open(encoding="utf-8") as file:
+        yield from (json.loads(line)[column] for line in file)
+
+
+def _lent(data_folder: str) -> Iterator[str]:
+    """Sentences of other domains, of more than three words."""
+    rng = np.random.default_rng(0)
+    for name, column in LENT.items():
+        texts = [text for text in _texts(Path(data_folder).parent / name, "train", column) if len(text.split()) > 3]
+        yield from (texts[i] for i in rng.permutation(len(texts))[:LENT_TEXTS])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""The subnets in memory: the one that serves, the smallest beside it as a safety net, and those that drain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgedistill.errors import SessionClosed
+from edgedistill.runtime.onnx import give_back_memory
+from edgedistill.runtime.sessions import LoadedSubnet, SessionState
+
+__all__ = ["Residents"]
+
+
+class Residents:
+    """Exchanges are for one thread, leases for any."""
+
+    def __init__(self) -> None:
+        self._live: LoadedSubnet | None = None
+        self._floor: LoadedSubnet | None = None
+        self._retired: list[LoadedSubnet] = []
+
+    @property
+    def live(self) -> LoadedSubnet | None:
+        """What serves; None before the first, and once closed."""
+        return self._live
+
+    @property
+    def floor(self) -> LoadedSubnet | None:
+        """The safety net, which may be what serves."""
+        return self._floor
+
+    @property
+    def draining(self) -> bool:
+        """Whether something that was retired is still in memory."""
+        return bool(self._retired)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all that is in memory and not on its way out."""
+        return frozenset(subnet.name for subnet in self._all())
+
+    @property
+    def held(self) -> list[str]:
+        """Of all that is in memory, what drains too."""
+        return [subnet.name for subnet in (*self._all(), *self._retired)]
+
+    def acquire(self) -> LoadedSubnet:
+        """Lease what serves.
+
+        Raises:
+            SessionClosed: nothing does any more.
+        """
+        while True:
+            live = self._live
+            if live is None:
+                raise SessionClosed("this session was closed; open the palette again")
+            # Refused between an exchange and this line: then the successor is already live.
+            if live.acquire():
+                return live
+
+    def acquire_floor(self) -> LoadedSubnet | None:
+        """Lease the safety net; None where there is none beside what serves."""
+        floor = self._floor
+        return floor if floor is not None and floor is not self._live and floor.acquire() else None
+
+    def exchange(self, fresh: LoadedSubnet) -> None:
+        """Let this one serve from now on; the one before drains, unless it is the safety net."""
+        old, self._live = self._live, fresh
+        if old is not None and old is not self._floor and old is not fresh:
+            self._retire(old)
+
+    def keep_as_floor(self, subnet: LoadedSubnet | None) -> None:
+        """Keep this one (None: none) as the safety net; the one before drains, unless it serves."""
+        old, self._floor = self._floor, subnet
+        if old is not None and old is not self._live and old is not subnet:
+            self._retire(old)
+
+    def close_drained(self) -> None:
+        """Drop what no request uses any more, and give its memory back."""
+        drained = [subnet for subnet in self._retired if subnet.state is SessionState.DRAINED]
+        for subnet in drained:
+            subnet.close()
+            self._retired.remove(subnet)
+        if drained:
+            give_back_memory()
+
+    def close(self) -> None:
+        """Let the requests under way end, then drop everything."""
+        last, self._live, self._floor = list(self._all()), None, None
+        for subnet in last:
+            self._retire(subnet)
+        for subnet in self._retired:
+            subnet.wait_drained()
+        self.close_drained()
+
+    def _all(self) -> Iterator[LoadedSubnet]:
+        if self._live is not None:
+            yield self._live
+        if self._floor is not None and self._floor is not self._live:
+            yield self._floor
+
+    def _retire(self, subnet: LoadedSubnet) -> None:
+        self._retired.append(subnet)
+        subnet.retire()

@@ -1,0 +1,96 @@
+"""No sensor may stop the loop that reads it, by failing or by not answering."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Guarded", "Patient"]
+
+_log = logging.getLogger(__name__)
+_Value = TypeVar("_Value")
+
+_PATIENCE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+
+class Guarded(Generic[_Value]):
+    """A sensor that never raises. While it fails it gives None, and is tried again ever less often, at last once a
+    minute; the first failure is logged, and no other: a device runs for years.
+    """
+
+    def __init__(self, name: str, sensor: Callable[[], _Value], clock: Callable[[], float]) -> None:
+        self._name = name
+        self._sensor = sensor
+        self._clock = clock
+        self._pause_s = 0.0
+        self._next_s = float("-inf")
+        self._logged = False
+
+    def __call__(self) -> _Value | None:
+        """The reading; None where there is none."""
+        if self._clock() < self._next_s:
+            return None
+        try:
+            value = self._sensor()
+        except Exception as error:  # noqa: BLE001 (no sensor may stop the answers)
+            self._pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s))
+            self._next_s = self._clock() + self._pause_s
+            self.tell(error)
+            return None
+        self._pause_s = 0.0
+        return value
+
+    def tell(self, error: object) -> None:
+        """Log why there is no reading, unless that was done before."""
+        if not self._logged:
+            self._logged = True
+            _log.warning("no reading of %s: %s", self._name, error)
+
+
+class Patient(Generic[_Value]):
+    """A guarded sensor that may take its time: it asks a driver, a bus, or the application's own code.
+
+    It is read every ``every_s`` seconds in a thread of its own, and `value` is what that came to. Where a
+    reading does not end, there is the last value for 5 s, then None; and no second thread.
+    """
+
+    def __init__(self, name: str, sensor: Callable[[], _Value], *, every_s: float, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._sensor = Guarded(name, sensor, clock)
+        self._every_s = every_s
+        self._clock = clock
+        self._thread: threading.Thread | None = None
+        self._started_s = float("-inf")
+        self._value: _Value | None = None
+
+    def start(self) -> threading.Thread | None:
+        """Begin a reading if it is time for one; its thread, None if there is nothing to wait for."""
+        now_s = self._clock()
+        if now_s - self._started_s < self._every_s or self._is_reading():
+            return None
+        self._started_s = now_s
+        thread = threading.Thread(target=self._read, name=f"edgedistill {self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left, or the interpreter is about to end
+            self._value = None
+            self._sensor.tell(error)
+            return None
+        self._thread = thread
+        return thread
+
+    def value(self) -> _Value | None:
+        """What the last reading came to."""
+        if self._is_reading() and self._clock() - self._started_s >= _PATIENCE_S:
+            self._value = None
+            self._sensor.tell(f"it has not answered for {_PATIENCE_S:g} s")
+        return self._value
+
+    def _is_reading(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _read(self) -> None:
+        self._value = self._sensor()

@@ -1,0 +1,74 @@
+"""How much memory can still be had."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from edgedistill.runtime.cgroup import least_left_bytes, limiting_folders
+from edgedistill.runtime.files import read_text
+from edgedistill.runtime.sensors.found import Found
+
+__all__ = ["MemorySensor", "free_memory_mb"]
+
+_AVAILABLE = re.compile(r"^MemAvailable: +(\d+) kB$", re.MULTILINE)
+_LIMIT = re.compile(r"^Max (address space|data size) +(\d+) ", re.MULTILINE)
+
+
+class _OwnLimits(NamedTuple):
+    """``ulimit -v`` and ``ulimit -d``, in bytes; None for unlimited."""
+
+    address_space: int | None
+    data: int | None
+
+
+class MemorySensor:
+    """The least of what the host has available, and what the control groups' and the process's own limits leave."""
+
+    def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._meminfo = root / "proc/meminfo"
+        self._statm = root / "proc/self/statm"
+        self._folders = Found(partial(limiting_folders, root), clock)
+        self._limits = Found(partial(_own_limits, root / "proc/self/limits"), clock)
+
+    def read(self) -> float:
+        """In 10⁶ bytes."""
+        left = _available_bytes(self._meminfo), least_left_bytes(self._folders()), self._own_left_bytes()
+        return min(size for size in left if size is not None) / 1e6
+
+    def _own_left_bytes(self) -> int | None:
+        limits = self._limits()
+        if limits == (None, None):
+            return None
+        pages = (read_text(self._statm) or "").split()
+        if len(pages) < 6:
+            return None
+        # The kernel's size, and its data, which has the stack in it: so a little less than the limit leaves.
+        used = (int(pages[index]) * mmap.PAGESIZE for index in (0, 5))
+        return min(max(0, limit - size) for limit, size in zip(limits, used, strict=True) if limit is not None)
+
+
+def free_memory_mb(root: Path = Path("/")) -> float:
+    """What `MemorySensor` reads, once: in 10⁶ bytes."""
+    return MemorySensor(root).read()
+
+
+def _available_bytes(meminfo: Path) -> int:
+    found = _AVAILABLE.search(read_text(meminfo) or "")
+    if found is None:  # not Linux, or older than 3.14
+        available: int = psutil.virtual_memory().available
+        return available
+    return int(found[1]) * 1024
+
+
+def _own_limits(path: Path) -> _OwnLimits:
+    found = dict(_LIMIT.findall(read_text(path) or ""))
+    address_space, data = found.get("address space"), found.get("data size")
+    return _OwnLimits(address_space and int(address_space), data and int(data))

@@ -1,0 +1,51 @@
+"""How long tasks waited for a resource: the kernel's pressure stall information, where it is switched on."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from edgedistill.runtime.cgroup import unified_folders
+from edgedistill.runtime.files import read_match, read_text
+from edgedistill.runtime.sensors.found import Found
+
+__all__ = ["PressureSensor"]
+
+_SOME = re.compile(r"^some avg10=(\d+\.\d+) ")
+
+
+class PressureSensor:
+    """Share of the last ten seconds in which some task waited for ``resource``.
+
+    Of the control group nearest to this process that tells, else of the machine.
+    """
+
+    def __init__(
+        self,
+        resource: Literal["cpu", "memory"],
+        root: Path = Path("/"),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file = Found(partial(_nearest, root, resource), clock)
+        # The kernel works the share out every two seconds.
+        self._share = Found(self._present_share, clock, kept_s=1.0)
+
+    def read(self) -> float | None:
+        """Share 0 to 1, up to a second old."""
+        return self._share()
+
+    def _present_share(self) -> float | None:
+        path = self._file()
+        found = None if path is None else read_match(path, _SOME)
+        return None if found is None else min(1.0, float(found[1]) / 100)
+
+
+def _nearest(root: Path, resource: str) -> Path | None:
+    files = [folder / f"{resource}.pressure" for folder in unified_folders(root)]
+    files.append(root / "proc/pressure" / resource)
+    # Where it was switched off when the kernel started, the file is there and cannot be read.
+    return next((file for file in files if read_text(file) is not None), None)

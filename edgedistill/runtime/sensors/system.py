@@ -1,0 +1,108 @@
+"""All of this machine's sensors."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgedistill.runtime.onnx import usable_cores
+from edgedistill.runtime.sensors.cpu import CpuSensor, RunQueueSensor
+from edgedistill.runtime.sensors.guard import Guarded, Patient
+from edgedistill.runtime.sensors.memory import MemorySensor
+from edgedistill.runtime.sensors.power import PowerModeSensor, Supply, SupplySensor
+from edgedistill.runtime.sensors.pressure import PressureSensor
+from edgedistill.runtime.sensors.readings import Readings
+from edgedistill.runtime.sensors.thermal import Temperature, ThermalSensor
+from edgedistill.runtime.sensors.throttling import ThrottlingSensor
+
+__all__ = ["SystemSensors"]
+
+_DRIVERS_EVERY_S = 1.0
+_POWER_EVERY_S = 5.0  # a laptop's controller may take a tenth of a second to answer
+_WAIT_S = 0.05
+
+
+class SystemSensors:
+    """This machine's own sensors. May be read from any thread.
+
+    One that fails gives None, is logged once, and is tried again now and then. What the kernel knows by itself
+    (load, memory, pressure) is read at each call; what asks a driver, or the application, is read once a second,
+    each in a thread of its own (power every 5 s), and a call waits for those 50 ms at most. One that does not
+    answer keeps its last value for 5 s, then gives None.
+
+    Args:
+        root: stands for "/".
+        extra: the application's own sensors by name. Each is called about once a second, in another thread than
+            the caller's, and gives a number, or None for no reading.
+        clock: seconds from any start, never going back.
+    """
+
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        *,
+        extra: Mapping[str, Callable[[], float | None]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        usable = usable_cores(root)
+        self._load = Guarded("CPU load", CpuSensor(usable, root).read, clock)
+        self._run_queue = Guarded("run queue", RunQueueSensor(usable, root, clock).read, clock)
+        self._free_memory = Guarded("free memory", MemorySensor(root, clock).read, clock)
+        self._cpu_pressure = Guarded("CPU pressure", PressureSensor("cpu", root, clock).read, clock)
+        self._memory_pressure = Guarded("memory pressure", PressureSensor("memory", root, clock).read, clock)
+
+        asked = partial(Patient, every_s=_DRIVERS_EVERY_S, clock=clock)
+        slow = partial(Patient, every_s=_POWER_EVERY_S, clock=clock)
+        self._temperature: Patient[Temperature] = asked("temperature", ThermalSensor(root, clock).read)
+        self._throttling: Patient[bool | None] = asked("throttling", ThrottlingSensor(root, clock).read)
+        self._supply: Patient[Supply] = slow("power supply", SupplySensor(root, clock).read)
+        self._power_mode: Patient[str | None] = slow("power mode", PowerModeSensor(root, clock).read)
+        self._extra: dict[str, Patient[float | None]] = {
+            name: asked(name, partial(_number, sensor)) for name, sensor in (extra or {}).items()
+        }
+        self._lock = threading.Lock()
+
+    def read(self) -> Readings:
+        """The state of the machine now; CPU load is over the time since the last call."""
+        with self._lock:
+            threads = [thread for sensor in self._patient() if (thread := sensor.start()) is not None]
+            other_load, run_queue = self._load(), self._run_queue()
+            free_mb = self._free_memory()
+            cpu_pressure, memory_pressure = self._cpu_pressure(), self._memory_pressure()
+            _wait(threads)
+            temperature = self._temperature.value() or Temperature()
+            supply = self._supply.value() or Supply()
+            return Readings(
+                other_load=other_load,
+                run_queue=run_queue,
+                free_mb=free_mb,
+                cpu_pressure=cpu_pressure,
+                memory_pressure=memory_pressure,
+                temperature_c=temperature.now_c,
+                temperature_limit_c=temperature.limit_c,
+                throttled=self._throttling.value(),
+                on_battery=supply.on_battery,
+                battery_share=supply.battery_share,
+                power_mode=self._power_mode.value(),
+                extra={name: found for name, sensor in self._extra.items() if (found := sensor.value()) is not None},
+            )
+
+    def _patient(self) -> list[Patient[Any]]:
+        return [self._temperature, self._throttling, self._supply, self._power_mode, *self._extra.values()]
+
+
+def _wait(threads: list[threading.Thread]) -> None:
+    """For all of them to end, but not longer than is good for the loop that reads."""
+    until_s = time.monotonic() + _WAIT_S
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
+
+
+def _number(sensor: Callable[[], float | None]) -> float | None:
+    found = sensor()
+    return None if found is None or not math.isfinite(found) else float(found)

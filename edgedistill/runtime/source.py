@@ -1,0 +1,44 @@
+"""Where subnets come from: a palette, what each of its members costs here, and how a session of one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from edgedistill.manifest import Palette
+from edgedistill.runtime.costs import Costs
+from edgedistill.runtime.onnx import OnnxSession
+from edgedistill.runtime.selector import Candidate
+from edgedistill.runtime.sessions import LoadedSubnet
+from edgedistill.runtime.slowdown import Size
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One palette's subnets.
+
+    Attributes:
+        costs: what is expected of each here.
+        create: makes the session of a subnet by name.
+        only: the subnets that may serve; None for all.
+        palette: whose they are; None in a test without one.
+    """
+
+    costs: Costs
+    create: Callable[[str], OnnxSession]
+    only: Collection[str] | None = None
+    palette: Palette | None = None
+
+    def candidates(self, size: Size) -> list[Candidate]:
+        """Those that may serve, with their figures for requests of that size."""
+        return [c for c in self.costs.candidates(size) if self.only is None or c.name in self.only]
+
+    def load(self, subnet: str, on_drained: Callable[[], None]) -> LoadedSubnet:
+        """Into memory.
+
+        Raises:
+            LoadError: it cannot be.
+        """
+        return LoadedSubnet(subnet, self.create(subnet), on_drained, self)

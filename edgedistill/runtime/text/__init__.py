@@ -1,0 +1,24 @@
+"""Strings in, answers out, over an adaptive session: one class a task, all of the same use.
+
+Each takes an open `AdaptiveSession`, which stays the caller's to close, or a palette and the session's options; then
+the session closes with it.
+"""
+
+from edgedistill.runtime.text.classifier import Label, TextClassifier
+from edgedistill.runtime.text.encoder import SentenceEncoder, Vectors
+from edgedistill.runtime.text.entities import Entity, Word
+from edgedistill.runtime.text.regressor import Prediction, TextRegressor
+from edgedistill.runtime.text.tagger import Tagged, TokenClassifier
+
+__all__ = [
+    "Entity",
+    "Label",
+    "Prediction",
+    "SentenceEncoder",
+    "Tagged",
+    "TextClassifier",
+    "TextRegressor",
+    "TokenClassifier",
+    "Vectors",
+    "Word",
+]

@@ -1,0 +1,102 @@
+"""What the classes of all tasks share: a session, a reader of texts, and runs of some texts at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from edgedistill.errors import InputError, PaletteError
+from edgedistill.manifest import Manifest, Palette
+from edgedistill.runtime.adaptive import AdaptiveSession, Answer
+from edgedistill.runtime.text.reading import Read, Reader
+from edgedistill.subnet import TaskName
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Pipeline", "Source", "numbered"]
+
+Source = AdaptiveSession | str | Path | Palette
+"""An open session, or a palette to open."""
+
+_BATCH = 32
+_OUTPUT = "logits"
+_CLASSES: dict[TaskName, str] = {
+    "text-classification": "TextClassifier",
+    "text-regression": "TextRegressor",
+    "token-classification": "TokenClassifier",
+    "sentence-embedding": "SentenceEncoder",
+}
+_R = TypeVar("_R", bound=Read)
+_Self = TypeVar("_Self", bound="Pipeline")
+
+
+class Pipeline:
+    """Answers texts of one task with the palette behind ``session``.
+
+    Raises:
+        InputError: options beside a session that is open already.
+        PaletteError: the palette is for another task, or it or its tokenizer is damaged.
+    """
+
+    task: ClassVar[TaskName]
+
+    def __init__(self, session: Source, **options: Any) -> None:
+        self._owned = not isinstance(session, AdaptiveSession)
+        if isinstance(session, AdaptiveSession) and options:
+            raise InputError(f"the session is open already; give {', '.join(options)} to it")
+        self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
+        try:
+            _check_task(self._session.palette.manifest, self.task)
+            self._reader = Reader(self._session.palette)
+        except PaletteError:
+            self.close()
+            raise
+
+    @property
+    def session(self) -> AdaptiveSession:
+        """The session behind it."""
+        return self._session
+
+    def _read(self, texts: Sequence[object]) -> list[Read]:
+        return [self._reader.read(text, place) for place, text in numbered(texts)]
+
+    def _answered(self, read: Sequence[_R]) -> Iterator[tuple[_R, NDArray[np.float32], Answer]]:
+        """Each text with its own outputs, without the batch's dimension, and the run that it was in."""
+        for start in range(0, len(read), _BATCH):
+            batch = read[start : start + _BATCH]
+            answer = self._session.answer([_OUTPUT], self._reader.feeds(batch))
+            for one, outputs in zip(batch, answer.outputs[0], strict=True):
+                yield one, outputs, answer
+
+    def close(self) -> None:
+        """Close the session if it was opened here."""
+        if self._owned:
+            self._session.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def numbered(texts: Sequence[object]) -> Iterator[tuple[int, object]]:
+    """The texts with their places, from 1.
+
+    Raises:
+        InputError: it is one string, whose letters would be the texts.
+    """
+    if isinstance(texts, str):
+        raise InputError("texts is one string; expected a list of them")
+    return enumerate(texts, start=1)
+
+
+def _check_task(manifest: Manifest, task: TaskName) -> None:
+    if manifest.task != task:
+        raise PaletteError(f"the palette is for {manifest.task}: {_CLASSES[manifest.task]} answers it")

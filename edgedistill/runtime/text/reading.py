@@ -1,0 +1,152 @@
+"""A text as a palette's graphs want it: checked, as token ids, cut as in training.
+
+Shapes: b texts, n tokens of the longest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedistill.errors import InputError, PaletteError
+from edgedistill.manifest import Palette, TokenizerEntry
+from edgedistill.runtime.text.words import Words, joined, split
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tokenizers import Encoding, Tokenizer
+
+__all__ = ["Read", "ReadWords", "Reader"]
+
+_MOST_CHARACTERS = 64  # a token; what lies beyond is not read, so that a huge text costs no more than a long one
+# Which property of an encoding a graph's input is.
+_INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A text as token ids, and whether it was longer than that."""
+
+    encoding: Encoding
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWords(Read):
+    """A text that was read word by word."""
+
+    words: Words
+
+    def first_tokens(self) -> dict[int, int]:
+        """Word → the place of its first token, of the words that have one and were not cut off."""
+        found: dict[int, int] = {}
+        for place, word in enumerate(self.encoding.word_ids):
+            if word is not None:
+                found.setdefault(word, place)
+        return found
+
+
+class Reader:
+    """Reads texts with a palette's tokenizer.
+
+    Raises:
+        PaletteError: the tokenizer is damaged, or the graphs want an input that no text gives.
+    """
+
+    def __init__(self, palette: Palette) -> None:
+        manifest = palette.manifest
+        self._inputs = [spec.name for spec in manifest.inputs]
+        for name in self._inputs:
+            if name not in _INPUTS:
+                raise PaletteError(f"the graphs want an input {name!r}; a text gives {', '.join(_INPUTS)}")
+        self._pairs = manifest.texts == 2
+        self._pad_id = manifest.tokenizer.pad_token_id
+        self._most = manifest.tokenizer.max_tokens * _MOST_CHARACTERS
+        self._tokenizer = _load_tokenizer(palette.folder, manifest.tokenizer)
+
+    def read(self, text: object, place: int) -> Read:
+        """A text, or a pair of them where the palette's task is about pairs; the caller's ``place``-th, from 1.
+
+        Raises:
+            InputError: it is no such thing, or empty, or no valid Unicode.
+        """
+        if not self._pairs:
+            start, cut = self._start(text, f"text {place}")
+            return self._encoded(place, start, None, cut)
+        if not isinstance(text, tuple | list) or len(text) != 2:
+            raise InputError(f"text {place} is no pair, which the palette's task is about; expected two strings")
+        start, cut = self._start(text[0], f"the first text of pair {place}")
+        second, second_cut = self._start(text[1], f"the second text of pair {place}")
+        return self._encoded(place, start, second, cut or second_cut)
+
+    def read_words(self, text: object, place: int) -> ReadWords:
+        """A text as words: a string, which the tokenizer splits, or words.
+
+        Raises:
+            InputError: it is neither, or empty, or no valid Unicode.
+        """
+        words = self._words(text, place)
+        encoding = self._tokenizer.encode(words.strings(), is_pretokenized=True)
+        return ReadWords(encoding, bool(encoding.overflowing) or words.cut, words)
+
+    def _words(self, text: object, place: int) -> Words:
+        if not isinstance(text, tuple | list):
+            return split(self._tokenizer, _checked(text, f"text {place}"), self._most)
+        if not text:
+            raise InputError(f"text {place} is empty; expected at least one word")
+        checked = [_checked(word, f"word {number} of text {place}") for number, word in enumerate(text, start=1)]
+        return joined(checked, self._most)
+
+    def _start(self, text: object, what: str) -> tuple[str, bool]:
+        """As much of a text as is read, and whether there is more."""
+        whole = _checked(text, what)
+        whole = whole if len(whole) <= self._most else whole.strip()
+        return whole[: self._most], len(whole) > self._most
+
+    def _encoded(self, place: int, start: str, second: str | None, cut: bool) -> Read:
+        encoding = self._tokenizer.encode(start, second)
+        if not encoding.ids:
+            raise InputError(f"text {place} has no tokens: only characters that the model does not know")
+        return Read(encoding, cut or bool(encoding.overflowing))
+
+    def feeds(self, read: Sequence[Read]) -> dict[str, NDArray[np.int64]]:
+        """The graphs' inputs, each [b, n], padded at the end."""
+        import numpy as np
+
+        encodings = [one.encoding for one in read]
+        shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
+        feeds = {}
+        for name in self._inputs:
+            feed = np.full(shape, self._pad_id if name == "input_ids" else 0, dtype=np.int64)
+            for row, encoding in zip(feed, encodings, strict=True):
+                row[: len(encoding.ids)] = getattr(encoding, _INPUTS[name])
+            feeds[name] = feed
+        return feeds
+
+
+def _checked(text: object, what: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"{what} is a {type(text).__name__}; expected a string")
+    if not text.strip():
+        raise InputError(f"{what} is empty; expected more than blanks")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{what} is no valid Unicode: half a surrogate pair at {error.start}") from error
+    return text
+
+
+def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    path = folder / entry.file
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise PaletteError(f"{path} is no tokenizer: {error}; export the palette again") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(entry.max_tokens)
+    return tokenizer

@@ -1,0 +1,104 @@
+"""Token classification: the entities of texts, with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import InputError
+from edgedistill.runtime.adaptive import Answer
+from edgedistill.runtime.calibration import Scores
+from edgedistill.runtime.text.entities import Entity, Word, entities_of
+from edgedistill.runtime.text.pipeline import Pipeline, Source, numbered
+from edgedistill.runtime.text.reading import ReadWords
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Tagged", "TokenClassifier"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The answer to one text.
+
+    Attributes:
+        text: the text; of a list of words, they with a blank between each two. Places are characters of it.
+        entities: what was found, in the text's order.
+        words: every word that was read, with its tag.
+        subnet: which subnet answered.
+        latency_ms: how long the run took that this text was in.
+        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+    """
+
+    text: str
+    entities: tuple[Entity, ...]
+    words: tuple[Word, ...]
+    subnet: str
+    latency_ms: float
+    truncated: bool
+
+    def redacted(self, mask: str = "[{label}]") -> str:
+        """The text with ``mask`` in the place of each entity; ``{label}`` in it becomes the entity's label.
+
+        Raises:
+            InputError: the text was truncated: what lies behind would stay as it is.
+        """
+        if self.truncated:
+            raise InputError("the text is longer than what was read, so its rest would stay as it is; tag it in parts")
+        parts, end = [], 0
+        for entity in self.entities:
+            parts += [self.text[end : entity.start], mask.replace("{label}", entity.label)]
+            end = entity.end
+        return "".join([*parts, self.text[end:]])
+
+
+class TokenClassifier(Pipeline):
+    """Finds entities in texts with the palette behind ``session``: an open session, or a palette to open.
+
+    A session that was given stays the caller's to close; one opened here closes with the classifier.
+    ``options`` are those of `AdaptiveSession`.
+
+    Raises:
+        InputError: there are options for a session that is open already.
+        PaletteError: the palette is for another task, or it or its tokenizer is damaged.
+    """
+
+    task = "token-classification"
+
+    def __init__(self, session: Source, **options: Any) -> None:
+        super().__init__(session, **options)
+        manifest = self.session.palette.manifest
+        self._labels = manifest.labels
+        self._scores = Scores(manifest, None)
+
+    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagged]:
+        """The entities of each text, in their order; runs take up to 32 texts at a time.
+
+        A text is a string, which is split into words as the tokenizer splits it, or a list of words. As in training,
+        a word's tag is that of its first token. Tags that are not in BIO make an entity of each word.
+
+        Raises:
+            InputError: a text or word is empty, blank, no valid Unicode or no string; none is answered then.
+            SessionClosed: after `close`.
+        """
+        read = [self._reader.read_words(text, place) for place, text in numbered(texts)]
+        return [self._tagged(*found) for found in self._answered(read)]
+
+    def _tagged(self, read: ReadWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
+        """From a text's logits [tokens, labels]."""
+        text = read.words.text
+        words = self._words(read, self._scores.of(answer.subnet, logits))
+        entities = entities_of(text, words)
+        return Tagged(text, tuple(entities), tuple(words), answer.subnet, answer.latency_ms, read.truncated)
+
+    def _words(self, read: ReadWords, scores: NDArray[np.float64]) -> list[Word]:
+        words = []
+        for index, token in read.first_tokens().items():
+            start, end = read.words.spans[index]
+            best = int(scores[token].argmax())
+            word = read.words.text[start:end]
+            words.append(Word(index, word, start, end, self._labels[best], float(scores[token, best])))
+        return words

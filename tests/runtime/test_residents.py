@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from edgedistill.errors import SessionClosed
+from edgedistill.runtime.residents import Residents
+from edgedistill.runtime.sessions import LoadedSubnet, SessionState
+from edgedistill.testing import FakeSession
+
+
+def loaded(name: str) -> LoadedSubnet:
+    return LoadedSubnet(name, FakeSession(name, lambda: None))
+
+
+@pytest.fixture
+def residents() -> Residents:
+    found = Residents()
+    found.exchange(loaded("large"))
+    found.keep_as_floor(loaded("small"))
+    return found
+
+
+def test_the_safety_net_stays_while_others_come_and_go(residents: Residents) -> None:
+    large, small = residents.live, residents.floor
+    assert large is not None
+    assert small is not None
+    residents.exchange(small)
+    assert (residents.names, residents.held) == (frozenset({"small"}), ["small", "large"])
+    residents.close_drained()
+    assert (large.state, residents.held) == (SessionState.CLOSED, ["small"])
+    residents.exchange(loaded("middle"))
+    residents.close_drained()
+    assert small.state is SessionState.SERVING
+    assert residents.names == {"middle", "small"}
+
+
+def test_one_in_use_drains_first(residents: Residents) -> None:
+    large = residents.acquire()
+    residents.exchange(loaded("middle"))
+    residents.close_drained()
+    assert (large.state, residents.draining) == (SessionState.DRAINING, True)
+    large.release()
+    residents.close_drained()
+    assert (large.state, residents.draining) == (SessionState.CLOSED, False)
+
+
+def test_the_safety_net_is_leased_only_beside_another(residents: Residents) -> None:
+    small = residents.acquire_floor()
+    assert small is residents.floor
+    assert small is not None
+    residents.exchange(small)
+    assert residents.acquire_floor() is None
+    small.release()
+
+
+def test_another_safety_net_drains_the_old_one_unless_it_serves(residents: Residents) -> None:
+    small = residents.floor
+    assert small is not None
+    residents.keep_as_floor(None)
+    residents.close_drained()
+    assert small.state is SessionState.CLOSED
+    live = residents.live
+    assert live is not None
+    residents.keep_as_floor(live)
+    residents.keep_as_floor(loaded("small"))
+    assert live.state is SessionState.SERVING
+
+
+def test_closed_it_leases_nothing_and_keeps_nothing(residents: Residents) -> None:
+    subnets = [residents.live, residents.floor]
+    residents.close()
+    assert [subnet.state for subnet in subnets if subnet is not None] == [SessionState.CLOSED] * 2
+    assert residents.acquire_floor() is None
+    with pytest.raises(SessionClosed):
+        residents.acquire()
