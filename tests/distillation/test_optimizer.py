@@ -52,3 +52,17 @@ def test_only_matrices_decay() -> None:
     matrix, vector = _moved(Recipe(optimizer="sgd", clip_norm=None, weight_decay=0.2), 7, 0.0)
     assert matrix[-1] == pytest.approx(PEAK * 0.2, rel=1e-4)
     assert vector[-1] == 0.0
+
+
+def test_a_step_s_own_factor_is_of_its_rate_alone() -> None:
+    """Adam's first steps go by the rate whatever the gradient: a factor of two moves twice as far."""
+    for kind in ("sgd", "adamw"):
+        moves = []
+        for factor in (1.0, 2.0):
+            p = nn.Parameter(torch.ones(1))
+            recipe = Recipe.model_validate({"optimizer": kind, "clip_norm": None})
+            optimizer = Optimizer([("vector", p)], recipe, StageRecipe(epochs=1, learning_rate=0.01), STEPS)
+            p.grad = torch.ones(1)
+            optimizer.move(1, factor)
+            moves.append(1.0 - float(p.detach()))
+        assert moves[1] == pytest.approx(2 * moves[0], rel=1e-3)

@@ -76,3 +76,21 @@ def _gradient(parts: str, gamma: float) -> torch.Tensor:
     gradient = model.layers[3].ffn_down.pairs[0].B.grad
     assert gradient is not None
     return gradient.clone()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.25, 1.0])
+def test_a_subnet_alone_in_its_step_has_its_learning_rate_scaled(gamma: float) -> None:
+    """Adam would undo a factor of the gradient, so it is the rate's: (n₁/n_j)^γ of the step's subnet."""
+    model = tiny_encoder.encoder(pairs=1)
+    recipe = Recipe(gamma=gamma)
+    task = task_of("text-classification")
+    turns, summed = (
+        SubnetTraining(task, tiny_encoder.SPACE, recipe.model_copy(update={"in_turn": by}), NoFeatures(), None, stage=2)
+        for by in (True, False)
+    )
+    n1 = trained_parameters(tiny_encoder.ARCH, tiny_encoder.SPACE.maxnet, None).total
+    for step in range(1, 7):
+        ((_, subnet),) = turns.subnets(step)
+        nj = trained_parameters(tiny_encoder.ARCH, subnet, None).total
+        assert turns.rate(model, step) == pytest.approx((n1 / nj) ** gamma)
+        assert summed.rate(model, step) == 1.0
