@@ -95,10 +95,9 @@ def lived(requests: int) -> dict[str, Any]:
             sessions.fail("middle", times=2)
         controller.step()
         swaps_s += [clock()] * (controller.swaps - before)
-        live = controller.acquire()
-        start_s = clock()
-        live.session.run(None, {})
-        live.release()
+        with controller.lease() as live:
+            start_s = clock()
+            live.session.run(None, {})
         controller.observe(live, _SIZE, (clock() - start_s) * 1e3)
         answered[live.name] += 1
         clock.sleep(EVERY_S)

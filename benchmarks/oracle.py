@@ -206,8 +206,7 @@ class _Replay:
         return float(sum(self._world.memory_mb[self._world.subnets.index(name)] for name in held))
 
     def _spawn(self, work: Callable[[], None]) -> None:
-        subnet = self._controller._loader.loading
-        place = self._world.subnets.index(subnet or self._world.subnets[-1])
+        place = self._world.subnets.index(self._controller._loader.names[-1])
         profiled = self._world.profile.subnets[place].latency[0].p50_ms
         slower = max(1.0, float(self._trace.latency_ms[self._request, place]) / profiled)
         self._loads.append((self._clock() + slower * float(self._world.load_s[place]), work))
@@ -217,11 +216,10 @@ class _Replay:
         free_mb = self._setting.free_mb
         for self._request, at_s in enumerate(self._trace.at_s):  # noqa: B020 (where the replay stands)
             self._advance(float(at_s))
-            leased = self._controller.acquire()
-            place = self._world.subnets.index(leased.name)
-            latency_ms = float(self._trace.latency_ms[self._request, place])
-            self._clock.sleep(latency_ms / 1e3)
-            leased.release()
+            with self._controller.lease() as leased:
+                place = self._world.subnets.index(leased.name)
+                latency_ms = float(self._trace.latency_ms[self._request, place])
+                self._clock.sleep(latency_ms / 1e3)
             self._controller.observe(leased, self._world.size, latency_ms)
             choice.append(place)
             lost.append(self._held_mb() > free_mb[self._request])

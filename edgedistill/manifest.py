@@ -15,6 +15,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -354,10 +355,17 @@ class DeviceProfile(_Strict):
 class Palette:
     """A palette that was read and found whole: its folder, its manifest and its profiles by device."""
 
-    def __init__(self, folder: Path, manifest: Manifest, profiles: dict[str, DeviceProfile]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        profiles: dict[str, DeviceProfile],
+        profiles_folder: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.profiles = profiles
+        self.profiles_folder = profiles_folder or folder / PROFILES_FOLDER
 
     def graph_path(self, subnet: str) -> Path:
         """Where that subnet's graph lies."""
@@ -379,9 +387,21 @@ class Palette:
         Raises:
             PaletteError: a file was altered.
         """
+        self._check({entry.name for entry in self.manifest.files})
+
+    def check_member(self, subnet: str) -> None:
+        """As `check_hashes`, of one subnet's graph and weights.
+
+        Raises:
+            PaletteError: there is no such subnet, or a file of its was altered.
+        """
+        entry = self.manifest.subnet(subnet)
+        self._check({entry.graph, entry.weights})
+
+    def _check(self, names: Collection[str]) -> None:
         for entry in self.manifest.files:
             path = self.folder / entry.name
-            if _sha256_of(path) != entry.sha256:
+            if entry.name in names and _sha256_of(path) != entry.sha256:
                 raise PaletteError(f"{path} was altered: its SHA-256 is not the manifest's; export the palette again")
 
 
@@ -438,7 +458,8 @@ def load(folder: str | Path, *, profiles: str | Path | None = None) -> Palette:
         raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
     for entry in manifest.files:
         _check_size(folder / entry.name, entry.size_bytes)
-    return Palette(folder, manifest, _load_profiles(Path(profiles or folder / PROFILES_FOLDER), manifest))
+    profiles_folder = Path(profiles or folder / PROFILES_FOLDER)
+    return Palette(folder, manifest, _load_profiles(profiles_folder, manifest), profiles_folder)
 
 
 def _check_size(path: Path, expected: int) -> None:

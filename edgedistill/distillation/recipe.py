@@ -96,7 +96,11 @@ class Recipe(_Strict):
         "none", description="beside the outputs: projected hidden states [P], or relations as in MiniLMv2"
     )
     beta: _NotNegative = Field(0.1, description="weight of the features' distillation [P]")
-    gamma: _NotNegative = Field(0.5, description="exponent of the gradient scaling (n₁/n_j)^γ; not stated in the paper")
+    gamma: _NotNegative = Field(
+        0.25,
+        description="exponent of (n₁/n_j)^γ, which scales the gradients of small subnets [P], or the learning rate of "
+        "their steps where subnets take turns, since Adam would undo it in the gradient; not stated in the paper",
+    )
     maxnet: bool = Field(
         False, description="the full model trains in every step [P]; else it is one of those drawn at random"
     )

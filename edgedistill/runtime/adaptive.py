@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -96,7 +97,7 @@ class AdaptiveSession:
         create: Callable[[str], OnnxSession] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not interval_s > 0:
+        if not 0 < interval_s < threading.TIMEOUT_MAX:
             raise InputError(f"interval_s is {interval_s}; expected a positive number of seconds")
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; expected at least 1")
@@ -121,8 +122,8 @@ class AdaptiveSession:
         )
         self._controller.step()
         self._controller.start(interval_s)
-        # Also when the session is forgotten, and before the interpreter ends.
-        self._finalizer = weakref.finalize(self, self._controller.close)
+        # When the session is forgotten; nothing may be waited for inside a garbage collection.
+        weakref.finalize(self, self._controller.stop).atexit = False
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
@@ -152,42 +153,44 @@ class AdaptiveSession:
         Raises:
             SessionClosed: after `close`.
         """
-        controller = self._controller
-        live = controller.acquire() if deadline_ms is None else controller.acquire_for(deadline_ms, _size_of(feeds))
-        try:
-            found = self._ask(live, output_names, feeds)
-        except Exception as error:  # onnxruntime's share no base class
-            instead = self._ask_smallest(live, output_names, feeds, f"{type(error).__name__}: {error}")
-            if instead is None:
-                raise
-            return instead
-        if _finite(found.outputs):
-            return found
-        return self._ask_smallest(live, output_names, feeds, "it answered with numbers that are not finite") or found
+        if deadline_ms is None:
+            lease = self._controller.lease()
+        else:
+            lease = self._controller.lease_for(deadline_ms, _size_of(feeds))
+        with lease as subnet:
+            try:
+                found = self._ask(subnet, output_names, feeds)
+            except Exception as error:  # onnxruntime's share no base class
+                instead = self._ask_other(subnet, output_names, feeds, f"{type(error).__name__}: {error}")
+                if instead is None:
+                    raise
+                return instead
+            if _finite(found.outputs):
+                return found
+            why = "it answered with numbers that are not finite"
+            return self._ask_other(subnet, output_names, feeds, why) or found
 
-    def _ask(self, leased: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Answer:
-        """Run a leased subnet, and end the lease."""
-        try:
-            start_s = self._clock()
-            outputs = leased.session.run(output_names, feeds)
-            latency_ms = (self._clock() - start_s) * 1e3
-        finally:
-            leased.release()
-        self._controller.observe(leased, _size_of(feeds), latency_ms)
-        return Answer(outputs, leased.name, leased.palette, latency_ms)
+    def _ask(self, subnet: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Answer:
+        """Run a subnet that is leased."""
+        start_s = self._clock()
+        outputs = subnet.session.run(output_names, feeds)
+        latency_ms = (self._clock() - start_s) * 1e3
+        self._controller.observe(subnet, _size_of(feeds), latency_ms)
+        return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 
-    def _ask_smallest(
+    def _ask_other(
         self, failed: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any], why: str
     ) -> Answer | None:
-        """Its answer, and with it a complaint of the one that failed; None where it cannot answer either."""
-        floor = self._controller.acquire_floor()
-        if floor is None:
+        """Another one's answer, and with it a complaint of the one that failed; None where it cannot answer either."""
+        lease = self._controller.lease_other(failed)
+        if lease is None:
             return None
-        try:
-            found = self._ask(floor, output_names, feeds)
-        except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
-            return None
-        if floor is failed or not _finite(found.outputs):
+        with lease as other:
+            try:
+                found = self._ask(other, output_names, feeds)
+            except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
+                return None
+        if not _finite(found.outputs):
             return None
         self._controller.complain(failed, why)
         return found
@@ -201,11 +204,8 @@ class AdaptiveSession:
         return self._described("get_outputs")
 
     def _described(self, nodes: Literal["get_inputs", "get_outputs"]) -> list[Node]:
-        live = self._controller.acquire()
-        try:
+        with self._controller.lease() as live:
             return [Node(node.name, node.type, node.shape) for node in getattr(live.session, nodes)()]
-        finally:
-            live.release()
 
     @property
     def palette(self) -> Palette:
@@ -234,8 +234,8 @@ class AdaptiveSession:
         return self._controller.decisions.listed
 
     def explain(self) -> str:
-        """The last decision in words: what serves, why, and what was expected of each subnet."""
-        return str(self._controller.decisions.latest)
+        """In words: what serves, the last decision and why, and what was expected of each subnet."""
+        return f"{self.active} answers\n{self._controller.decisions.latest}"
 
     @property
     def swaps(self) -> int:
@@ -256,8 +256,11 @@ class AdaptiveSession:
         self._controller.pin(subnet)
 
     def close(self) -> None:
-        """Let the requests under way end, then drop the sessions. Further calls raise SessionClosed."""
-        self._finalizer()
+        """Let the requests under way end, then drop the sessions. Further calls raise SessionClosed.
+
+        Within a request (in a signal handler, say) or in ``on_decision`` it returns at once, and that happens later.
+        """
+        self._controller.close()
 
     def __enter__(self) -> AdaptiveSession:
         return self
@@ -293,12 +296,27 @@ def _finite(outputs: Sequence[Any]) -> bool:
     """Whether every floating-point output is."""
     import numpy as np
 
-    return all(np.isfinite(output).all() for output in outputs if getattr(output, "dtype", np.dtype(int)).kind == "f")
+    for output in outputs:
+        if getattr(getattr(output, "dtype", None), "kind", "") == "f" and not np.isfinite(output).all():
+            return False
+    return True
 
 
 def _size_of(feeds: Mapping[str, Any]) -> Size:
     """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …]."""
-    import numpy as np
+    for feed in feeds.values():
+        shape = _shape(feed)
+        if len(shape) >= 2:
+            return Size(shape[0], shape[1])
+    return Size(1, 1)
 
-    shape = next((shape for feed in feeds.values() if len(shape := np.shape(feed)) >= 2), (1, 1))
-    return Size(shape[0], shape[1])
+
+def _shape(feed: Any) -> Sequence[int]:
+    """Of an array, of a value of onnxruntime's own, whose shape is a method, or of nested lists."""
+    shape: Any = getattr(feed, "shape", None)
+    if shape is None:
+        import numpy as np
+
+        return tuple(np.shape(feed))
+    found: Sequence[int] = shape() if callable(shape) else shape
+    return found

@@ -17,6 +17,8 @@ class Backoff:
 
     def failed(self, subnet: str, now_s: float) -> int:
         """Note a failure; how many there were in a row."""
+        if now_s > self._until_s.get(subnet, now_s) + self._longest_s:
+            self._failures.pop(subnet, None)  # long ago
         count = self._failures.get(subnet, 0) + 1
         self._failures[subnet] = count
         self._until_s[subnet] = now_s + min(self._longest_s, self._first_s * 2.0 ** min(count - 1, _MOST_DOUBLINGS))

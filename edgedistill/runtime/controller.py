@@ -11,8 +11,11 @@ answers a request that the live one failed at.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import math
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +23,7 @@ from typing import NamedTuple
 from edgedistill.errors import SessionClosed
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
-from edgedistill.runtime.heat import Heat, HeatTrend
+from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader, Spawn, in_background
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.residents import Residents
@@ -33,10 +36,9 @@ from edgedistill.runtime.selector import (
     decide,
     fits_beside,
     predicted_p95_ms,
-    smallest,
 )
 from edgedistill.runtime.sensors import Readings, Sensors
-from edgedistill.runtime.sessions import LoadedSubnet
+from edgedistill.runtime.sessions import Lease, LoadedSubnet
 from edgedistill.runtime.slowdown import Size, Slowdown
 from edgedistill.runtime.source import Source
 
@@ -45,12 +47,17 @@ __all__ = ["Controller"]
 _log = logging.getLogger(__name__)
 
 _PENDING_OBSERVATIONS = 64  # more between two steps add work, not knowledge
+_COMPLAINTS = 64
 _REMEMBERED_SWAPS = 1000
 _LOAD_LIMIT_S = 60.0
-_LOAD_NOISE_S = 2.0  # for so long requests beside a load of ours tell nothing of the others
+_PROOF_LIMIT_S = 900.0  # it reads every byte, of a slow card too
 _NEW_PALETTE = "a new palette"  # what the loader calls it; no subnet's name has a space
+_SOON_S = 5.0  # a rise that is taken back so soon was a mistake
+_PROVEN_S = 60.0  # one that has served for so long was none
+_LOGGED_EVERY_S = 600.0  # what fails at every step must not fill the log
 # From these the smallest takes over at once, if it is better off.
 _URGENT = {Reason.TOO_SLOW, Reason.LOW_MEMORY, Reason.QUARANTINED, Reason.NO_FIT_SMALLEST}
+_WAITING = {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
 
 
 class _Observation(NamedTuple):
@@ -61,11 +68,21 @@ class _Observation(NamedTuple):
 
 
 class _Heading(NamedTuple):
-    """The subnet that was decided for, and when."""
+    """The subnet that was decided for, why, and since when: the decision, and once it serves, that."""
 
     subnet: str
     since_s: float
     reason: Reason
+
+
+_running: weakref.WeakSet[Controller] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Before the interpreter ends: it would crash under a load or a request of its threads."""
+    for controller in list(_running):
+        controller.close()
 
 
 class Controller:
@@ -90,49 +107,53 @@ class Controller:
         self._sensors = sensors
         self._policy = policy
         self._clock = clock
-        self._size = size
+        self._size = self._usual_size = size
         self._reloader = reloader
         self.decisions = Decisions(listener)
         self._slowdown = Slowdown()
         self._heat = HeatTrend(policy.max_temperature_c)
         self._backoff = Backoff()
         self._quarantine = Backoff(first_s=30.0, longest_s=3600.0)
+        self._rises = Backoff(first_s=10.0, longest_s=600.0)
         self._residents = Residents()
         self._wake = threading.Event()
-        self._loader: Loader[LoadedSubnet | NewPalette] = Loader(clock, self._wake.set, spawn)
+        self._loader = Loader(clock, self._wake.set, spawn)
         self._heading: _Heading | None = None
         self._pending: deque[_Observation] = deque(maxlen=_PENDING_OBSERVATIONS)
-        self._complaints: deque[tuple[LoadedSubnet, str]] = deque()
+        self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
         self._pinned: str | None = None
+        self._logged_s = -math.inf
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
     # For the requests, from any thread.
 
-    def acquire(self) -> LoadedSubnet:
-        """Lease the live subnet; the caller releases it.
+    def lease(self) -> Lease:
+        """Of the live subnet.
 
         Raises:
             SessionClosed: after `close`.
         """
-        return self._residents.acquire()
+        return self._residents.lease()
 
-    def acquire_floor(self) -> LoadedSubnet | None:
-        """Lease the smallest subnet, where it is in memory beside the live one."""
-        return self._residents.acquire_floor()
+    def lease_for(self, deadline_ms: float, size: Size) -> Lease:
+        """Of the live subnet, or of the smallest where only that is expected to answer in time.
 
-    def acquire_for(self, deadline_ms: float, size: Size) -> LoadedSubnet:
-        """Lease the live subnet, or the smallest where only that is expected to answer in time."""
-        live = self.acquire()
-        if self._expected_ms(live, size) <= deadline_ms:
-            return live
-        floor = self.acquire_floor()
-        if floor is None:
-            return live
-        live.release()
-        return floor
+        Raises:
+            SessionClosed: after `close`.
+        """
+        live = self._residents.live
+        if live is not None and self._expected_ms(live, size) > deadline_ms:
+            other = self._residents.lease_other(live)
+            if other is not None:
+                return other
+        return self._residents.lease()
+
+    def lease_other(self, failed: LoadedSubnet) -> Lease | None:
+        """Of the smallest, or where that failed, of what serves; None where there is no other in memory."""
+        return self._residents.lease_other(failed)
 
     def _expected_ms(self, subnet: LoadedSubnet, size: Size) -> float:
         assert subnet.source is not None
@@ -144,9 +165,11 @@ class Controller:
         self._pending.append(_Observation(self._clock(), subnet, size, latency_ms))
 
     def complain(self, subnet: LoadedSubnet, why: str) -> None:
-        """Report that a subnet failed at what the smallest could answer."""
+        """Report that a subnet failed at what another could answer."""
+        is_first = not self._complaints
         self._complaints.append((subnet, why))
-        self._wake.set()
+        if is_first:
+            self._wake.set()
 
     # For the owner, from any thread.
 
@@ -181,15 +204,26 @@ class Controller:
         """Repeat `step` in the background, every ``interval_s`` seconds and when there is something to do."""
         self._thread = threading.Thread(target=self._loop, args=(interval_s,), name="edgedistill", daemon=True)
         self._thread.start()
+        _running.add(self)
 
-    def close(self) -> None:
-        """Stop deciding, let the requests under way end, and drop every session."""
+    def stop(self) -> None:
+        """Let everything end by itself, and wait for nothing."""
         self._stopping.set()
         self._wake.set()
+
+    def close(self) -> None:
+        """Stop deciding, let the requests under way end, and drop every session.
+
+        From within a request, or from the listener, it does not wait for what it would itself hold up.
+        """
+        self.stop()
         if self._thread is None:
             self._residents.close()
-        elif self._thread is not threading.current_thread():
+        elif self._thread is threading.current_thread() or self._residents.is_held_by(threading.get_ident()):
+            return
+        else:
             self._thread.join()
+        self._loader.join(_LOAD_LIMIT_S)
 
     # The loop's own.
 
@@ -198,7 +232,8 @@ class Controller:
             while not self._stopping.is_set():
                 self._wake.wait(interval_s)
                 self._wake.clear()
-                self._step_safely()
+                if not self._stopping.is_set():
+                    self._step_safely()
         finally:
             self._residents.close()
 
@@ -206,7 +241,13 @@ class Controller:
         try:
             self.step()
         except Exception:  # noqa: BLE001 (the live subnet goes on serving; a later step may do better)
-            _log.exception("a step of the runtime failed")
+            self._log_now_and_then("a step of the runtime failed")
+
+    def _log_now_and_then(self, text: str) -> None:
+        now_s = self._clock()
+        if now_s - self._logged_s >= _LOGGED_EVERY_S:
+            self._logged_s = now_s
+            _log.exception(text)
 
     def step(self) -> None:
         """Read, decide, and swap if need be.
@@ -217,51 +258,61 @@ class Controller:
         self._residents.close_drained()
         self._take_in()
         self._finish_load()
-        now_s = self._clock()
-        readings = self._sensors.read()
-        decision = self._decide(readings, self._heat.add(now_s, readings), now_s)
-        slowdown = self._slowdown.estimate(now_s)
-        self.decisions.add(
-            DecisionRecord(now_s, decision.subnet, decision.reason, readings, slowdown, decision.expected)
-        )
+        now_s, readings = self._clock(), self._read()
+        decision = self._decide(readings, now_s)
+        self._record(decision, readings, now_s)
         self._follow(decision, readings, now_s)
         self._finish_load()  # where it ran at once
 
+    def _read(self) -> Readings:
+        try:
+            return self._sensors.read()
+        except Exception:  # noqa: BLE001 (an application's own sensors: decisions go on without them)
+            self._log_now_and_then("the sensors failed")
+            return Readings()
+
     def _take_in(self) -> None:
-        costs, beside_a_load = self._source.costs, 0 < self._loader.since_s() < _LOAD_NOISE_S
+        """What requests have told since the last step."""
+        beside_a_load = self._loader.is_busy  # such requests tell nothing of the others
         for _ in range(len(self._pending)):  # and not what comes meanwhile
             seen = self._pending.popleft()
             if seen.subnet.source is self._source:
-                ratio = None if beside_a_load else costs.ratio(seen.subnet.name, seen.size, seen.latency_ms)
-                self._slowdown.add(seen.at_s, ratio, seen.size)
+                ratio = self._source.costs.ratio(seen.subnet.name, seen.size, seen.latency_ms)
+                self._slowdown.add(seen.at_s, None if beside_a_load else ratio, seen.size)
         self._size = self._slowdown.size(self._clock()) or self._size
         while self._complaints:
             self._put_in_quarantine(*self._complaints.popleft())
 
     # Decisions.
 
+    def _allowed(self, subnet: str) -> bool:
+        now_s = self._clock()
+        return self._backoff.allows(subnet, now_s) and self._quarantine.allows(subnet, now_s)
+
     def _candidates(self) -> list[Candidate]:
         """Those that may serve; where all are left alone for a while, all."""
         every = self._source.candidates(self._size)
         return [c for c in every if self._allowed(c.name)] or every
 
-    def _allowed(self, subnet: str) -> bool:
-        now_s = self._clock()
-        return self._backoff.allows(subnet, now_s) and self._quarantine.allows(subnet, now_s)
+    def _floor_name(self) -> str:
+        """Of the safety net: by the usual size, or it would change with every request's."""
+        return self._source.floor(self._usual_size, self._allowed)
 
-    def _decide(self, readings: Readings, heat: Heat, now_s: float) -> Decision:
-        live, at = self._residents.live, self._heading
-        if self._pinned is not None and (live is None or self._allowed(self._pinned)):
-            return Decision(self._pinned, Reason.PINNED)
-        if self._pinned is not None and live is not None:
-            return Decision(live.name, Reason.KEEP)
-        candidates = self._candidates()
+    def _decide(self, readings: Readings, now_s: float) -> Decision:
+        heat = self._heat.add(now_s, readings)
+        pinned = self._decide_pinned()
+        if pinned is not None:
+            return pinned
+        live, at, candidates = self._residents.live, self._heading, self._candidates()
+        names = frozenset(c.name for c in candidates)
         state = State(
-            active=at.subnet if at is not None and any(c.name == at.subnet for c in candidates) else None,
+            active=at.subnet if at is not None and at.subnet in names else None,
             since_s=at.since_s if at else 0.0,
             slowdown=self._slowdown.estimate(now_s),
             resident=self._residents.names,
             swaps_s=tuple(self._swaps_s),
+            floor=self._floor_name(),
+            unproven=frozenset(name for name in names if not self._rises.allows(name, now_s)),
             hot=heat.hot,
             warm=heat.warm,
         )
@@ -270,107 +321,177 @@ class Controller:
             return Decision(decision.subnet, Reason.QUARANTINED, decision.expected)
         return decision
 
+    def _decide_pinned(self) -> Decision | None:
+        """What a pin asks for; None without one."""
+        pinned, live, floor = self._pinned, self._residents.live, self._residents.floor
+        if pinned is None:
+            return None
+        if live is None or self._allowed(pinned):
+            return Decision(pinned, Reason.PINNED)
+        if self._quarantine.allows(pinned, self._clock()):
+            return Decision(live.name, Reason.KEEP)  # it cannot be loaded yet
+        return Decision((floor or live).name, Reason.QUARANTINED)
+
+    def _record(self, decision: Decision, readings: Readings, now_s: float) -> None:
+        live = self._residents.live
+        is_loading = live is not None and live.name != decision.subnet and decision.reason in _WAITING
+        reason = Reason.LOADING if is_loading else decision.reason
+        slowdown = self._slowdown.estimate(now_s)
+        self.decisions.add(DecisionRecord(now_s, decision.subnet, reason, readings, slowdown, decision.expected))
+
+    # Where decisions lead.
+
     def _follow(self, decision: Decision, readings: Readings, now_s: float) -> None:
         """Go where the decision says: at once, or step by step while it loads."""
-        live, floor = self._residents.live, self._residents.floor
         if self._heading is None or self._heading.subnet != decision.subnet:
-            self._heading = _Heading(decision.subnet, now_s, decision.reason)
+            self._turn(_Heading(decision.subnet, now_s, decision.reason))
+        live, floor = self._residents.live, self._residents.floor
         if live is None:
             self._go(self._source.load(decision.subnet, self._wake.set))
-        elif decision.subnet == live.name:
-            self._when_settled(readings)
-        elif floor is not None and decision.subnet == floor.name:
-            self._loader.abandon()
+            return
+        if floor is not None and decision.subnet == floor.name:
             self._go(floor)
-        elif self._loader.loading != decision.subnet:
-            self._set_out(decision.subnet, readings, now_s)
+        elif live.name == self._floor_name():
+            self._residents.keep_as_floor(live)
+        if decision.subnet not in self._residents.names:
+            self._bridge(decision.subnet, readings, now_s)
+        self._reconcile(self._wanted_load(decision.subnet, readings))
 
-    def _set_out(self, subnet: str, readings: Readings, now_s: float) -> None:
-        """Begin to load it; the smallest serves meanwhile where the live one no longer fits, or not beside it."""
+    def _turn(self, heading: _Heading) -> None:
+        """Head for another subnet; one that was risen to a moment ago, and is left again, was a mistake."""
+        left = self._heading
+        if left is not None and left.reason is Reason.BETTER_FITS and heading.reason in _URGENT:
+            served_s = heading.since_s - left.since_s
+            if served_s < _SOON_S:
+                self._rises.failed(left.subnet, heading.since_s)
+            elif served_s >= _PROVEN_S:
+                self._rises.succeeded(left.subnet)
+        self._heading = heading
+
+    def _bridge(self, subnet: str, readings: Readings, now_s: float) -> None:
+        """Let the smallest serve until it is loaded, where the live one no longer fits, or not beside it."""
         live, floor, heading = self._residents.live, self._residents.floor, self._heading
-        assert live is not None
         assert heading is not None
-        self._loader.abandon()
-        beside = self._fits_beside(subnet, readings)
-        if floor is not None and floor is not live and (not beside or heading.reason in _URGENT):
+        if floor is None or floor is live:
+            return
+        if heading.reason in _URGENT or not self._fits_beside(readings, subnet):
             self.decisions.add(DecisionRecord(now_s, floor.name, Reason.BRIDGE, readings))
             self._go(floor)
-        if beside or (floor is live and not self._residents.draining):
-            self._load(subnet)
-        elif floor is None:
-            self._load(smallest(self._candidates()).name)
 
-    def _fits_beside(self, subnet: str, readings: Readings) -> bool:
-        costs = self._source.costs
-        known = {c.name: c for c in costs.candidates(self._size)}
-        loaded = [known[name] for name in self._residents.held if name in known]
-        return fits_beside(costs.candidate(subnet, self._size), loaded, readings.free_mb, self._policy)
+    def _wanted_load(self, subnet: str, readings: Readings) -> str | None:
+        """What to load next: what was decided for, then a new palette, then the safety net."""
+        live, floor, net = self._residents.live, self._residents.floor, self._floor_name()
+        has_net = floor is not None and floor.name == net
+        if subnet not in self._residents.names:
+            if self._fits_beside(readings, subnet):
+                return subnet
+            if not has_net:
+                return net
+            # Nothing else can be given back once the smallest is alone in memory.
+            return subnet if live is floor and not self._residents.draining else None
+        if self._reloader is not None and self._reloader.is_due(self._clock()):
+            return _NEW_PALETTE
+        return net if not has_net and self._fits_beside(readings, net) else None
 
-    def _when_settled(self, readings: Readings) -> None:
-        """What can wait until the right one serves: the safety net, and a new palette."""
-        wanted, floor, live = smallest(self._candidates()), self._residents.floor, self._residents.live
-        assert live is not None
-        if self._loader.loading in (wanted.name, _NEW_PALETTE):
+    def _reconcile(self, wanted: str | None) -> None:
+        """Begin it, unless something else is still being loaded: that cannot be stopped."""
+        if wanted is None or not self._loader.is_free or wanted in self._loader.names:
             return
-        self._loader.abandon()  # what was wanted a moment ago
-        if self._reloader is not None and self._reloader.changed(self._clock()):
-            reloader, subnet = self._reloader, live.name
-            self._loader.start(_NEW_PALETTE, lambda: reloader.prove(subnet, self._wake.set))
-        elif wanted.name == live.name:
-            self._residents.keep_as_floor(live)
-        elif (floor is None or floor.name != wanted.name) and self._fits_beside(wanted.name, readings):
-            self._load(wanted.name)
+        if wanted == _NEW_PALETTE:
+            self._prove()
+            return
+        source = self._source
+        self._loader.start(wanted, lambda: source.load(wanted, self._wake.set), _LOAD_LIMIT_S)
+
+    def _prove(self) -> None:
+        """Prove the new palette by as many of its subnets as memory allows: it is held beside the old one."""
+        live, floor, reloader = self._residents.live, self._residents.floor, self._reloader
+        assert live is not None
+        assert reloader is not None
+        net = self._floor_name()
+        both = {live.name, net}
+        if self._fits_beside(Readings(), *both):
+            subnet: str | None = live.name
+        elif floor is None or floor is live or self._fits_beside(Readings(), net):
+            subnet = None
+        else:
+            self._residents.keep_as_floor(None)  # the new one takes its place; when it has drained
+            return
+        self._loader.start(_NEW_PALETTE, lambda: reloader.prove(subnet, self._wake.set), _PROOF_LIMIT_S)
+
+    def _fits_beside(self, readings: Readings, *subnets: str) -> bool:
+        """Whether these can be loaded beside all that is in memory, and on its way there."""
+        known = {c.name: c for c in self._source.costs.candidates(self._size)}
+        loading = [name for name in self._loader.names if name not in subnets]
+        beside = [known[name] for name in (*self._residents.held, *loading) if name in known]
+        asked = [known[name] for name in subnets]
+        return all(
+            fits_beside(one, [*beside, *asked[:place]], readings.free_mb, self._policy)
+            for place, one in enumerate(asked)
+        )
 
     # Loads and exchanges.
 
-    def _load(self, subnet: str) -> None:
-        source = self._source
-        self._loader.start(subnet, lambda: source.load(subnet, self._wake.set))
-
     def _finish_load(self) -> None:
-        found = self._loader.poll(_LOAD_LIMIT_S)
+        found = self._loader.poll()
         if found is None:
             return
-        name, brought = found
-        if isinstance(brought, NewPalette):
-            self._renew(brought)
-        elif isinstance(brought, LoadedSubnet):
-            self._backoff.succeeded(name)
-            # Requests beside our own load were slowed by it: they tell nothing of the others.
-            self._pending.clear()
-            self._place(brought)
-        elif name == _NEW_PALETTE:
-            _log.warning("the new palette is not served, the old one goes on: %s", brought)
-            self.decisions.add(DecisionRecord(self._clock(), self.active, Reason.RELOAD_FAILED))
+        if found.name == _NEW_PALETTE:
+            self._finish_proof(found.brought, found.error)
+        elif found.error is not None:
+            self._note_failure(found.name, found.error)
         else:
-            self._note_failure(name, brought)
+            self._backoff.succeeded(found.name)
+            self._pending.clear()  # requests beside the load
+            self._place(found.brought)
 
     def _place(self, fresh: LoadedSubnet) -> None:
-        """Where it was loaded for: to serve, or to stand by."""
+        """Where it is wanted: to serve, to stand by, or nowhere any more."""
         heading, live = self._heading, self._residents.live
-        if heading is not None and heading.subnet == fresh.name and (live is None or live.name != fresh.name):
+        is_there = fresh.name in self._residents.names or fresh.source is not self._source
+        if not is_there and heading is not None and heading.subnet == fresh.name and live is not None:
             self._go(fresh)
+        elif not is_there and fresh.name == self._floor_name():
+            self._residents.keep_as_floor(fresh)
         else:
-            self._residents.keep_as_floor(fresh)  # nothing else is loaded once what serves is the right one
+            self._residents.drop(fresh)
 
     def _go(self, fresh: LoadedSubnet) -> None:
         """Exchange."""
-        old = self._residents.live
-        self._residents.exchange(fresh)
-        if old is None:
+        old, heading = self._residents.live, self._heading
+        if old is fresh:
             return
-        self._swaps += 1
-        self._swaps_s.append(self._clock())
-        _log.info("%s serves instead of %s", fresh.name, old.name)
-        self._residents.close_drained()
+        if heading is not None and heading.subnet == fresh.name:
+            self._heading = heading._replace(since_s=self._clock())
+        self._residents.exchange(fresh)
+        if old is not None:
+            self._swaps += 1
+            self._swaps_s.append(self._clock())
+            _log.info("%s serves instead of %s", fresh.name, old.name)
+            self._residents.close_drained()
 
-    def _renew(self, new: NewPalette) -> None:
+    def _finish_proof(self, new: NewPalette | None, error: Exception | None) -> None:
+        assert self._reloader is not None
+        now_s = self._clock()
+        if new is not None:
+            self._reloader.served(new)
+            self._renew(new, now_s)
+            return
+        assert error is not None
+        again = self._reloader.failed(error, now_s)
+        _log.warning("the new palette is not served%s: %s", ", and will be tried again" if again else "", error)
+        self.decisions.add(DecisionRecord(now_s, self.active, Reason.RELOAD_FAILED))
+
+    def _renew(self, new: NewPalette, now_s: float) -> None:
         """Serve from a palette that was proven; sessions of the old one drain."""
         self._source = new.source
-        self._backoff.forget()
-        self._quarantine.forget()
+        for backoff in (self._backoff, self._quarantine, self._rises):
+            backoff.forget()
         self._slowdown = Slowdown()
-        now_s = self._clock()
+        names = {c.name for c in new.source.candidates(self._size)}
+        if self._pinned is not None and self._pinned not in names:
+            _log.warning("the new palette has no %s, which was pinned: it is no more", self._pinned)
+            self._pinned = None
         serving = new.live or new.floor
         self._heading = _Heading(serving.name, now_s, Reason.RELOADED)
         self._residents.keep_as_floor(new.floor)
@@ -385,7 +506,7 @@ class Controller:
             _log.warning("%s could not be loaded, %s goes on serving: %s", subnet, self.active, error)
         self.decisions.add(DecisionRecord(now_s, subnet, Reason.LOAD_FAILED))
         live = self._residents.live
-        if live is not None:
+        if live is not None and self._heading is not None and self._heading.subnet == subnet:
             self._heading = _Heading(live.name, now_s, Reason.KEEP)
 
     def _put_in_quarantine(self, subnet: LoadedSubnet, why: str) -> None:

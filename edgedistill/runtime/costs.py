@@ -58,6 +58,7 @@ class ProfileCosts:
     def __init__(self, manifest: Manifest, profile: DeviceProfile) -> None:
         self._qualities = _qualities(manifest)
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
+        self._rows = {subnet.subnet: _rows(subnet.latency) for subnet in profile.subnets}
 
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its profiled memory, and its latency interpolated to ``size``."""
@@ -74,14 +75,22 @@ class ProfileCosts:
         return latency_ms / p50_ms if p50_ms > 0 else None
 
     def _latency(self, subnet: str, size: Size) -> tuple[float, float]:
-        points = self._subnets[subnet].latency
-        batch = min((p.batch for p in points), key=lambda b: abs(b - size.batch))
-        row = sorted((p for p in points if p.batch == batch), key=lambda p: p.tokens)
+        rows = self._rows[subnet]
+        batch = min(rows, key=lambda b: abs(b - size.batch))
+        row = rows[batch]
         low, high, share = _bracket(row, size.tokens)
         factor = size.batch / batch * max(1.0, size.tokens / row[-1].tokens)
         p50_ms = low.p50_ms + share * (high.p50_ms - low.p50_ms)
         p95_ms = low.p95_ms + share * (high.p95_ms - low.p95_ms)
         return p50_ms * factor, p95_ms * factor
+
+
+def _rows(points: Sequence[LatencyPoint]) -> dict[int, list[LatencyPoint]]:
+    """By batch, from short to long."""
+    found: dict[int, list[LatencyPoint]] = {}
+    for point in sorted(points, key=lambda point: point.tokens):
+        found.setdefault(point.batch, []).append(point)
+    return found
 
 
 def _bracket(row: Sequence[LatencyPoint], tokens: int) -> tuple[LatencyPoint, LatencyPoint, float]:

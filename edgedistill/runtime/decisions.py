@@ -42,7 +42,7 @@ class DecisionRecord:
     expected: tuple[Expected, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.subnet} serves: {self.reason}"]
+        lines = [f"{self.subnet}: {self.reason}"]
         if self.slowdown is not None:
             lines += [f"requests take {self.slowdown.usual:.2f} times what was profiled"]
         for of in reversed(self.expected):
@@ -85,5 +85,5 @@ class Decisions:
     def _tell(self, listener: Callable[[DecisionRecord], None], record: DecisionRecord) -> None:
         try:
             listener(record)
-        except Exception:  # noqa: BLE001 (the application's; it must not stop the swaps)
+        except BaseException:  # noqa: BLE001 (the application's; not even an exit may stop the swaps)
             _log.exception("the listener of decisions failed")

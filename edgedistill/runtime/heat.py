@@ -12,7 +12,7 @@ __all__ = ["Heat", "HeatTrend"]
 _WINDOW_S = 20.0  # of temperatures that make the trend
 _AHEAD_S = 15.0
 _MARGIN_C = 5.0  # below the limit, where nothing hotter is taken on
-_FEWEST = 4
+_SHORTEST_S = 5.0  # of them: whole degrees over a shorter time make no trend
 
 
 class Heat(NamedTuple):
@@ -44,7 +44,7 @@ class HeatTrend:
 
     def _slope(self) -> float:
         """Degrees a second, by least squares; 0 where there is too little to tell."""
-        if len(self._seen) < _FEWEST:
+        if self._seen[-1][0] - self._seen[0][0] < _SHORTEST_S:
             return 0.0
         mean_s = sum(at_s for at_s, _ in self._seen) / len(self._seen)
         mean_c = sum(c for _, c in self._seen) / len(self._seen)

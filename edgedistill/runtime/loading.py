@@ -1,38 +1,55 @@
-"""One load at a time, away from requests and decisions, with a time limit: a load that hangs holds up nothing."""
+"""One load at a time, away from requests and decisions: one that hangs holds up no decision.
+
+A load cannot be interrupted, and takes its memory whether or not it is still wanted. So nothing is begun beside one,
+but for one more beside a load that has overrun its time.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any
 
 from edgedistill.errors import LoadError
 
-__all__ = ["Loader", "in_background"]
+__all__ = ["Loaded", "Loader", "Spawn", "in_background"]
 
-_T = TypeVar("_T")
+_MOST_OVERDUE = 1
 
-Spawn = Callable[[Callable[[], None]], None]
+Spawn = Callable[[Callable[[], None]], threading.Thread | None]
 
 
-def in_background(work: Callable[[], None]) -> None:
-    """In a thread that the end of the program does not wait for."""
-    threading.Thread(target=work, name="edgedistill-load", daemon=True).start()
+def in_background(work: Callable[[], None]) -> threading.Thread:
+    """In a thread of its own."""
+    thread = threading.Thread(target=work, name="edgedistill-load", daemon=True)
+    thread.start()
+    return thread
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What ended: the name of the load, and what it brought, or why it brought nothing."""
+
+    name: str
+    brought: Any
+    error: Exception | None
 
 
 @dataclass
-class _Load(Generic[_T]):
-    """``result`` or ``error`` once ``done``; what an abandoned one brings is dropped."""
-
+class _Load:
     name: str
     began_s: float
+    limit_s: float
     done: threading.Event = field(default_factory=threading.Event)
-    result: _T | None = None
+    result: Any = None
     error: Exception | None = None
+    thread: threading.Thread | None = None
 
 
-class Loader(Generic[_T]):
+class Loader:
     """Runs one load at a time.
 
     Args:
@@ -43,21 +60,28 @@ class Loader(Generic[_T]):
 
     def __init__(self, clock: Callable[[], float], done: Callable[[], None], spawn: Spawn = in_background) -> None:
         self._clock, self._done, self._spawn = clock, done, spawn
-        self._load: _Load[_T] | None = None
+        self._load: _Load | None = None
+        self._overdue: list[_Load] = []
 
     @property
-    def loading(self) -> str | None:
-        """The name of what is being loaded."""
-        return None if self._load is None else self._load.name
+    def names(self) -> list[str]:
+        """Of everything that is being loaded, what has overrun its time too."""
+        return [load.name for load in (*self._overdue, *([self._load] if self._load else []))]
 
-    def since_s(self) -> float:
-        """For how long the load under way has been; 0 without one."""
-        return 0.0 if self._load is None else self._clock() - self._load.began_s
+    @property
+    def is_busy(self) -> bool:
+        """Whether a load is under way, within its time."""
+        return self._load is not None
 
-    def start(self, name: str, work: Callable[[], _T]) -> None:
-        """Begin a load; none may be under way."""
-        assert self._load is None, "one load at a time"
-        self._load = load = _Load[_T](name, self._clock())
+    @property
+    def is_free(self) -> bool:
+        """Whether another load may begin."""
+        return self._load is None and len(self._overdue) <= _MOST_OVERDUE
+
+    def start(self, name: str, work: Callable[[], Any], limit_s: float = math.inf) -> None:
+        """Begin a load; the loader must be free."""
+        assert self.is_free, "one load at a time"
+        self._load = load = _Load(name, self._clock(), limit_s)
 
         def run() -> None:
             try:
@@ -67,26 +91,31 @@ class Loader(Generic[_T]):
             load.done.set()
             self._done()
 
-        self._spawn(run)
+        try:
+            load.thread = self._spawn(run)
+        except RuntimeError as error:  # no thread can be had
+            load.error = error
+            load.done.set()
 
-    def poll(self, limit_s: float) -> tuple[str, _T | Exception] | None:
-        """The name of the load that ended, and what it brought; a LoadError for one that took over ``limit_s``."""
+    def poll(self) -> Loaded | None:
+        """The load that ended; once, with a LoadError, one that has overrun its time."""
+        self._overdue = [load for load in self._overdue if not load.done.is_set()]
         load = self._load
         if load is None:
             return None
         if load.done.is_set():
             self._load = None
-            return load.name, load.error if load.error is not None else self._brought(load)
-        if self._clock() - load.began_s > limit_s:
+            return Loaded(load.name, load.result, load.error)
+        if self._clock() - load.began_s > load.limit_s:
             self._load = None
-            return load.name, LoadError(f"loading {load.name} took over {limit_s:g} s")
+            self._overdue.append(load)
+            return Loaded(load.name, None, LoadError(f"loading {load.name} takes over {load.limit_s:g} s"))
         return None
 
-    def abandon(self) -> None:
-        """Let the load under way come to nothing."""
+    def join(self, limit_s: float) -> None:
+        """Wait for what runs: an interpreter that ends under a load crashes."""
+        end_s = time.monotonic() + limit_s
+        for load in (*self._overdue, *([self._load] if self._load else [])):
+            if load.thread is not None:
+                load.thread.join(max(0.0, end_s - time.monotonic()))
         self._load = None
-
-    @staticmethod
-    def _brought(load: _Load[_T]) -> _T:
-        assert load.result is not None
-        return load.result

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import MANIFEST_NAME, Manifest, Palette, load
-from edgedistill.runtime.selector import smallest
+from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.source import Source
@@ -44,22 +44,35 @@ class Reloader:
         self._palette = palette
         self._source_of = source_of
         self._size = size
-        self._seen = self._signature()
+        self._known = self._trying = self._signature()
+        self._backoff = Backoff()
         self._looked_s: float | None = None
+        self._is_new = False
 
-    def changed(self, now_s: float) -> bool:
-        """Whether there is a manifest that was not tried yet; looks once a second."""
-        if self._looked_s is not None and now_s - self._looked_s < _LOOK_EVERY_S:
+    def is_due(self, now_s: float) -> bool:
+        """Whether there is a manifest to be tried; looks once a second."""
+        if self._looked_s is None or now_s - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = now_s
+            signature = self._signature()
+            self._is_new = signature is not None and signature != self._known
+        return self._is_new and self._backoff.allows(MANIFEST_NAME, now_s)
+
+    def failed(self, error: Exception, now_s: float) -> bool:
+        """A proof came to nothing; whether this manifest will be tried again, since it is not the manifest's fault."""
+        if isinstance(error, PaletteError):
+            self._known, self._is_new = self._trying, False
             return False
-        self._looked_s = now_s
-        signature = self._signature()
-        if signature is None or signature == self._seen:
-            return False
-        self._seen = signature
+        self._backoff.failed(MANIFEST_NAME, now_s)
         return True
 
-    def prove(self, active: str, on_drained: Callable[[], None]) -> NewPalette:
-        """Load it, and check it as far as it will serve at once.
+    def served(self, new: NewPalette) -> None:
+        """What was proven is served."""
+        assert new.source.palette is not None
+        self._palette, self._known, self._is_new = new.source.palette, self._trying, False
+        self._backoff.forget()
+
+    def prove(self, active: str | None, on_drained: Callable[[], None]) -> NewPalette:
+        """Load it, and check it as far as it will serve at once: its smallest subnet, and the one of that name.
 
         Raises:
             PaletteError: it is damaged, answers otherwise than it should, or is for something else.
@@ -67,18 +80,19 @@ class Reloader:
         """
         from edgedistill.runtime.verify import check_answers
 
-        palette = load(self._palette.folder)
+        self._trying = self._signature()
+        palette = load(self._palette.folder, profiles=self._palette.profiles_folder)
         _check_same_use(self._palette.manifest, palette.manifest)
         palette.check_hashes()
         source = self._source_of(palette)
-        candidates = {c.name: c for c in source.candidates(self._size)}
-        floor = source.load(smallest(tuple(candidates.values())).name, on_drained)
+        names = {c.name for c in source.candidates(self._size)}
+        floor = source.load(source.floor(self._size, lambda _: True), on_drained)
         live = floor if floor.name == active else None
-        if live is None and active in candidates:
+        if live is None and active in names:
             live = source.load(active, on_drained)
-        for subnet in {id(one): one for one in (floor, live) if one is not None}.values():
-            check_answers(palette, subnet.name, subnet.session)
-        self._palette = palette
+        for subnet in (floor, live):
+            if subnet is not None:
+                check_answers(palette, subnet.name, subnet.session)
         return NewPalette(source, floor, live)
 
     def _signature(self) -> _Signature | None:
@@ -91,29 +105,28 @@ class Reloader:
 
 def _check_same_use(old: Manifest, new: Manifest) -> None:
     """What an application holds on to must stay as it is."""
-    hashes = [{entry.name: entry.sha256 for entry in manifest.files} for manifest in (old, new)]
+    before, after = _hashes(old), _hashes(new)
+    embeds = old.task == "sentence-embedding"
     same = {
         "the task": old.task == new.task and old.texts == new.texts,
         "the labels": old.labels == new.labels,
         "the inputs": old.inputs == new.inputs,
         "the outputs": old.outputs == new.outputs,
-        "the tokenizer": old.tokenizer == new.tokenizer
-        and hashes[0][old.tokenizer.file] == hashes[1][new.tokenizer.file],
+        "the tokenizer": old.tokenizer == new.tokenizer and before[old.tokenizer.file] == after[new.tokenizer.file],
         "whether it knows texts out of scope": (old.out_of_scope is None) == (new.out_of_scope is None),
-        "the vectors of a subnet, which an index may hold": old.task != "sentence-embedding" or _same_vectors(old, new),
+        # An index holds vectors of some subnet, and whoever asks it was checked against the mixing.
+        "its vectors": not embeds or (_members(old) == _members(new) and old.mixing == new.mixing),
     }
     for what, is_same in same.items():
         if not is_same:
             raise PaletteError(f"it has changed {what}; start the application again to serve it")
 
 
-def _same_vectors(old: Manifest, new: Manifest) -> bool:
-    """Whether each subnet that both have is the same."""
-    before, after = _contents(old), _contents(new)
-    return all(before[name] == after[name] for name in before.keys() & after.keys())
+def _hashes(manifest: Manifest) -> dict[str, str]:
+    return {entry.name: entry.sha256 for entry in manifest.files}
 
 
-def _contents(manifest: Manifest) -> dict[str, tuple[str, str]]:
+def _members(manifest: Manifest) -> dict[str, tuple[str, str]]:
     """The hashes of each subnet's graph and weights."""
-    hashes = {entry.name: entry.sha256 for entry in manifest.files}
+    hashes = _hashes(manifest)
     return {entry.name: (hashes[entry.graph], hashes[entry.weights]) for entry in manifest.subnets}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from edgedistill.errors import SessionClosed
 from edgedistill.runtime.onnx import give_back_memory
-from edgedistill.runtime.sessions import LoadedSubnet, SessionState
+from edgedistill.runtime.sessions import Lease, LoadedSubnet, SessionState
 
 __all__ = ["Residents"]
 
@@ -44,8 +44,8 @@ class Residents:
         """Of all that is in memory, what drains too."""
         return [subnet.name for subnet in (*self._all(), *self._retired)]
 
-    def acquire(self) -> LoadedSubnet:
-        """Lease what serves.
+    def lease(self) -> Lease:
+        """Of what serves.
 
         Raises:
             SessionClosed: nothing does any more.
@@ -54,26 +54,40 @@ class Residents:
             live = self._live
             if live is None:
                 raise SessionClosed("this session was closed; open the palette again")
-            # Refused between an exchange and this line: then the successor is already live.
-            if live.acquire():
-                return live
+            # Not held between an exchange and this line: then the successor is already live.
+            lease = Lease(live)
+            if lease.is_held:
+                return lease
 
-    def acquire_floor(self) -> LoadedSubnet | None:
-        """Lease the safety net; None where there is none beside what serves."""
-        floor = self._floor
-        return floor if floor is not None and floor is not self._live and floor.acquire() else None
+    def lease_other(self, failed: LoadedSubnet) -> Lease | None:
+        """Of the safety net, or where that is what failed, of what serves; None where there is no other."""
+        for subnet in (self._floor, self._live):
+            if subnet is not None and subnet is not failed:
+                lease = Lease(subnet)
+                if lease.is_held:
+                    return lease
+        return None
+
+    def is_held_by(self, thread: int) -> bool:
+        """Whether a request of that thread is under way."""
+        return any(subnet.is_held_by(thread) for subnet in (*self._all(), *self._retired))
 
     def exchange(self, fresh: LoadedSubnet) -> None:
         """Let this one serve from now on; the one before drains, unless it is the safety net."""
         old, self._live = self._live, fresh
         if old is not None and old is not self._floor and old is not fresh:
-            self._retire(old)
+            self.drop(old)
 
     def keep_as_floor(self, subnet: LoadedSubnet | None) -> None:
         """Keep this one (None: none) as the safety net; the one before drains, unless it serves."""
         old, self._floor = self._floor, subnet
         if old is not None and old is not self._live and old is not subnet:
-            self._retire(old)
+            self.drop(old)
+
+    def drop(self, subnet: LoadedSubnet) -> None:
+        """Let one that neither serves nor stands by drain."""
+        self._retired.append(subnet)
+        subnet.retire()
 
     def close_drained(self) -> None:
         """Drop what no request uses any more, and give its memory back."""
@@ -88,17 +102,14 @@ class Residents:
         """Let the requests under way end, then drop everything."""
         last, self._live, self._floor = list(self._all()), None, None
         for subnet in last:
-            self._retire(subnet)
+            self.drop(subnet)
         for subnet in self._retired:
             subnet.wait_drained()
         self.close_drained()
 
     def _all(self) -> Iterator[LoadedSubnet]:
-        if self._live is not None:
-            yield self._live
-        if self._floor is not None and self._floor is not self._live:
-            yield self._floor
-
-    def _retire(self, subnet: LoadedSubnet) -> None:
-        self._retired.append(subnet)
-        subnet.retire()
+        live, floor = self._live, self._floor
+        if live is not None:
+            yield live
+        if floor is not None and floor is not live:
+            yield floor

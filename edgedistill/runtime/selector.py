@@ -54,6 +54,7 @@ class Reason(str, Enum):
     NO_FIT_SMALLEST = "no-fit-smallest"  # no subnet meets the budgets: the smallest serves
     PINNED = "pinned"  # the caller asked for it
     BRIDGE = "bridge"  # the smallest serves at once, until the one decided for is loaded
+    LOADING = "loading"  # it is being loaded; what served before goes on until then
     LOAD_FAILED = "load-failed"  # it could not be loaded; what served before goes on serving
     QUARANTINED = "quarantined"  # it failed at what the smallest could answer
     RELOADED = "reloaded"  # a new palette was put in place, and proven
@@ -131,11 +132,13 @@ class State:
     """What is so now.
 
     Attributes:
-        active: the subnet that serves; None before the first.
-        since_s: since when it does.
+        active: the subnet that serves, or that was decided for and is being loaded; None before the first.
+        since_s: since when.
         slowdown: of recent requests; None without them.
         resident: the subnets in memory.
         swaps_s: when the last changes were.
+        floor: the subnet that stays in memory beside the one that serves; None for the smallest.
+        unproven: subnets that were left soon after they were risen to: not to be risen to for a while.
         hot: whether the processor is, or will be in a moment, where it slows itself down.
         warm: whether it is near that.
     """
@@ -145,6 +148,8 @@ class State:
     slowdown: Estimate | None = None
     resident: frozenset[str] = frozenset()
     swaps_s: Sequence[float] = ()
+    floor: str | None = None
+    unproven: frozenset[str] = frozenset()
     hot: bool = False
     warm: bool = False
 
@@ -249,7 +254,9 @@ class _Moment:
             budget_ms = policy.max_latency_ms * (policy.headroom if rises else 1.0)
             if predicted > budget_ms:
                 return Reason.TOO_SLOW
-        return Reason.TOO_HOT if self._too_hot(candidate) else None
+        if self._too_hot(candidate):
+            return Reason.TOO_HOT
+        return Reason.DWELL if rises and candidate.name in self.state.unproven else None
 
     def predicted_ms(self, candidate: Candidate) -> float | None:
         """Its 95th percentile in the present contention: of what serves the likeliest, of others with confidence."""
@@ -257,7 +264,8 @@ class _Moment:
         return predicted_p95_ms(candidate, self.readings.other_load, self.state.slowdown, confidence)
 
     def _memory_fits(self, candidate: Candidate, rises: bool) -> bool:
-        floor = smallest(tuple(self.candidates.values()))
+        every = self.candidates
+        floor = every[self.state.floor] if self.state.floor in every else smallest(tuple(every.values()))
         wanted_mb = candidate.memory_mb + (0.0 if floor.name == candidate.name else floor.memory_mb)
         if self.policy.max_memory_mb is not None and wanted_mb > self.policy.max_memory_mb:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import Enum
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from edgedistill.runtime.onnx import OnnxSession
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from edgedistill.manifest import Palette
     from edgedistill.runtime.source import Source
 
-__all__ = ["LoadedSubnet", "SessionState"]
+__all__ = ["Lease", "LoadedSubnet", "SessionState"]
 
 
 class SessionState(Enum):
@@ -27,6 +28,42 @@ class SessionState(Enum):
     DRAINING = "draining"  # no new leases; the old ones go on
     DRAINED = "drained"  # no leases; the session is still in memory
     CLOSED = "closed"  # the session is dropped
+
+
+class Lease:
+    """A hold on a loaded subnet, released once: by the end of the block, or with the last reference to it.
+
+    So that whatever is raised in between, an interrupt too, leaves no subnet held for ever.
+    """
+
+    __slots__ = ("_held", "_thread", "subnet")
+
+    def __init__(self, subnet: LoadedSubnet) -> None:
+        self.subnet = subnet
+        self._thread = threading.get_ident()
+        self._held = subnet._take(self._thread)
+
+    @property
+    def is_held(self) -> bool:
+        """False when the subnet was retired, and its successor is to be asked."""
+        return self._held
+
+    def release(self) -> None:
+        """End it."""
+        if self._held:
+            self._held = False
+            self.subnet._give_back(self._thread)
+
+    def __enter__(self) -> LoadedSubnet:
+        return self.subnet
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
 
 
 class LoadedSubnet:
@@ -48,10 +85,10 @@ class LoadedSubnet:
         self.source = source
         self._session: OnnxSession | None = session
         self._on_drained = on_drained
-        self._leases = 0
+        self._leases: dict[int, int] = {}  # by thread
         self._state = SessionState.SERVING
         self._drained = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a lease may end in a garbage collection, even one inside this lock
 
     @property
     def state(self) -> SessionState:
@@ -71,18 +108,22 @@ class LoadedSubnet:
         assert self._session is not None, "used without a lease"
         return self._session
 
-    def acquire(self) -> bool:
-        """Take a lease; False when it is retired, and its successor is to be asked."""
+    def is_held_by(self, thread: int) -> bool:
+        """Whether that thread has a lease."""
+        return thread in self._leases
+
+    def _take(self, thread: int) -> bool:
         with self._lock:
             if self._state is not SessionState.SERVING:
                 return False
-            self._leases += 1
+            self._leases[thread] = self._leases.get(thread, 0) + 1
             return True
 
-    def release(self) -> None:
-        """End a lease."""
+    def _give_back(self, thread: int) -> None:
         with self._lock:
-            self._leases -= 1
+            left = self._leases.pop(thread) - 1
+            if left:
+                self._leases[thread] = left
             drained = self._drain_if_free()
         if drained:
             self._on_drained()

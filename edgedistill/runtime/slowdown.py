@@ -12,20 +12,23 @@ import threading
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
 __all__ = ["Estimate", "Size", "Slowdown"]
 
-_START = 0.05  # variance of the logarithm before the first request: the profile is about right
-_DRIFT = 0.05  # variance that it gains in a second
+_START = 1.0  # variance of the logarithm before the first request: next to nothing is known
+_DRIFT = 0.02  # variance that it gains in a second
 _SCATTER = 0.1**2  # of single requests' logarithms, until their own is known
 _FORGET = 0.05  # of what is known of the scatter, by each request
-_SURPRISE = 3.0  # standard deviations; one such request is an outlier, a second on the same side a new state
+_SURPRISE = 3.0  # standard deviations
+_NEW_STATE = 3  # requests in a row that surprise on the same side; fewer are outliers, which belong to the tail
 _TAIL = 0.95
 _FEWEST = 20  # requests whose scatter makes a tail
 _REMEMBERED = 200
-_WINDOW_S = 3.0  # beyond it, requests tell nothing of the present
+_RECENT_S = 3.0  # of requests that tell the size in use
+_WINDOW_S = 120.0  # beyond it, requests tell nothing of the present
 _MOST_SIGMA = 0.3
 _SIZES = 64
 
@@ -59,7 +62,12 @@ class Estimate(NamedTuple):
 
     def at(self, confidence: float) -> float:
         """What the usual factor stays below in so many of all cases (0 to 1)."""
-        return self.usual * math.exp(NormalDist().inv_cdf(confidence) * self.sigma)
+        return self.usual * math.exp(_deviations(confidence) * self.sigma)
+
+
+@cache
+def _deviations(confidence: float) -> float:
+    return NormalDist().inv_cdf(confidence)
 
 
 class Slowdown:
@@ -69,7 +77,7 @@ class Slowdown:
         self._mean = 0.0
         self._variance = _START
         self._scatter = _SCATTER
-        self._surprise = 0.0  # of the last request, in standard deviations
+        self._surprises: list[float] = []  # residuals of the last requests, where all surprise on the same side
         self._at_s: float | None = None
         self._residuals: deque[float] = deque()
         self._ordered: list[float] = []
@@ -80,11 +88,11 @@ class Slowdown:
         """A request that ended at ``at_s``; no ratio where there is no expectation yet."""
         with self._lock:
             self._sizes.append((at_s, size))
-            if ratio is not None and ratio > 0:
+            if ratio is not None and 0 < ratio < math.inf:
                 self._update(at_s, math.log(ratio))
 
     def estimate(self, now_s: float) -> Estimate | None:
-        """The present factor; None where no request of the last seconds tells."""
+        """The present factor; None where no request of the last two minutes tells."""
         with self._lock:
             if self._at_s is None or now_s - self._at_s > _WINDOW_S:
                 return None
@@ -96,30 +104,47 @@ class Slowdown:
     def size(self, now_s: float) -> Size | None:
         """The size that nine of ten recent requests do not exceed; None without requests."""
         with self._lock:
-            recent = [size for at_s, size in self._sizes if now_s - at_s <= _WINDOW_S]
+            recent = [size for at_s, size in self._sizes if now_s - at_s <= _RECENT_S]
         return _quantile(sorted(recent, key=lambda size: size.work), 0.9) if recent else None
 
     def _update(self, at_s: float, seen: float) -> None:
         """One step of the filter."""
         if self._at_s is not None:
-            self._variance += _DRIFT * max(0.0, at_s - self._at_s)
+            self._variance += _DRIFT * min(_WINDOW_S, max(0.0, at_s - self._at_s))
         self._at_s = at_s
-        deviation = math.sqrt(self._variance + self._scatter)
-        surprise = (seen - self._mean) / deviation
-        if abs(surprise) > _SURPRISE:
-            if surprise * self._surprise > _SURPRISE:
-                self._variance += (seen - self._mean) ** 2  # a new state: believe the request
-            else:
-                seen = self._mean + math.copysign(_SURPRISE * deviation, surprise)
+        deviation, residual = math.sqrt(self._variance + self._scatter), seen - self._mean
+        if abs(residual) > _SURPRISE * deviation:
+            residual = self._surprised(residual, deviation)
         else:
-            self._remember(seen - self._mean)
-        self._surprise = surprise
+            self._forget_surprises()
+            self._remember(residual)
         gain = self._variance / (self._variance + self._scatter)
-        self._mean += gain * (seen - self._mean)
+        self._mean += gain * residual
         self._variance *= 1 - gain
 
+    def _surprised(self, residual: float, deviation: float) -> float:
+        """How much of it to believe: a little, or where it is one of several in a row, all."""
+        if self._surprises and self._surprises[-1] * residual < 0:
+            self._forget_surprises()
+        self._surprises.append(residual)
+        if len(self._surprises) < _NEW_STATE:
+            return math.copysign(_SURPRISE * deviation, residual)
+        self._surprises.clear()
+        self._variance += residual**2
+        return residual
+
+    def _forget_surprises(self) -> None:
+        """They were the requests' own, and no new state."""
+        for residual in self._surprises:
+            self._remember(residual)
+        self._surprises.clear()
+
     def _remember(self, residual: float) -> None:
-        self._scatter += _FORGET * (residual**2 - self._scatter)
+        """For the tail; not while the state itself is uncertain, after a change or a pause: that is no scatter."""
+        if self._variance > 0.5 * self._scatter:
+            return
+        clipped = min(abs(residual), _SURPRISE * math.sqrt(self._scatter))
+        self._scatter += _FORGET * (clipped**2 - self._scatter)
         self._residuals.append(residual)
         insort(self._ordered, residual)
         if len(self._residuals) > _REMEMBERED:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgedistill.manifest import Palette
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.onnx import OnnxSession
-from edgedistill.runtime.selector import Candidate
+from edgedistill.runtime.selector import Candidate, smallest
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
 
@@ -35,10 +35,23 @@ class Source:
         """Those that may serve, with their figures for requests of that size."""
         return [c for c in self.costs.candidates(size) if self.only is None or c.name in self.only]
 
+    def floor(self, size: Size, allowed: Callable[[str], bool]) -> str:
+        """The name of the smallest of those that are allowed, or where none is, of all."""
+        every = self.candidates(size)
+        return smallest([c for c in every if allowed(c.name)] or every).name
+
     def load(self, subnet: str, on_drained: Callable[[], None]) -> LoadedSubnet:
-        """Into memory.
+        """Into memory. Its files must be what they were, before and after: others may be on their way in.
 
         Raises:
             LoadError: it cannot be.
+            PaletteError: its files were replaced.
         """
-        return LoadedSubnet(subnet, self.create(subnet), on_drained, self)
+        self._check(subnet)
+        session = self.create(subnet)
+        self._check(subnet)
+        return LoadedSubnet(subnet, session, on_drained, self)
+
+    def _check(self, subnet: str) -> None:
+        if self.palette is not None:
+            self.palette.check_member(subnet)

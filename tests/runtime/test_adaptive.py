@@ -20,7 +20,7 @@ import tiny_palette
 from numpy.typing import NDArray
 
 from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
-from edgedistill.manifest import MANIFEST_NAME, Palette, load
+from edgedistill.manifest import MANIFEST_NAME, Palette, load, write_profile
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
 from edgedistill.runtime.onnx import create_session
 from edgedistill.testing import FakeSessions
@@ -399,7 +399,7 @@ def test_it_tells_why(profiled: Callable[..., Palette]) -> None:
     with AdaptiveSession(palette, on_decision=told.append, **options) as session:  # type: ignore[arg-type]
         said = session.explain()
         assert tuple(told) == session.decisions
-    assert said.splitlines()[0] == "middle serves: first"
+    assert said.splitlines()[:2] == ["middle answers", "middle: first"]
     assert "large: p95 5.0 ms, 100 MB: too-slow" in said
 
 
@@ -465,3 +465,121 @@ def test_a_new_palette_that_is_broken_is_not_served(
     warnings = [r.getMessage() for r in caplog.records if "new palette" in r.getMessage()]
     assert len(warnings) == 1
     assert says in warnings[0]
+
+
+def test_what_lies_in_the_folder_of_a_refused_palette_is_never_loaded(tmp_path: Path) -> None:
+    """The files of the old one are gone by then: better no swap than a wrong answer."""
+    folder = tiny_palette.write(tmp_path / "palette")
+    feed = feeds_for(load(folder), 1)[0]
+    with AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
+        old = session.answer(None, feed)
+        replaced(folder, _other_labels)
+        (folder / "middle.onnx").write_bytes((folder / "small.onnx").read_bytes())
+        session.pin("middle")
+        wait_until(lambda: any(r.reason is Reason.LOAD_FAILED for r in session.decisions))
+        new = session.answer(None, feed)
+        assert new.subnet == "large"
+        np.testing.assert_array_equal(new.outputs[0], old.outputs[0])
+
+
+def test_a_signal_handler_may_close_it_in_the_middle_of_a_request(tiny: Path) -> None:
+    code = """
+import os, signal, sys, threading
+from edgedistill.runtime import AdaptiveSession
+from edgedistill.testing import FakeSessions
+session = AdaptiveSession(sys.argv[1], create=FakeSessions({"large": 500.0}))
+signal.signal(signal.SIGTERM, lambda *_: session.close())
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+print(session.answer(None, {}).subnet)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "large\n")
+
+
+def test_the_interpreter_may_end_during_a_load(tiny: Path) -> None:
+    code = """
+import sys, time
+from edgedistill.manifest import load
+from edgedistill.runtime import AdaptiveSession
+from edgedistill.runtime.onnx import create_session
+palette = load(sys.argv[1])
+def slow(subnet):
+    for _ in range(1 if subnet == "large" else 2000):
+        session = create_session(palette.graph_path(subnet), 1)
+    return session
+session = AdaptiveSession(palette, create=slow)
+session.pin("middle")
+time.sleep(0.3)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupt_leaves_no_subnet_held(tiny: Path) -> None:
+    def interrupt(_: str) -> Any:
+        raise KeyboardInterrupt
+
+    with AdaptiveSession(tiny, threads=1, interval_s=0.01) as session:
+        feed = feeds_for(session.palette, 1)[0]
+        for deadline_ms in (None, "15"):
+            with pytest.raises((KeyboardInterrupt, TypeError)):
+                session.answer(interrupt, feed, deadline_ms=deadline_ms)  # type: ignore[arg-type]
+            with pytest.raises(BaseException):  # noqa: B017, PT011
+                session.answer(None, _Interrupting(), deadline_ms=deadline_ms)  # type: ignore[arg-type]
+        assert not session._controller._residents.is_held_by(threading.get_ident())
+
+
+class _Interrupting(dict):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        raise KeyboardInterrupt
+
+    def items(self) -> Any:
+        raise KeyboardInterrupt
+
+    def values(self) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_onnxruntimes_own_values_are_taken(tiny: Path) -> None:
+    import onnxruntime
+
+    palette = load(tiny)
+    feed = feeds_for(palette, 1)[0]
+    with AdaptiveSession(palette, threads=1) as session:
+        expected = session.run(None, feed)[0]
+        values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feed.items()}
+        np.testing.assert_array_equal(session.run(None, values)[0], expected)
+
+
+def test_a_pin_that_a_new_palette_has_not_is_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def without_large(folder: Path) -> None:
+        manifest = load(folder).manifest
+        files = [entry for entry in manifest.files if entry.name != "large.onnx"]
+        probes = load(folder).probes()
+        del probes.answers["large"]
+        (folder / "probes.json").write_text(probes.model_dump_json())
+        tiny_palette.reseal(folder, subnets=manifest.subnets[1:], files=files)
+        (folder / "large.onnx").unlink()
+
+    folder = tiny_palette.write(tmp_path / "palette")
+    with caplog.at_level(logging.WARNING), AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
+        feed = feeds_for(session.palette, 1)[0]
+        session.pin("large")
+        replaced(folder, without_large)
+        wait_until(lambda: session.active == "middle")
+        assert session.answer(None, feed).subnet == "middle"
+    assert "which was pinned" in caplog.text
+    assert "failed" not in caplog.text
+
+
+def test_profiles_in_another_folder_are_those_of_the_next_palette_too(tmp_path: Path) -> None:
+    folder = tiny_palette.write(tmp_path / "palette")
+    write_profile(load(folder), tiny_palette.profile(load(folder).manifest, name="board"), folder=tmp_path / "profiles")
+    opened = load(folder, profiles=tmp_path / "profiles")
+    with AdaptiveSession(opened, threads=1, interval_s=0.01, profile="board") as session:
+        replaced(folder, lambda _: None)
+        wait_until(lambda: session.palette is not opened)

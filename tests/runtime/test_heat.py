@@ -26,7 +26,7 @@ def after(temperatures: list[float], *, every_s: float = 1.0, own_limit_c: float
         ([60.0 + second for second in range(8)], False, True),  # 67, and 82 in 15 s
         ([65.0 + second for second in range(8)], True, True),  # 72, and 87 in 15 s
         ([84.0 - second for second in range(8)], False, False),  # on its way down
-        ([60.0, 75.0], False, False),  # too few to make a trend
+        ([70.0, 71.0, 72.0], False, False),  # too short to make a trend
     ],
 )
 def test_where_it_goes_counts_as_well_as_where_it_is(temperatures: list[float], hot: bool, warm: bool) -> None:

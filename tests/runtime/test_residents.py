@@ -35,22 +35,26 @@ def test_the_safety_net_stays_while_others_come_and_go(residents: Residents) -> 
 
 
 def test_one_in_use_drains_first(residents: Residents) -> None:
-    large = residents.acquire()
+    lease = residents.lease()
+    large = lease.subnet
     residents.exchange(loaded("middle"))
     residents.close_drained()
     assert (large.state, residents.draining) == (SessionState.DRAINING, True)
-    large.release()
+    lease.release()
     residents.close_drained()
     assert (large.state, residents.draining) == (SessionState.CLOSED, False)
 
 
-def test_the_safety_net_is_leased_only_beside_another(residents: Residents) -> None:
-    small = residents.acquire_floor()
-    assert small is residents.floor
+def test_another_than_the_one_that_failed_is_leased(residents: Residents) -> None:
+    large, small = residents.live, residents.floor
+    assert large is not None
     assert small is not None
+    for failed, other in ((large, small), (small, large)):
+        lease = residents.lease_other(failed)
+        assert lease is not None
+        assert lease.subnet is other
     residents.exchange(small)
-    assert residents.acquire_floor() is None
-    small.release()
+    assert residents.lease_other(small) is None
 
 
 def test_another_safety_net_drains_the_old_one_unless_it_serves(residents: Residents) -> None:
@@ -70,6 +74,6 @@ def test_closed_it_leases_nothing_and_keeps_nothing(residents: Residents) -> Non
     subnets = [residents.live, residents.floor]
     residents.close()
     assert [subnet.state for subnet in subnets if subnet is not None] == [SessionState.CLOSED] * 2
-    assert residents.acquire_floor() is None
+    assert all(residents.lease_other(subnet) is None for subnet in subnets if subnet is not None)
     with pytest.raises(SessionClosed):
-        residents.acquire()
+        residents.lease()

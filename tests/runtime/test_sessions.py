@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from edgedistill.runtime.sessions import LoadedSubnet, SessionState
+from edgedistill.runtime.sessions import Lease, LoadedSubnet, SessionState
 from edgedistill.testing import FakeSession
 
 
@@ -18,16 +18,16 @@ def test_a_life_with_a_request_under_way() -> None:
     told: list[str] = []
     subnet = loaded(told)
     assert subnet.state is SessionState.SERVING
-    assert subnet.acquire()
-    assert subnet.acquire()
+    first, second = Lease(subnet), Lease(subnet)
     subnet.retire()
     assert subnet.state is SessionState.DRAINING
-    assert not subnet.acquire()
-    subnet.release()
+    assert not Lease(subnet).is_held
+    first.release()
+    first.release()
     assert subnet.state is SessionState.DRAINING
     assert told == []
-    assert subnet.session.run(None, {})[0] == ["s"]
-    subnet.release()
+    with second as held:
+        assert held.session.run(None, {})[0] == ["s"]
     assert subnet.state is SessionState.DRAINED
     assert len(told) == 1
     subnet.close()
@@ -45,10 +45,9 @@ def test_a_life_without_requests_drains_at_once() -> None:
 
 def test_releases_while_serving_close_nothing() -> None:
     subnet = loaded()
-    assert subnet.acquire()
-    subnet.release()
+    Lease(subnet).release()
     assert subnet.state is SessionState.SERVING
-    assert subnet.acquire()
+    assert Lease(subnet).is_held
 
 
 def test_the_last_release_only_tells_and_close_drops_the_session() -> None:
@@ -56,9 +55,9 @@ def test_the_last_release_only_tells_and_close_drops_the_session() -> None:
     gone = weakref.ref(session)
     subnet = LoadedSubnet("s", session)
     del session
-    subnet.acquire()
+    lease = Lease(subnet)
     subnet.retire()
-    subnet.release()
+    lease.release()
     assert gone() is not None, "dropping it is work, which no request should do"
     subnet.close()
     assert gone() is None
@@ -66,10 +65,31 @@ def test_the_last_release_only_tells_and_close_drops_the_session() -> None:
 
 def test_closing_under_a_request_is_a_bug() -> None:
     subnet = loaded()
-    subnet.acquire()
+    lease = Lease(subnet)
     subnet.retire()
     with pytest.raises(AssertionError):
         subnet.close()
+    assert lease.is_held
+
+
+def test_a_lease_that_is_forgotten_ends() -> None:
+    subnet = loaded()
+    lease = Lease(subnet)
+    assert subnet.is_held_by(threading.get_ident())
+    del lease
+    assert not subnet.is_held_by(threading.get_ident())
+    subnet.retire()
+    assert subnet.state is SessionState.DRAINED
+
+
+def test_a_lease_may_end_in_another_thread() -> None:
+    subnet = loaded()
+    lease = Lease(subnet)
+    subnet.retire()
+    thread = threading.Thread(target=lease.release)
+    thread.start()
+    thread.join()
+    assert subnet.state is SessionState.DRAINED
 
 
 def test_many_threads_and_one_retirement() -> None:
@@ -79,9 +99,9 @@ def test_many_threads_and_one_retirement() -> None:
 
     def request() -> None:
         served.wait()
-        while subnet.acquire():
+        while (lease := Lease(subnet)).is_held:
             assert subnet.state is not SessionState.DRAINED
-            subnet.release()
+            lease.release()
 
     threads = [threading.Thread(target=request) for _ in range(8)]
     for thread in threads:

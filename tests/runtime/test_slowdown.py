@@ -26,12 +26,12 @@ def test_it_settles_on_what_is_seen() -> None:
     assert follow([1.0] * 100, scatter=0.1).usual == pytest.approx(1.0, rel=0.1)
 
 
-def test_one_request_moves_it_and_two_that_surprise_are_believed() -> None:
+def test_one_request_moves_it_and_three_that_surprise_are_believed() -> None:
     usual = [follow([1.0] * 50 + [3.0] * more).usual for more in range(4)]
     assert usual[0] == pytest.approx(1.0, rel=0.01)
     assert 1.02 < usual[1] < 1.6, "it may be an outlier"
-    assert usual[2] > 2.5
-    assert follow([3.0] * 50 + [1.0] * 2).usual < 1.2, "down as fast as up"
+    assert usual[3] > 2.5
+    assert follow([3.0] * 50 + [1.0] * 3).usual < 1.2, "down as fast as up"
 
 
 def test_an_outlier_now_and_then_is_none_of_the_machines() -> None:
@@ -50,8 +50,33 @@ def test_it_grows_unsure_with_time_and_forgets() -> None:
         slowdown.add(place * 0.02, 2.0, ONE)
     sigmas = [found.sigma for wait_s in (0.0, 1.0, 2.0) if (found := slowdown.estimate(1.0 + wait_s)) is not None]
     assert sigmas == sorted(set(sigmas))
-    assert slowdown.estimate(5.0) is None
+    assert slowdown.estimate(122.0) is None
     assert slowdown.size(5.0) is None
+
+
+def test_spikes_are_the_requests_own_and_make_the_tail() -> None:
+    """Every seventh request takes three times as long: no new state, and a 95th percentile of three."""
+    found = follow(([3.0] + [1.0] * 6) * 40, scatter=0.03)
+    assert found.usual == pytest.approx(1.0, rel=0.15)
+    assert found.tail == pytest.approx(3.0, rel=0.2)
+
+
+def test_what_changed_in_a_pause_is_no_scatter() -> None:
+    slowdown = Slowdown()
+    for place in range(40):
+        slowdown.add(600.0 * place, (1.0, 2.5)[place % 2], ONE)
+    for place in range(100):
+        slowdown.add(24_000.0 + 0.02 * place, 1.0, ONE)
+    found = slowdown.estimate(24_002.0)
+    assert found is not None
+    assert (found.tail or 1.0) < 1.1
+
+
+def test_a_ratio_that_is_no_number_is_none() -> None:
+    slowdown = Slowdown()
+    for ratio in (math.inf, math.nan, 0.0, -1.0):
+        slowdown.add(0.0, ratio, ONE)
+    assert slowdown.estimate(0.0) is None
 
 
 def test_confidence_widens_what_is_unsure() -> None:

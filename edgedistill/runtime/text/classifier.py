@@ -10,7 +10,7 @@ from edgedistill.errors import InputError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibration import Scores
-from edgedistill.runtime.text.pipeline import Pipeline, Source
+from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown
 from edgedistill.runtime.text.reading import Read
 
 if TYPE_CHECKING:
@@ -67,16 +67,21 @@ class TextClassifier(Pipeline):
             self.close()
             raise
 
-    def classify(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Label]:
+    def classify(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], *, deadline_ms: float | None = None
+    ) -> list[Label]:
         """One label a text, in their order; runs take up to 32 texts at a time.
 
         Where the palette's task is about pairs, each text is two: ``classify([("a", "b")])``.
+
+        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
+        time.
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
             SessionClosed: after `close`.
         """
-        return [self._label(*found) for found in self._answered(self._read(texts))]
+        return [self._label(*found) for found in self._answered(countdown(deadline_ms), self._read(texts))]
 
     def _label(self, read: Read, logits: NDArray[np.float32], answer: Answer) -> Label:
         scores = self._scores_by(answer.palette)

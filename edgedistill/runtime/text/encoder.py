@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import InputError
 from edgedistill.manifest import Manifest, Palette, load
 from edgedistill.runtime.adaptive import AdaptiveSession
-from edgedistill.runtime.text.pipeline import Pipeline, Source
+from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,8 +64,11 @@ class SentenceEncoder(Pipeline):
             palette = session if isinstance(session, Palette) else load(session)
             super().__init__(palette, only=_allowed(index, palette.manifest), **options)
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def encode(self, texts: Sequence[str], *, deadline_ms: float | None = None) -> Vectors:
         """One vector a text, in their order; runs take up to 32 texts at a time, and may go to different subnets.
+
+        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
+        time.
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or no string; none is answered then.
@@ -73,7 +76,7 @@ class SentenceEncoder(Pipeline):
         """
         import numpy as np
 
-        found = list(self._answered(self._read(texts)))
+        found = list(self._answered(countdown(deadline_ms), self._read(texts)))
         shape = len(found), int(self.session.palette.manifest.outputs[0].shape[-1])
         return Vectors(
             np.array([outputs for _, outputs, _ in found], dtype=np.float32).reshape(shape),

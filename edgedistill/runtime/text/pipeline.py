@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Pipeline", "Source", "numbered"]
+__all__ = ["Pipeline", "Source", "countdown", "numbered"]
 
 Source = AdaptiveSession | str | Path | Palette
 """An open session, or a palette to open."""
@@ -64,11 +65,13 @@ class Pipeline:
     def _read(self, texts: Sequence[object]) -> list[Read]:
         return [self._reader.read(text, place) for place, text in numbered(texts)]
 
-    def _answered(self, read: Sequence[_R]) -> Iterator[tuple[_R, NDArray[np.float32], Answer]]:
+    def _answered(
+        self, left_ms: Callable[[], float | None], read: Sequence[_R]
+    ) -> Iterator[tuple[_R, NDArray[np.float32], Answer]]:
         """Each text with its own outputs, without the batch's dimension, and the run that it was in."""
         for start in range(0, len(read), _BATCH):
             batch = read[start : start + _BATCH]
-            answer = self._session.answer([_OUTPUT], self._reader.feeds(batch))
+            answer = self._session.answer([_OUTPUT], self._reader.feeds(batch), deadline_ms=left_ms())
             for one, outputs in zip(batch, answer.outputs[0], strict=True):
                 yield one, outputs, answer
 
@@ -95,6 +98,14 @@ def numbered(texts: Sequence[object]) -> Iterator[tuple[int, object]]:
     if isinstance(texts, str):
         raise InputError("texts is one string; expected a list of them")
     return enumerate(texts, start=1)
+
+
+def countdown(deadline_ms: float | None) -> Callable[[], float | None]:
+    """Tells what is left of a deadline that is counted from now; None where there is none."""
+    if deadline_ms is None:
+        return lambda: None
+    end_s = time.perf_counter() + deadline_ms / 1e3
+    return lambda: (end_s - time.perf_counter()) * 1e3
 
 
 def _check_task(manifest: Manifest, task: TaskName) -> None:

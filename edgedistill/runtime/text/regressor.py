@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgedistill.runtime.text.pipeline import Pipeline
+from edgedistill.runtime.text.pipeline import Pipeline, countdown
 
 __all__ = ["Prediction", "TextRegressor"]
 
@@ -40,10 +40,15 @@ class TextRegressor(Pipeline):
 
     task = "text-regression"
 
-    def predict(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[Prediction]:
+    def predict(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]], *, deadline_ms: float | None = None
+    ) -> list[Prediction]:
         """One number a text, in their order; runs take up to 32 texts at a time.
 
         Where the palette's task is about pairs, each text is two: ``predict([("a", "b")])``.
+
+        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
+        time.
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
@@ -51,5 +56,5 @@ class TextRegressor(Pipeline):
         """
         return [
             Prediction(float(outputs[0]), answer.subnet, answer.latency_ms, read.truncated)
-            for read, outputs, answer in self._answered(self._read(texts))
+            for read, outputs, answer in self._answered(countdown(deadline_ms), self._read(texts))
         ]

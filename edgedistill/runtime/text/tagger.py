@@ -10,7 +10,7 @@ from edgedistill.errors import InputError
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibration import Scores
 from edgedistill.runtime.text.entities import Entity, Word, entities_of
-from edgedistill.runtime.text.pipeline import Pipeline, Source, numbered
+from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown, numbered
 from edgedistill.runtime.text.reading import ReadWords
 
 if TYPE_CHECKING:
@@ -74,18 +74,22 @@ class TokenClassifier(Pipeline):
         self._labels = manifest.labels
         self._scores = Scores(manifest, None)
 
-    def tag(self, texts: Sequence[str | Sequence[str]]) -> list[Tagged]:
+    def tag(self, texts: Sequence[str | Sequence[str]], *, deadline_ms: float | None = None) -> list[Tagged]:
         """The entities of each text, in their order; runs take up to 32 texts at a time.
 
         A text is a string, which is split into words as the tokenizer splits it, or a list of words. As in training,
         a word's tag is that of its first token. Tags that are not in BIO make an entity of each word.
 
+        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
+        time.
+
         Raises:
             InputError: a text or word is empty, blank, no valid Unicode or no string; none is answered then.
             SessionClosed: after `close`.
         """
+        left_ms = countdown(deadline_ms)
         read = [self._reader.read_words(text, place) for place, text in numbered(texts)]
-        return [self._tagged(*found) for found in self._answered(read)]
+        return [self._tagged(*found) for found in self._answered(left_ms, read)]
 
     def _tagged(self, read: ReadWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
         """From a text's logits [tokens, labels]."""
