@@ -263,7 +263,7 @@ def test_a_change_that_the_palette_cannot_take_leaves_it_as_it_was(
     with pytest.raises(ExportError, match="exported from another supernet or with other options"):
         write_palette(other, SUBNETS[3:5], rows, folder, lambda _: None, changing=old)
     few = dataclasses.replace(rows.train, ids=rows.train.ids[:3], type_ids=rows.train.type_ids[:3], labels=None)
-    with pytest.raises(ExportError, match="carried over by other texts"):
+    with pytest.raises(ExportError, match="exported with other texts out of scope"):
         write_palette(supernet, SUBNETS[3:6], rows, folder, lambda _: None, changing=old, out_of_scope=few)
     assert _files(folder) == before
 
