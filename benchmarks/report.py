@@ -19,7 +19,7 @@ from tables import Result
 
 RESULTS = Path(__file__).parent / "results"
 PAGES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
-_BLOCK = re.compile(r"<!-- (?P<name>[a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
+_BLOCK = re.compile(r"<!-- (?P<name>[a-z0-9-]+) -->\n(?:(?!<!--).)*<!-- end -->", re.DOTALL)
 
 _WRITERS: dict[str, Callable[[Result], str]] = {
     "separate-distillation": report_training.separate_distillation,
