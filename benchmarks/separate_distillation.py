@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from edgedistill.distillation.baseline import word_count_score
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet import checkpoint
 
 RATES = {"full": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "low-rank": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)}
@@ -147,14 +147,15 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
             "multiple_where_the_pass_is_shared": round(cost.multiple("shared"), 2),
             "palette_steps": [score.steps for score in palette.info.scores if score.stage],
             "palette_wall_s": lab.wall_s(palette),
-            "layer_share": {
-                size: arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
-                for size, subnet in members.items()
-            },
+            "layer_share": {size: _layer_share(arch, subnet) for size, subnet in members.items()},
             "palette": {size: lab.whole(data, outputs) for size, outputs in own.items()},
             "students_at_multiples_of_a_sixth": rounds,
         },
     )
+
+
+def _layer_share(arch: Architecture, subnet: SubnetConfig) -> float:
+    return arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
 
 
 def _best_rate(bench: Bench, size: str, subnet: SubnetConfig, kind: str, flops: float) -> float:
