@@ -13,7 +13,6 @@ from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from functools import cache
-from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
 __all__ = ["Estimate", "Size", "Slowdown"]
@@ -67,6 +66,8 @@ class Estimate(NamedTuple):
 
 @cache
 def _deviations(confidence: float) -> float:
+    from statistics import NormalDist  # imported when it is used: it takes long
+
     return NormalDist().inv_cdf(confidence)
 
 
