@@ -4,22 +4,26 @@
 `TextClassifier`, `TextRegressor`, `TokenClassifier` and `SentenceEncoder`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer, Node
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings, Sensors, SystemSensors
-from edgedistill.runtime.text import (
-    Entity,
-    Label,
-    Prediction,
-    SentenceEncoder,
-    Tagged,
-    TextClassifier,
-    TextRegressor,
-    TokenClassifier,
-    Vectors,
-    Word,
-)
+
+if TYPE_CHECKING:
+    from edgedistill.runtime.text import (
+        Entity,
+        Label,
+        Prediction,
+        SentenceEncoder,
+        Tagged,
+        TextClassifier,
+        TextRegressor,
+        TokenClassifier,
+        Vectors,
+        Word,
+    )
 
 __all__ = [
     "AdaptiveSession",
@@ -45,3 +49,12 @@ __all__ = [
 
 if __name__ != "edgedistill.runtime":  # reached through the link at the root: every module would load twice
     raise ImportError("import edgedistill.runtime, not runtime: the folder at the root is a link for readers")
+
+
+def __getattr__(name: str) -> Any:
+    """What takes texts, imported when it is used: an application that has token ids does without."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from edgedistill.runtime import text
+
+    return getattr(text, name)
