@@ -256,9 +256,11 @@ class Controller:
             LoadError: the very first subnet could not be loaded.
         """
         self._residents.close_drained()
-        self._take_in()
+        is_beside_a_load = self._loader.is_busy  # requests of then tell nothing of the others
         self._finish_load()
         now_s, readings = self._clock(), self._read()
+        self._slowdown.look(now_s, readings.other_load)
+        self._take_in(is_beside_a_load)
         decision = self._decide(readings, now_s)
         self._record(decision, readings, now_s)
         self._follow(decision, readings, now_s)
@@ -271,14 +273,13 @@ class Controller:
             self._log_now_and_then("the sensors failed")
             return Readings()
 
-    def _take_in(self) -> None:
+    def _take_in(self, is_beside_a_load: bool) -> None:
         """What requests have told since the last step."""
-        beside_a_load = self._loader.is_busy  # such requests tell nothing of the others
         for _ in range(len(self._pending)):  # and not what comes meanwhile
             seen = self._pending.popleft()
             if seen.subnet.source is self._source:
                 ratio = self._source.costs.ratio(seen.subnet.name, seen.size, seen.latency_ms)
-                self._slowdown.add(seen.at_s, None if beside_a_load else ratio, seen.size)
+                self._slowdown.add(seen.at_s, None if is_beside_a_load else ratio, seen.size)
         self._size = self._slowdown.size(self._clock()) or self._size
         while self._complaints:
             self._put_in_quarantine(*self._complaints.popleft())

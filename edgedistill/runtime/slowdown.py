@@ -23,6 +23,8 @@ _SCATTER = 0.1**2  # of single requests' logarithms, until their own is known
 _FORGET = 0.05  # of what is known of the scatter, by each request
 _SURPRISE = 3.0  # standard deviations
 _NEW_STATE = 3  # requests in a row that surprise on the same side; fewer are outliers, which belong to the tail
+_LOOKED_S = 3.0  # of looks at the load of others
+_JUMP = 0.25  # of the cores, between them: a single request that surprises on that side is then no outlier
 _TAIL = 0.95
 _FEWEST = 20  # requests whose scatter makes a tail
 _REMEMBERED = 200
@@ -83,6 +85,7 @@ class Slowdown:
         self._residuals: deque[float] = deque()
         self._ordered: list[float] = []
         self._sizes: deque[tuple[float, Size]] = deque(maxlen=_SIZES)
+        self._looks: deque[tuple[float, float]] = deque()
         self._lock = threading.Lock()
 
     def add(self, at_s: float, ratio: float | None, size: Size) -> None:
@@ -91,6 +94,15 @@ class Slowdown:
             self._sizes.append((at_s, size))
             if ratio is not None and 0 < ratio < math.inf:
                 self._update(at_s, math.log(ratio))
+
+    def look(self, at_s: float, other_load: float | None) -> None:
+        """The share of the cores that others use: where it jumps, the first request that surprises is believed."""
+        if other_load is None:
+            return
+        with self._lock:
+            self._looks.append((at_s, other_load))
+            while at_s - self._looks[0][0] > _LOOKED_S:
+                self._looks.popleft()
 
     def estimate(self, now_s: float) -> Estimate | None:
         """The present factor; None where no request of the last two minutes tells."""
@@ -128,11 +140,16 @@ class Slowdown:
         if self._surprises and self._surprises[-1] * residual < 0:
             self._forget_surprises()
         self._surprises.append(residual)
-        if len(self._surprises) < _NEW_STATE:
+        if len(self._surprises) < _NEW_STATE and not self._is_confirmed(residual):
             return math.copysign(_SURPRISE * deviation, residual)
         self._surprises.clear()
         self._variance += residual**2
         return residual
+
+    def _is_confirmed(self, residual: float) -> bool:
+        """Whether the load of others has jumped to the same side."""
+        moved = self._looks[-1][1] - self._looks[0][1] if self._looks else 0.0
+        return abs(moved) >= _JUMP and moved * residual > 0
 
     def _forget_surprises(self) -> None:
         """They were the requests' own, and no new state."""

@@ -323,7 +323,11 @@ def _not_finite(outputs: list[Any]) -> list[Any]:
     return [np.full_like(output, np.nan) for output in outputs]
 
 
-@pytest.mark.parametrize("how", [_raises, _not_finite], ids=["raises", "not finite"])
+def _one_infinite(outputs: list[Any]) -> list[Any]:
+    return [np.append(output.ravel()[:-1], np.float32(np.inf)).reshape(output.shape) for output in outputs]
+
+
+@pytest.mark.parametrize("how", [_raises, _not_finite, _one_infinite], ids=["raises", "not finite", "one infinite"])
 def test_a_subnet_that_breaks_loses_no_request_and_is_left_alone(
     tiny: Path, how: Callable[[list[Any]], list[Any]]
 ) -> None:
@@ -340,6 +344,18 @@ def test_a_subnet_that_breaks_loses_no_request_and_is_left_alone(
         np.testing.assert_array_equal(answer.outputs[0], expected["small"][0])
         wait_until(lambda: session.active == "middle")
         assert any(r.reason is Reason.QUARANTINED and r.subnet == "large" for r in session.decisions)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize(("kind", "number"), [("f2", 6e4), ("f4", 3e38)])
+def test_numbers_whose_sum_overflows_are_finite(tiny: Path, kind: str, number: float) -> None:
+    palette, large = load(tiny), np.full((1, 8), number, kind)
+    every = {entry.name for entry in palette.manifest.subnets}
+    with AdaptiveSession(palette, create=Broken(palette, every, lambda _: [large]), interval_s=0.01) as session:
+        wait_until(lambda: len(session._controller._residents.names) == 2)
+        assert session.answer(None, feeds_for(palette, 1)[0]).subnet == "large"
+        time.sleep(0.05)
+        assert not any(r.reason is Reason.QUARANTINED for r in session.decisions)
 
 
 def test_a_request_that_nothing_can_answer_puts_nothing_in_quarantine(tiny: Path) -> None:

@@ -34,6 +34,33 @@ def test_one_request_moves_it_and_three_that_surprise_are_believed() -> None:
     assert follow([3.0] * 50 + [1.0] * 3).usual < 1.2, "down as fast as up"
 
 
+@pytest.mark.parametrize(("loads", "usual"), [((0.1, 0.8), 3.0), ((0.8, 0.8), 1.0), ((0.8, 0.1), 1.0)])
+def test_one_request_is_believed_where_the_load_of_others_jumped_to_its_side(
+    loads: tuple[float, float], usual: float
+) -> None:
+    slowdown = Slowdown()
+    for place in range(50):
+        slowdown.add(0.1 * place, 1.0, ONE)
+    slowdown.look(4.0, loads[0])
+    slowdown.look(5.0, loads[1])
+    slowdown.add(5.1, 3.0, ONE)
+    found = slowdown.estimate(5.1)
+    assert found is not None
+    assert found.usual == pytest.approx(usual, rel=0.35)
+
+
+def test_a_jump_of_long_ago_confirms_nothing() -> None:
+    slowdown = Slowdown()
+    slowdown.look(0.0, 0.1)
+    for place in range(60):
+        slowdown.add(0.1 * place, 1.0, ONE)
+        slowdown.look(0.1 * place, 0.8)
+    slowdown.add(6.0, 3.0, ONE)
+    found = slowdown.estimate(6.0)
+    assert found is not None
+    assert found.usual < 1.6
+
+
 def test_an_outlier_now_and_then_is_none_of_the_machines() -> None:
     assert follow(([1.0] * 19 + [8.0]) * 10 + [1.0] * 5, scatter=0.05).usual == pytest.approx(1.0, rel=0.15)
 
