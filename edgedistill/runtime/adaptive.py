@@ -72,7 +72,8 @@ class AdaptiveSession:
         only: names of the subnets that may serve; None for all.
         on_decision: told of each decision that differs from the one before, in the thread that decides.
         sensors: what is looked at; None for this machine.
-        create: makes the session of a subnet by name; None for onnxruntime's on the CPU.
+        create: makes the session of a subnet by name; None for onnxruntime's on the CPU. It knows this palette alone:
+            with it, none that is put in its place is served.
         clock: seconds from any start, never going back.
 
     Raises:
@@ -119,7 +120,7 @@ class AdaptiveSession:
             clock=clock,
             size=size,
             listener=on_decision,
-            reloader=Reloader(opened, source_of, size),
+            reloader=None if create else Reloader(opened, source_of, size),
         )
         self._controller.step()
         self._controller.start(interval_s)

@@ -124,6 +124,7 @@ class Controller:
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
         self._pinned: str | None = None
+        self._pin_lock = threading.Lock()
         self._logged_s = -math.inf
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -197,7 +198,8 @@ class Controller:
 
     def pin(self, subnet: str | None) -> None:
         """Make the next steps serve this subnet whatever the machine says; None lets them choose again."""
-        self._pinned = subnet
+        with self._pin_lock:
+            self._pinned = subnet
         self._wake.set()
 
     def start(self, interval_s: float) -> None:
@@ -325,13 +327,23 @@ class Controller:
     def _decide_pinned(self) -> Decision | None:
         """What a pin asks for; None without one."""
         pinned, live, floor = self._pinned, self._residents.live, self._residents.floor
-        if pinned is None:
+        if pinned is None or self._is_pinned_in_vain(pinned):
             return None
         if live is None or self._allowed(pinned):
             return Decision(pinned, Reason.PINNED)
         if self._quarantine.allows(pinned, self._clock()):
             return Decision(live.name, Reason.KEEP)  # it cannot be loaded yet
         return Decision((floor or live).name, Reason.QUARANTINED)
+
+    def _is_pinned_in_vain(self, pinned: str) -> bool:
+        """Whether the palette that is served now has none of that name; such a pin ends."""
+        if any(c.name == pinned for c in self._source.candidates(self._size)):
+            return False
+        with self._pin_lock:
+            if self._pinned == pinned:  # and no other since
+                self._pinned = None
+        _log.warning("the new palette has no %s, which was pinned: it is no more", pinned)
+        return True
 
     def _record(self, decision: Decision, readings: Readings, now_s: float) -> None:
         live = self._residents.live
@@ -489,10 +501,6 @@ class Controller:
         for backoff in (self._backoff, self._quarantine, self._rises):
             backoff.forget()
         self._slowdown = Slowdown()
-        names = {c.name for c in new.source.candidates(self._size)}
-        if self._pinned is not None and self._pinned not in names:
-            _log.warning("the new palette has no %s, which was pinned: it is no more", self._pinned)
-            self._pinned = None
         serving = new.live or new.floor
         self._heading = _Heading(serving.name, now_s, Reason.RELOADED)
         self._residents.keep_as_floor(new.floor)

@@ -44,7 +44,7 @@ class Reloader:
         self._palette = palette
         self._source_of = source_of
         self._size = size
-        self._known = self._trying = self._signature()
+        self._known = self._trying = self._seen = self._signature()
         self._backoff = Backoff()
         self._looked_s: float | None = None
         self._is_new = False
@@ -55,6 +55,9 @@ class Reloader:
             self._looked_s = now_s
             signature = self._signature()
             self._is_new = signature is not None and signature != self._known
+            if signature != self._seen:
+                self._seen = signature
+                self._backoff.forget()  # which was of another manifest
         return self._is_new and self._backoff.allows(MANIFEST_NAME, now_s)
 
     def failed(self, error: Exception, now_s: float) -> bool:

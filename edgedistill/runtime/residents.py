@@ -61,12 +61,15 @@ class Residents:
 
     def lease_other(self, failed: LoadedSubnet) -> Lease | None:
         """Of the safety net, or where that is what failed, of what serves; None where there is no other."""
-        for subnet in (self._floor, self._live):
-            if subnet is not None and subnet is not failed:
-                lease = Lease(subnet)
-                if lease.is_held:
-                    return lease
-        return None
+        while True:
+            pair = self._floor, self._live
+            for subnet in pair:
+                if subnet is not None and subnet is not failed:
+                    lease = Lease(subnet)
+                    if lease.is_held:
+                        return lease
+            if pair == (self._floor, self._live):  # else others took their places meanwhile
+                return None
 
     def is_held_by(self, thread: int) -> bool:
         """Whether a request of that thread is under way."""

@@ -588,7 +588,10 @@ def test_a_pin_that_a_new_palette_has_not_is_no_more(tmp_path: Path, caplog: pyt
         replaced(folder, without_large)
         wait_until(lambda: session.active == "middle")
         assert session.answer(None, feed).subnet == "middle"
-    assert "which was pinned" in caplog.text
+        session._controller.pin("large")  # as a pin ends that was checked against the palette before
+        wait_until(lambda: caplog.text.count("which was pinned") == 2)
+        session.pin("small")
+        wait_until(lambda: session.active == "small")
     assert "failed" not in caplog.text
 
 
