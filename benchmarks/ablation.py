@@ -75,6 +75,7 @@ def changed(base: Recipe, changes: dict[str, Any]) -> Recipe:
 def scores(supernet: Supernet, data: TaskData, sizes: dict[str, SubnetConfig]) -> dict[str, dict[str, float]]:
     """By size, and of the maxnet: the score on validation and test, the loss on validation."""
     rows, task, names = encode_data(supernet, data), task_of(supernet.info.task), supernet.info.labels
+    supernet.model.to(lab.DEVICE)
     found = {}
     for size, subnet in {"1/1": supernet.model.arch.full, **sizes}.items():
         validation, test = (

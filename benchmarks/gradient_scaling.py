@@ -51,7 +51,8 @@ _POINTS = 16  # of a curve
 def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
     """Of each subnet's own loss on some training rows, before any scaling: which of them leads the sum."""
     recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(data.task)
-    batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS))
+    device = next(supernet.model.parameters()).device
+    batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS)).to(device)
     objective = SubnetTraining(task, supernet.space, recipe, NoFeatures(), None, stage=2)
     norms: dict[str, float] = {}
     for part in objective.parts(supernet.model, batch, Whole(_NORM_ROWS, int(batch.attention_mask.sum())), 1):

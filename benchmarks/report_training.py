@@ -25,13 +25,14 @@ def separate_distillation(result: Result) -> str:
         for multiple, found in rounds.items()
     )
     wall = sum(sum(size["wall_s"].values()) for size in first.values())
+    where = "one core" if result["device"] == "cpu" else "a GPU machine beside up to fifteen other runs"
     return "\n".join(
         [
             table(header, rows),
             "",
             f"Mean difference, students given a sixth of the palette's cost, and multiples of that: {means}.",
             f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
-            f"{result['palette_wall_s']:.0f} s on one core, products in {result['precision']}; "
+            f"{result['palette_wall_s']:.0f} s on {where}, products in {result['precision']}; "
             f"the teacher's pass {result['teacher_flops']:.3g}; "
             f"all twelve students of a sixth {wall:.0f} s, without the search for their learning rates.",
         ]
