@@ -41,6 +41,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "overhead": report_runtime.overhead,
     "reaction": report_runtime.reaction,
     "oracle": report_runtime.oracle,
+    "stress": report_runtime.stress,
 }
 
 

@@ -88,3 +88,21 @@ def oracle(result: Result) -> str:
             f"{result['request']['texts']} texts of {result['request']['tokens']} tokens. Recordings: {lengths}.",
         ]
     )
+
+
+def stress(result: Result) -> str:
+    """A row a kind of failure."""
+    rows = [[kind, str(times)] for kind, times in sorted(result["injected"].items())]
+    swaps, files = result["swaps"], result["open_files"]
+    missed = ", ".join(f"{kind} ({times})" for kind, times in result["missed"].items()) or "nothing"
+    return "\n".join(
+        [
+            table(["what went wrong", "times"], rows),
+            "",
+            f"{result['requests']:,} requests in {result['seconds']:.0f} s, of {result['clients']['threads']} threads "
+            f"and {result['clients']['tasks']} asyncio tasks: {result['lost']} lost, {result['wrong']} wrong, "
+            f"{result['unknown']} by a subnet that there is not. {swaps['all']:,} swaps, {swaps['decided']} of them by "
+            f"the session's own decisions. Did not come to what it should in time: {missed}. Threads: "
+            f"{result['most_threads']} at most; open files: {files['start']}, at the end {files['end']}.",
+        ]
+    )
