@@ -40,6 +40,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Of every run, teachers' and students' alike; quality is measured in fp32. Models as small as these wait for a GPU's
 # kernels to start rather than to end, so that bf16 would only add some.
 PRECISION: Literal["bf16", "fp32"] = "bf16" if has_bf16() and DEVICE == "cpu" else "fp32"
+MACHINE = {"precision": PRECISION, "device": DEVICE}  # for results
 _SUBSET = {"sst2": 20_000}  # training sentences, the same ones for every run
 _DRAWS = 1000  # of the bootstrap
 

@@ -136,8 +136,7 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
         {
             "data": known.name,
             "seed": bench.recipe.seed,
-            "precision": lab.PRECISION,
-            "device": lab.DEVICE,
+            **lab.MACHINE,
             "share": float(share),
             "metric": palette.info.scores[-1].metric,
             "teacher": lab.whole(data, teacher),
