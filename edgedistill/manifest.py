@@ -26,6 +26,7 @@ from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
 
 __all__ = [
     "MANIFEST_NAME",
+    "PROFILE_VERSION",
     "SCHEMA_VERSION",
     "Calibration",
     "Conditions",
@@ -52,6 +53,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 5
+PROFILE_VERSION: Final = 6  # from 5 on a number of its own
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -319,7 +321,11 @@ class LatencyPoint(_Strict):
 
 
 class SubnetProfile(_Strict):
-    """One subnet on the device. ``peak_mb`` and ``steady_mb``: resident memory above that before loading."""
+    """One subnet on the device. ``peak_mb`` and ``steady_mb``: resident memory above that before loading.
+
+    ``with_smallest_mb``: the peak of both, where the profile's smallest subnet is in the same process. Weights that
+    two subnets share are in memory once, so that it is less than the sum of two.
+    """
 
     subnet: str
     precision: Precision
@@ -327,6 +333,7 @@ class SubnetProfile(_Strict):
     load_ms: Finite
     peak_mb: Finite
     steady_mb: Finite
+    with_smallest_mb: Finite
 
     def latency_at(self, tokens: int) -> LatencyPoint:
         """The measured point whose length is nearest, the longer one at a tie."""
@@ -336,15 +343,17 @@ class SubnetProfile(_Strict):
 class DeviceProfile(_Strict):
     """Latency and memory of a palette's subnets on one device: measured there, or estimated for it.
 
-    ``manifest_digest`` says which palette it is of; a profile of another palette is not used.
+    ``manifest_digest`` says which palette it is of; a profile of another palette is not used. ``smallest``: the
+    fastest subnet, which `SubnetProfile.with_smallest_mb` speaks of.
     """
 
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     kind: Literal["measured", "estimated"]
     method: str
     manifest_digest: str
     device: DeviceInfo
     conditions: Conditions
+    smallest: str
     subnets: list[SubnetProfile]
 
     def subnet(self, name: str) -> SubnetProfile | None:
@@ -426,20 +435,20 @@ def _sha256_of(path: Path) -> str:
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def _parse(path: Path, model: type[_Model]) -> _Model:
-    """Read and validate one JSON file; the first thing wrong makes the message."""
+def _parse(path: Path, model: type[_Model], again: str = "export the palette again") -> _Model:
+    """Read and validate one JSON file; the first thing wrong, and how to make it ``again``, make the message."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise PaletteError(f"{path} is not UTF-8 text: it is damaged; export the palette again") from error
+        raise PaletteError(f"{path} is not UTF-8 text: it is damaged; {again}") from error
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise PaletteError(f"{path}: {place}: {first['msg']}; export the palette again") from error
+        raise PaletteError(f"{path}: {place}: {first['msg']}; {again}") from error
 
 
 def load(folder: str | Path, *, profiles: str | Path | None = None) -> Palette:
@@ -471,7 +480,8 @@ def _check_size(path: Path, expected: int) -> None:
 
 
 def _load_profiles(folder: Path, manifest: Manifest) -> dict[str, DeviceProfile]:
-    found = {path.stem: _parse(path, DeviceProfile) for path in sorted(folder.glob("*.json"))}
+    again = "remove it, and run 'edgedistill profile' on that device again"
+    found = {path.stem: _parse(path, DeviceProfile, again) for path in sorted(folder.glob("*.json"))}
     return {name: profile for name, profile in found.items() if profile.manifest_digest == manifest.digest}
 
 

@@ -151,7 +151,7 @@ def _ask(folder: Path) -> None:
 def test_profiles_that_are_missing_or_of_another_version(folder: Path) -> None:
     palette = manifest.load(folder)
     path = manifest.write_profile(palette, tiny_palette.profile(palette.manifest))
-    path.write_text(path.read_text().replace(f'"schema_version": {manifest.SCHEMA_VERSION}', '"schema_version": 99'))
+    path.write_text(path.read_text().replace(f'"schema_version": {manifest.PROFILE_VERSION}', '"schema_version": 99'))
     assert _refused(folder)
     shutil.rmtree(path.parent)
     assert not _refused(folder)

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgedistill.manifest import (
     MANIFEST_NAME,
+    PROFILE_VERSION,
     SCHEMA_VERSION,
     Calibration,
     Conditions,
@@ -138,7 +139,7 @@ def profile(
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
         {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": PROFILE_VERSION,
             "kind": kind,
             "method": "written by a test",
             "manifest_digest": manifest.digest,
@@ -146,6 +147,7 @@ def profile(
                 name=name, board="b", cpu=cpu, cores=2, memory_mb=8e3, system="s", onnxruntime="1", provider="CPU"
             ),
             "conditions": Conditions(threads=1, date="2026-01-01", quiet=True, other_load=0.0),
+            "smallest": list(WIDTHS)[-1],
             "subnets": [
                 _subnet_profile(subnet, p50_ms / 2**place, 100.0 / 2**place) for place, subnet in enumerate(WIDTHS)
             ],
@@ -161,7 +163,13 @@ def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
         for tokens, scale in ((64, 1.0), (128, 2.0))
     ]
     return SubnetProfile(
-        subnet=name, precision="fp32", latency=points, load_ms=1.0, peak_mb=peak_mb, steady_mb=peak_mb / 2
+        subnet=name,
+        precision="fp32",
+        latency=points,
+        load_ms=1.0,
+        peak_mb=peak_mb,
+        steady_mb=peak_mb / 2,
+        with_smallest_mb=peak_mb if name == "small" else peak_mb + 25.0,
     )
 
 

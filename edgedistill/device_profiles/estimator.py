@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from edgedistill.device_profiles.boards import Board
 from edgedistill.device_profiles.lengths import DEFAULT_LENGTHS, usable_lengths
 from edgedistill.manifest import (
-    SCHEMA_VERSION,
+    PROFILE_VERSION,
     Conditions,
     DeviceInfo,
     DeviceProfile,
@@ -50,8 +50,10 @@ def estimate(palette: Palette, board: Board) -> DeviceProfile:
     """What each subnet may cost on ``board``, all its cores used, batch 1: kind "estimated", 0 samples."""
     lengths = usable_lengths(palette, DEFAULT_LENGTHS)
     labels = len(palette.manifest.labels)
+    subnets = [_subnet(entry, labels, board, lengths) for entry in palette.manifest.subnets]
+    smallest = min(subnets, key=lambda found: found.latency[0].p50_ms)
     return DeviceProfile(
-        schema_version=SCHEMA_VERSION,
+        schema_version=PROFILE_VERSION,
         kind="estimated",
         method=_METHOD,
         manifest_digest=palette.manifest.digest,
@@ -62,8 +64,15 @@ def estimate(palette: Palette, board: Board) -> DeviceProfile:
             quiet=True,
             other_load=0.0,
         ),
-        subnets=[_subnet(entry, labels, board, lengths) for entry in palette.manifest.subnets],
+        smallest=smallest.subnet,
+        subnets=[_beside(found, smallest) for found in subnets],
     )
+
+
+def _beside(found: SubnetProfile, smallest: SubnetProfile) -> SubnetProfile:
+    """As if they shared nothing in memory."""
+    both_mb = found.peak_mb if found is smallest else found.peak_mb + smallest.peak_mb
+    return found.model_copy(update={"with_smallest_mb": round(both_mb, 1)})
 
 
 def _device(board: Board) -> DeviceInfo:
@@ -102,6 +111,7 @@ def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, .
         load_ms=round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1),
         peak_mb=_memory_mb(weights_mb),
         steady_mb=_memory_mb(weights_mb),
+        with_smallest_mb=_memory_mb(weights_mb),
     )
 
 

@@ -22,7 +22,9 @@ class _Message(BaseModel):
 
 
 class Job(_Message):
-    """What to measure. ``graphs``: paths by subnet, a single one for memory. ``vocabulary``: ids are below it.
+    """What to measure. ``graphs``: paths by subnet. ``vocabulary``: ids are below it.
+
+    For memory: the subnet, and after it the smallest, once where these are the same.
 
     ``rounds`` and ``budget_s`` bound a latency job: it ends at the first that is reached.
     """
@@ -39,11 +41,15 @@ class Job(_Message):
 
 
 class MemoryResult(_Message):
-    """One subnet in a fresh process; memory above that before the session was created, in 10⁶ bytes."""
+    """One subnet in a fresh process; memory above that before the session was created, in 10⁶ bytes.
+
+    ``with_smallest_mb``: the peak with the smallest beside it.
+    """
 
     load_ms: float
     peak_mb: float
     steady_mb: float
+    with_smallest_mb: float
     cpu_s: float
 
 

@@ -21,7 +21,7 @@ from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryRes
 from edgedistill.device_profiles.lengths import DEFAULT_LENGTHS, usable_lengths
 from edgedistill.errors import EdgeDistillError, InputError
 from edgedistill.manifest import (
-    SCHEMA_VERSION,
+    PROFILE_VERSION,
     Conditions,
     DeviceProfile,
     Palette,
@@ -67,10 +67,10 @@ def profile(
     palette.check_hashes()
     job = _job(palette, usable_lengths(palette, lengths), batch, threads, repeats)
     load = _OtherLoad()
-    memory, latency = _measure(job, on_progress or (lambda _done, _total: None))
+    memory, latency, smallest = _measure(job, on_progress or (lambda _done, _total: None))
     other_load = load.since_start(sum(result.cpu_s for result in memory.values()) + latency.cpu_s)
     return DeviceProfile(
-        schema_version=SCHEMA_VERSION,
+        schema_version=PROFILE_VERSION,
         kind="measured",
         method="measured: memory in a fresh process a subnet, latency of all subnets interleaved in one process",
         manifest_digest=palette.manifest.digest,
@@ -81,6 +81,7 @@ def profile(
             quiet=other_load < _QUIET_BELOW,
             other_load=round(other_load, 4),
         ),
+        smallest=smallest,
         subnets=[_subnet(entry, memory[entry.name], latency) for entry in palette.manifest.subnets],
     )
 
@@ -109,18 +110,19 @@ def _job(palette: Palette, lengths: tuple[int, ...], batch: int, threads: int, r
     )
 
 
-def _measure(job: Job, on_progress: Callable[[int, int], None]) -> tuple[dict[str, MemoryResult], LatencyResult]:
-    loads = len(job.graphs)
-    total = loads + job.rounds
+def _measure(job: Job, on_progress: Callable[[int, int], None]) -> tuple[dict[str, MemoryResult], LatencyResult, str]:
+    """Memory by subnet, latencies, and the fastest subnet at the shortest length."""
+    total = job.rounds + len(job.graphs)
     on_progress(0, total)
+    latency = LatencyResult.model_validate_json(_run_worker(job, lambda done: on_progress(done, total)))
+    smallest = min(job.graphs, key=lambda name: latency.latency[name][0].p50_ms)
     memory = {}
-    for done, (name, graph) in enumerate(job.graphs.items(), start=1):
-        one = job.model_copy(update={"task": "memory", "graphs": {name: graph}})
+    for done, name in enumerate(job.graphs, start=job.rounds + 1):
+        graphs = {one: job.graphs[one] for one in (name, smallest)}
+        one = job.model_copy(update={"task": "memory", "graphs": graphs})
         memory[name] = MemoryResult.model_validate_json(_run_worker(one, lambda _: None))
         on_progress(done, total)
-    latency = LatencyResult.model_validate_json(_run_worker(job, lambda done: on_progress(loads + done, total)))
-    on_progress(total, total)
-    return memory, latency
+    return memory, latency, smallest
 
 
 def _run_worker(job: Job, on_round: Callable[[int], None]) -> bytes:
@@ -143,7 +145,8 @@ def _run_worker(job: Job, on_round: Callable[[int], None]) -> bytes:
             process.kill()
             raise
         if process.wait() != 0:
-            raise EdgeDistillError(f"profiling {', '.join(job.graphs)} failed: {_reason(process.returncode, errors)}")
+            what = next(iter(job.graphs)) if job.task == "memory" else "all subnets"
+            raise EdgeDistillError(f"profiling {what} failed: {_reason(process.returncode, errors)}")
     return result
 
 
@@ -181,4 +184,5 @@ def _subnet(entry: SubnetEntry, memory: MemoryResult, latency: LatencyResult) ->
         load_ms=round(memory.load_ms, 2),
         peak_mb=round(memory.peak_mb, 3),
         steady_mb=round(memory.steady_mb, 3),
+        with_smallest_mb=round(memory.with_smallest_mb, 3),
     )

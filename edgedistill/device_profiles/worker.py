@@ -46,30 +46,43 @@ def _say(line: str) -> None:
 
 def _memory(job: Job) -> MemoryResult:
     import_onnxruntime()  # its own memory belongs to the baseline
-    (graph,) = job.graphs.values()
+    graph, *smallest = job.graphs.values()
     feeds = [_feeds(job, tokens) for tokens in job.lengths]
     _forget_peak()
     baseline_mb = _resident_mb("VmRSS")
+    session, load_ms = _loaded(graph, job, feeds)
+    steady_mb, peak_mb = _resident_mb("VmRSS"), _peak_mb()
+    beside = [_loaded(one, job, feeds) for one in smallest]
+    with_smallest_mb = _peak_mb()
+    del session, beside  # both were in memory up to here
+    return MemoryResult(
+        load_ms=load_ms,
+        peak_mb=max(0.0, peak_mb - baseline_mb),
+        steady_mb=max(0.0, steady_mb - baseline_mb),
+        with_smallest_mb=max(0.0, with_smallest_mb - baseline_mb),
+        cpu_s=time.process_time(),
+    )
+
+
+def _loaded(graph: str, job: Job, feeds: list[_Feeds]) -> tuple[Any, float]:
+    """A session that has run at every length, and the milliseconds that it took to load."""
     begin = time.perf_counter()
     session = create_session(Path(graph), job.threads)
     load_ms = (time.perf_counter() - begin) * 1e3
     for feed in feeds:
         session.run(None, feed)
-    steady_mb = _resident_mb("VmRSS")
-    # The kernel's two counters lag apart by some pages: a peak is never below what is resident now.
-    peak_mb = max(_resident_mb("VmHWM"), steady_mb)
-    return MemoryResult(
-        load_ms=load_ms,
-        peak_mb=max(0.0, peak_mb - baseline_mb),
-        steady_mb=max(0.0, steady_mb - baseline_mb),
-        cpu_s=time.process_time(),
-    )
+    return session, load_ms
 
 
 def _forget_peak() -> None:
     """Start VmHWM anew; where that is not permitted, it may hold a little of the imports' own peak."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_mb() -> float:
+    # The kernel's two counters lag apart by some pages: a peak is never below what is resident now.
+    return max(_resident_mb("VmHWM"), _resident_mb("VmRSS"))
 
 
 def _resident_mb(field: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
-from edgedistill.runtime.selector import Candidate
+from edgedistill.runtime.selector import Beside, Candidate
 from edgedistill.runtime.slowdown import Size
 
 __all__ = ["Costs", "MacCosts", "ProfileCosts", "costs_for"]
@@ -59,6 +59,9 @@ class ProfileCosts:
         self._qualities = _qualities(manifest)
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
         self._rows = {subnet.subnet: _rows(subnet.latency) for subnet in profile.subnets}
+        self._beside = {
+            subnet.subnet: _beside(subnet, self._subnets.get(profile.smallest)) for subnet in profile.subnets
+        }
 
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its profiled memory, and its latency interpolated to ``size``."""
@@ -67,7 +70,7 @@ class ProfileCosts:
     def candidate(self, name: str, size: Size) -> Candidate:
         """One of them."""
         p50_ms, p95_ms = self._latency(name, size)
-        return Candidate(name, self._qualities[name], self._subnets[name].peak_mb, p50_ms, p95_ms)
+        return Candidate(name, self._qualities[name], self._subnets[name].peak_mb, p50_ms, p95_ms, self._beside[name])
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
         """Observed over profiled median latency at that size."""
@@ -83,6 +86,13 @@ class ProfileCosts:
         p50_ms = low.p50_ms + share * (high.p50_ms - low.p50_ms)
         p95_ms = low.p95_ms + share * (high.p95_ms - low.p95_ms)
         return p50_ms * factor, p95_ms * factor
+
+
+def _beside(subnet: SubnetProfile, smallest: SubnetProfile | None) -> Beside | None:
+    """What a subnet adds to the smallest; None of the smallest itself, and where there are no figures of it."""
+    if smallest is None or subnet is smallest:
+        return None
+    return Beside(smallest.subnet, max(0.0, subnet.with_smallest_mb - smallest.peak_mb))
 
 
 def _rows(points: Sequence[LatencyPoint]) -> dict[int, list[LatencyPoint]]:

@@ -18,6 +18,7 @@ from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
 
 __all__ = [
+    "Beside",
     "Candidate",
     "Decision",
     "Expected",
@@ -29,6 +30,7 @@ __all__ = [
     "fits_beside",
     "predicted_p95_ms",
     "smallest",
+    "together_mb",
 ]
 
 Preference = Literal["quality", "latency", "memory"]
@@ -117,6 +119,14 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The memory that a subnet takes on top of ``subnet``, in 10⁶ bytes: less than alone, since weights are shared."""
+
+    subnet: str
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the length in use, None if unknown."""
 
@@ -125,6 +135,7 @@ class Candidate:
     memory_mb: float
     p50_ms: float | None
     p95_ms: float | None
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +277,13 @@ class _Moment:
     def _memory_fits(self, candidate: Candidate, rises: bool) -> bool:
         every = self.candidates
         floor = every[self.state.floor] if self.state.floor in every else smallest(tuple(every.values()))
-        wanted_mb = candidate.memory_mb + (0.0 if floor.name == candidate.name else floor.memory_mb)
+        wanted_mb = together_mb([candidate] if floor.name == candidate.name else [candidate, floor])
         if self.policy.max_memory_mb is not None and wanted_mb > self.policy.max_memory_mb:
             return False
         if self.readings.free_mb is None:
             return True
         # Free memory is what those in memory leave; they give back their own.
-        resident_mb = sum(c.memory_mb for name, c in self.candidates.items() if name in self.state.resident)
+        resident_mb = together_mb([c for name, c in self.candidates.items() if name in self.state.resident])
         left_mb = self.readings.free_mb + resident_mb - wanted_mb
         return left_mb >= self.policy.reserve_mb * (_RISING_RESERVE if rises else 1.0)
 
@@ -307,9 +318,16 @@ def smallest(candidates: Sequence[Candidate]) -> Candidate:
     return min(candidates, key=lambda c: (c.p50_ms or 0.0, c.memory_mb))
 
 
+def together_mb(candidates: Sequence[Candidate]) -> float:
+    """What they take in one process, in 10⁶ bytes; what two share that are not the smallest is not known."""
+    present = {candidate.name for candidate in candidates}
+    shared = (c.beside.memory_mb if c.beside and c.beside.subnet in present else c.memory_mb for c in candidates)
+    return float(sum(shared))
+
+
 def fits_beside(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:
     """Whether it can be loaded while those stay in memory."""
-    total_mb = candidate.memory_mb + sum(c.memory_mb for c in loaded)
+    total_mb = together_mb([*loaded, candidate])
     if policy.max_memory_mb is not None and total_mb > policy.max_memory_mb:
         return False
-    return free_mb is None or free_mb - candidate.memory_mb >= policy.reserve_mb
+    return free_mb is None or free_mb - (total_mb - together_mb(loaded)) >= policy.reserve_mb

@@ -32,12 +32,12 @@ def _graph(folder: Path, rows: int, columns: int) -> Path:
     return path
 
 
-def _job(task: str, graph: Path, *, vocabulary: int, rounds: int = 5, budget_s: float = 60.0) -> Job:
+def _job(task: str, *graphs: Path, vocabulary: int, rounds: int = 5, budget_s: float = 60.0) -> Job:
     spec = TensorSpec(name="input_ids", dtype="int64", shape=["batch", "tokens"])
     return Job.model_validate(
         {
             "task": task,
-            "graphs": {"one": str(graph)},
+            "graphs": {name: str(graph) for name, graph in zip(("one", "another"), graphs, strict=False)},
             "inputs": [spec],
             "lengths": [4, 8],
             "batch": 1,
@@ -67,6 +67,16 @@ def test_memory_is_the_sessions_not_the_imports_nor_the_parents(tmp_path: Path) 
     assert WEIGHTS_MB - 1 <= large.peak_mb - small.peak_mb <= 4 * WEIGHTS_MB
     assert large.steady_mb <= large.peak_mb
     assert large.cpu_s > 0
+
+
+def test_memory_with_the_smallest_is_of_both(tmp_path: Path) -> None:
+    large, other = (_graph(tmp_path, rows, COLUMNS) for rows in (ROWS, ROWS - 1))
+    alone, both = (
+        MemoryResult.model_validate_json(_lines(_job("memory", *graphs, vocabulary=16))[-1])
+        for graphs in ((large,), (large, other))
+    )
+    assert alone.with_smallest_mb - alone.peak_mb < 1
+    assert both.with_smallest_mb - both.peak_mb > WEIGHTS_MB - 1
 
 
 @pytest.mark.parametrize(

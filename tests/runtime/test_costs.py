@@ -9,6 +9,7 @@ import tiny_palette
 
 from edgedistill.manifest import Manifest, Palette, load
 from edgedistill.runtime.costs import MacCosts, ProfileCosts, costs_for
+from edgedistill.runtime.selector import Beside
 from edgedistill.runtime.slowdown import Size
 
 
@@ -35,6 +36,17 @@ def test_a_profile_is_interpolated(manifest: Manifest, size: Size, p50_ms: float
     assert large.p95_ms == pytest.approx(p50_ms * 1.25)
     assert middle.p50_ms == pytest.approx(p50_ms / 2)
     assert costs.ratio("large", size, 3 * p50_ms) == pytest.approx(3.0)
+
+
+def test_memory_beside_the_smallest_is_the_profiles(manifest: Manifest) -> None:
+    document = tiny_palette.profile(manifest).model_dump(mode="json")
+    document["subnets"][0]["with_smallest_mb"] = 110.0  # the large one: 100 alone, and 25 of the small one
+    costs = ProfileCosts(manifest, type(tiny_palette.profile(manifest)).model_validate(document))
+    large, middle, small = costs.candidates(Size(1, 64))
+    assert (large.beside, middle.beside, small.beside) == (Beside("small", 85.0), Beside("small", 50.0), None)
+    document["smallest"] = "of a family that has changed"
+    costs = ProfileCosts(manifest, type(tiny_palette.profile(manifest)).model_validate(document))
+    assert {candidate.beside for candidate in costs.candidates(Size(1, 64))} == {None}
 
 
 def test_a_measured_batch_is_preferred_to_a_guess(manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from edgedistill.errors import InputError
 from edgedistill.runtime.selector import (
+    Beside,
     Candidate,
     Decision,
     Policy,
@@ -16,6 +17,7 @@ from edgedistill.runtime.selector import (
     decide,
     fits_beside,
     predicted_p95_ms,
+    together_mb,
 )
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
@@ -240,3 +242,27 @@ def test_a_candidate_without_latency_is_tried() -> None:
 def test_a_policy_out_of_range_is_refused(option: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(option))):
         Policy(**option)
+
+
+SHARING = [SMALL, *(replace(one, beside=Beside("small", one.memory_mb - 20.0)) for one in (MIDDLE, LARGE))]
+
+
+def test_what_shares_weights_with_the_smallest_is_not_counted_twice() -> None:
+    small, middle, large = SHARING
+    assert together_mb(SHARING) == 25.0 + 30.0 + 80.0
+    assert together_mb([middle, large]) == 150.0  # how much these two share is not known
+    assert together_mb([]) == 0.0
+    assert fits_beside(large, [small], 80.0, Policy(reserve_mb=0.0))
+    assert not fits_beside(large, [small], 79.0, Policy(reserve_mb=0.0))
+    assert fits_beside(large, [small], None, Policy(max_memory_mb=105.0))
+    assert not fits_beside(large, [small], None, Policy(max_memory_mb=104.0))
+
+
+@pytest.mark.parametrize(("most_mb", "subnet"), [(105.0, "large"), (104.0, "middle"), (54.0, "small")])
+def test_a_budget_for_memory_is_of_both_together(most_mb: float, subnet: str) -> None:
+    assert decide(SHARING, QUIET, State(), Policy(max_memory_mb=most_mb), 0.0).subnet == subnet
+
+
+@pytest.mark.parametrize(("free_mb", "subnet"), [(31.0, "large"), (29.0, "middle")])
+def test_those_in_memory_give_back_what_they_hold_together(free_mb: float, subnet: str) -> None:
+    assert decide(SHARING, memory(free_mb), serving("large", 0.0, None), Policy(reserve_mb=30.0), 9.0).subnet == subnet

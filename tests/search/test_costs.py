@@ -11,7 +11,7 @@ import tiny_palette
 from edgedistill.device_profiles import estimate_subnet, load_board
 from edgedistill.errors import SearchError
 from edgedistill.manifest import (
-    SCHEMA_VERSION,
+    PROFILE_VERSION,
     Conditions,
     DeviceInfo,
     DeviceProfile,
@@ -59,11 +59,12 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
             load_ms=1.0,
             peak_mb=_memory_mb(subnet),
             steady_mb=_memory_mb(subnet),
+            with_smallest_mb=_memory_mb(subnet),
         )
         for subnet, factor in zip(subnets, factors, strict=True)
     ]
     profile = DeviceProfile(
-        schema_version=SCHEMA_VERSION,
+        schema_version=PROFILE_VERSION,
         kind="measured",
         method="formulas",
         manifest_digest="",
@@ -71,6 +72,7 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
             name="d", board="a board", cpu="c", cores=1, memory_mb=1.0, system="s", onnxruntime="1", provider="CPU"
         ),
         conditions=Conditions(threads=1, date="2026-01-01", quiet=True, other_load=0.0),
+        smallest=measured[0].subnet,
         subnets=measured,
     )
     return Palette(tiny.folder, tiny.manifest.model_copy(update={"subnets": entries}), {}), profile
