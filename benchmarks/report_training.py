@@ -30,6 +30,7 @@ def separate_distillation(result: Result) -> str:
         [
             table(header, rows),
             "",
+            *_on_the_published(result),
             f"Mean difference, students given a sixth of the palette's cost, and multiples of that: {means}.",
             f"Palette: {result['palette_flops']:.3g} FLOPs in {'+'.join(map(str, result['palette_steps']))} steps, "
             f"{result['palette_wall_s']:.0f} s on {where}, products in {result['precision']}; "
@@ -37,6 +38,16 @@ def separate_distillation(result: Result) -> str:
             f"all twelve students of a sixth {wall:.0f} s, without the search for their learning rates.",
         ]
     )
+
+
+def _on_the_published(result: Result) -> list[str]:
+    """Where there are other test texts too."""
+    tests = result.get("tests")
+    if tests is None or tests["all"] == tests["published"]:
+        return []
+    pairs = [size["published"] for size in result["students_at_multiples_of_a_sixth"]["1"]["sizes"].values()]
+    scores = ", ".join(f"{percent(ours)} and {percent(theirs)}" for ours, theirs in pairs)
+    return [f"On the {tests['published']} published test texts alone, palette and better student: {scores}."]
 
 
 def ablation(result: Result) -> str:

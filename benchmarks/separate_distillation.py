@@ -138,6 +138,7 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
             "seed": bench.recipe.seed,
             **lab.MACHINE,
             "share": float(share),
+            "tests": {"published": lab.published_tests(data), "all": len(data.test.texts)},
             "metric": palette.info.scores[-1].metric,
             "teacher": lab.whole(data, teacher),
             "maxnet": lab.whole(data, lab.answers(palette, arch.full, data)),
@@ -152,6 +153,12 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
             "students_at_multiples_of_a_sixth": rounds,
         },
     )
+
+
+def _published(data: TaskData, outputs: NDArray[np.float32]) -> float:
+    """The score on the published test texts alone."""
+    score, _ = lab.score_of(data, outputs)
+    return score(np.arange(lab.published_tests(data)))
 
 
 def _layer_share(arch: Architecture, subnet: SubnetConfig) -> float:
@@ -189,6 +196,7 @@ def _round(
         pairs.append((own[size], students[better].outputs))
         sizes[size] = scores | {
             "better": better,
+            "published": [_published(bench.data, outputs) for outputs in pairs[-1]],
             "learning_rates": {kind: rates[size, kind] for kind in students},
             "flops": {kind: student.flops for kind, student in students.items()},
             "wall_s": {kind: student.wall_s for kind, student in students.items()},
