@@ -109,7 +109,7 @@ def _chosen(split: Split, rows: NDArray[np.intp]) -> Split:
 
 def published_tests(data: TaskData) -> int:
     """How many of the test texts are the published ones; they come first."""
-    return len(data.test.texts) - _MORE_TESTS.get(Path(data.source).name, 0)
+    return len(data.test.texts) - _MORE_TESTS.get(Path(str(data.source)).name, 0)
 
 
 def say(text: str) -> None:

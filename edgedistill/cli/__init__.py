@@ -6,7 +6,7 @@ import logging
 
 import typer
 
-from edgedistill.cli import demo, export, extract, inspect, profile, run, search, train, verify
+from edgedistill.cli import demo, devices, doctor, export, extract, inspect, profile, run, search, train, verify
 
 __all__ = ["app", "main"]
 
@@ -27,6 +27,8 @@ for command in (
     extract.extract,
     inspect.inspect,
     verify.verify,
+    devices.devices,
+    doctor.doctor,
     profile.profile,
     run.run,
 ):

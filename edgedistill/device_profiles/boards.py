@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,37 +16,123 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Board", "load_board", "shipped_boards"]
+__all__ = ["Board", "PowerMode", "Recognition", "load_board", "shipped_boards"]
 
 _FOLDER = Path(__file__).parent / "boards"
-_FIGURES = ("cores", "clock_ghz", "macs_per_cycle", "memory_mb", "memory_bandwidth_gb_s")
-_Text = Annotated[str, Field(min_length=1)]
+_UNSOURCED = frozenset({"name", "title", "cpu", "sources"})
 
 
-class Board(BaseModel):
-    """What the estimator knows of a board. ``name`` is also its profile's file name.
+def _between(what: str, least: float, most: float) -> Any:
+    """A figure's bounds, wide enough for any board and too narrow for a slip of units, such as MHz for GHz."""
+    return Field(ge=least, le=most, description=f"{what}, {least:,} to {most:,}")
 
-    ``macs_per_cycle``: fp32 multiply-accumulates that one core can do in one cycle. ``memory_mb`` in 10⁶ bytes,
-    ``memory_bandwidth_gb_s`` in 10⁹ bytes a second. The bounds catch a slip of units, such as MHz for GHz.
-    """
 
+def _listed(what: str) -> Any:
+    return Field(min_length=1, description=f"a list of {what}")
+
+
+_Text = Annotated[str, Field(min_length=1, description="a text")]
+_CORES = _between("a whole number of cores", 1, 256)
+_CLOCK = _between("the highest clock of a core in GHz", 0.1, 10)
+_CELSIUS = _between("a temperature in °C", 40, 150)
+_MEMORY = _between("memory in 10⁶ bytes", 64, 1_000_000)
+
+
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+class PowerMode(_Strict):
+    """One of the modes that a Jetson's owner chooses between. ``watts`` is its budget, None where nothing caps it."""
+
+    name: _Text
+    watts: Annotated[float | None, _between("watts that the mode may take", 1, 1000)] = None
+    clock_ghz: Annotated[float, _CLOCK]
+    cores: Annotated[int, _CORES]
+
+
+class Recognition(_Strict):
+    """How a machine shows that it is this board: by any of these parts of its device tree, or by all of these flags."""
+
+    compatible: Annotated[list[_Text] | None, _listed("parts of /proc/device-tree/compatible")] = None
+    model: Annotated[list[_Text] | None, _listed("parts of /proc/device-tree/model")] = None
+    cpu_flags: Annotated[list[_Text] | None, _listed("flags of /proc/cpuinfo")] = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Recognition:
+        if not self.model_fields_set:
+            raise ValueError("recognised_by is empty; expected compatible, model or cpu_flags in it")
+        return self
+
+
+class Board(_Strict):
+    """What is known of a board. ``name`` is also its profile's file name.
+
+    Figures are of one core where a core has its own: ``macs_per_cycle``, multiply-accumulates in fp32 in one cycle,
+    ``int8_macs_per_cycle``, those of its dot-product instructions (0: it has none), ``l1d_kib`` and, where
+    ``l2_shared_by`` is 1, ``l2_kib``. ``l3_kib`` is that of all clusters. ``memory_mb`` is in 10⁶ bytes,
+    ``memory_bandwidth_gb_s`` in 10⁹ bytes a second, caches in 2¹⁰ bytes. From ``throttles_at_c`` on the cores are
+    slowed down; at ``hard_limit_c`` the rest of the chip is too, or the board shuts down. What is
+    None is not known.
+    """
+
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="a name of small letters, digits and '-', as in pi5")
+    ]
     title: _Text
     cpu: _Text
-    cores: Annotated[int, Field(ge=1, le=256)]
-    clock_ghz: Annotated[float, Field(ge=0.1, le=10)]
-    macs_per_cycle: Annotated[int, Field(ge=1, le=1024)]
-    memory_mb: Annotated[float, Field(ge=64, le=1_000_000)]
-    memory_bandwidth_gb_s: Annotated[float, Field(ge=0.1, le=2_000)]
-    sources: dict[str, _Text]
+    cores: Annotated[int, _CORES]
+    clock_ghz: Annotated[float, _CLOCK]
+    macs_per_cycle: Annotated[int, _between("multiply-accumulates in fp32 that a core does in a cycle", 1, 1024)]
+    int8_macs_per_cycle: Annotated[int | None, _between("the same by int8 dot products, 0 for none", 0, 8192)] = None
+    simd: Annotated[list[_Text] | None, _listed("instruction sets as /proc/cpuinfo names them")] = None
+    l1d_kib: Annotated[float | None, _between("a core's L1 data cache in KiB", 4, 1024)] = None
+    l2_kib: Annotated[float | None, _between("an L2 cache in KiB", 64, 65_536)] = None
+    l2_shared_by: Annotated[int | None, _CORES] = None
+    l3_kib: Annotated[float | None, _between("all L3 caches in KiB", 256, 1_048_576)] = None
+    memory_mb: Annotated[float, _MEMORY]
+    memory_sizes_mb: Annotated[
+        list[Annotated[float, _MEMORY]] | None, _listed("memory sizes in 10⁶ bytes, 64 to 1,000,000")
+    ] = None
+    memory_bandwidth_gb_s: Annotated[float, _between("peak bandwidth of memory in 10⁹ bytes a second", 0.1, 2_000)]
+    throttles_at_c: Annotated[float | None, _CELSIUS] = None
+    hard_limit_c: Annotated[float | None, _CELSIUS] = None
+    power_modes: Annotated[list[PowerMode] | None, _listed("tables of name, watts, clock_ghz and cores")] = None
+    recognised_by: Annotated[Recognition | None, Field(description="a table of lists of texts")] = None
+    sources: Annotated[
+        dict[str, _Text],
+        Field(description="publisher and title of a public document for each figure, or that it is our assumption"),
+    ]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What is known and has a source, by its key, in the order of the fields."""
+        known = self.model_fields_set - _UNSOURCED
+        return {name: getattr(self, name) for name in type(self).model_fields if name in known}
 
     @model_validator(mode="after")
     def _sourced(self) -> Board:
-        if set(self.sources) != set(_FIGURES):
-            wrong = ", ".join(sorted(set(self.sources) ^ set(_FIGURES)))
-            raise ValueError(f"expected one entry in [sources] for each figure and no other; wrong: {wrong}")
+        for name in self.figures:
+            if name not in self.sources:
+                raise ValueError(f"sources.{name} is missing; expected {_description(('sources',))}")
+        for name in self.sources:
+            if name not in self.figures:
+                raise ValueError(f"sources.{name} is the source of nothing; expected {name} among the figures")
+        return self
+
+    @model_validator(mode="after")
+    def _agreeing(self) -> Board:
+        """Figures that cannot all be true."""
+        if self.memory_sizes_mb is not None and self.memory_mb not in self.memory_sizes_mb:
+            raise ValueError(f"memory_sizes_mb lacks memory_mb; expected {self.memory_mb:g} among them")
+        if self.l2_shared_by is not None and self.l2_shared_by > self.cores:
+            raise ValueError(f"l2_shared_by is {self.l2_shared_by}; expected at most the board's {self.cores} cores")
+        if self.throttles_at_c and self.hard_limit_c and self.hard_limit_c < self.throttles_at_c:
+            raise ValueError(f"hard_limit_c is {self.hard_limit_c:g}; expected at least throttles_at_c")
+        for number, mode in enumerate(self.power_modes or ()):
+            if mode.cores > self.cores:
+                key = f"power_modes.{number}.cores"
+                raise ValueError(f"{key} is {mode.cores}; expected at most the board's {self.cores}")
         return self
 
 
@@ -82,8 +169,26 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"]) or "board"
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key; expected {', '.join(Board.model_fields)}"
-    return f"{key}: {first['msg']}"
+        model, _ = _field_of(first["loc"])
+        return f"{key} is an unknown key; expected {', '.join(model.model_fields)}"
+    wrong = "missing" if first["type"] == "missing" else reprlib.repr(first["input"])
+    return f"{key} is {wrong}; expected {_description(first['loc'])}"
+
+
+def _field_of(loc: tuple[int | str, ...]) -> tuple[type[_Strict], str]:
+    """The model and the name of its field that a place in the file belongs to; a list's entry to the list's field."""
+    within: dict[int | str, type[_Strict]] = {"power_modes": PowerMode, "recognised_by": Recognition}
+    inner = next((part for part in loc[1:] if isinstance(part, str)), None)
+    if inner is not None and loc[0] in within:
+        return within[loc[0]], inner
+    return Board, str(loc[0])
+
+
+def _description(loc: tuple[int | str, ...]) -> str:
+    model, name = _field_of(loc)
+    return model.model_fields[name].description or ""

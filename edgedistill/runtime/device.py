@@ -12,7 +12,7 @@ from edgedistill.manifest import DeviceInfo
 from edgedistill.runtime.cgroup import memory_limit_bytes
 from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores
 
-__all__ = ["cpu_name", "describe_device", "device_name"]
+__all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_name"]
 
 # Arm's kernel interface gives numbers; these are the cores of the boards that we name.
 _ARM_CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd42": "Cortex-A78AE"}
@@ -33,7 +33,7 @@ def describe_device(root: Path = Path("/")) -> DeviceInfo:
     """
     return DeviceInfo(
         name=device_name(),
-        board=_board(root),
+        board=board_name(root),
         cpu=cpu_name(root),
         cores=usable_cores(root),
         memory_mb=_memory_mb(root),
@@ -45,18 +45,29 @@ def describe_device(root: Path = Path("/")) -> DeviceInfo:
 
 def cpu_name(root: Path = Path("/")) -> str:
     """The processor's name with the instruction sets that matter here in brackets."""
-    path = root / "proc/cpuinfo"
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    # Every core has a block; the first line of a kind stands for all.
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+    fields = _cpu_fields(root)
     arm = fields.get("CPU part")
     known = fields.get("model name") or (f"Arm {_ARM_CORES.get(arm, arm)}" if arm else platform.machine())
-    flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    features = [name for name in _FEATURES if name in flags]
+    features = cpu_features(root)
     return f"{known} ({', '.join(features)})" if features else known
 
 
-def _board(root: Path) -> str:
+def cpu_features(root: Path = Path("/")) -> list[str]:
+    """The instruction sets that matter here, by the kernel's names."""
+    fields = _cpu_fields(root)
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return [name for name in _FEATURES if name in flags]
+
+
+def _cpu_fields(root: Path) -> dict[str, str]:
+    path = root / "proc/cpuinfo"
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    # Every core has a block; the first line of a kind stands for all.
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
+
+
+def board_name(root: Path = Path("/")) -> str:
+    """The board, as its firmware calls it; the processor's kind where that does not tell."""
     for name in ("proc/device-tree/model", "sys/devices/virtual/dmi/id/product_name"):
         path = root / name
         if path.is_file():

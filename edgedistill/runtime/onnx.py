@@ -15,7 +15,15 @@ from typing import Any, Protocol
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
 
-__all__ = ["PROVIDER", "OnnxSession", "create_session", "give_back_memory", "import_onnxruntime", "usable_cores"]
+__all__ = [
+    "PROVIDER",
+    "OnnxSession",
+    "create_session",
+    "give_back_memory",
+    "import_onnxruntime",
+    "is_jetson",
+    "usable_cores",
+]
 
 PROVIDER = "CPUExecutionProvider"
 
@@ -48,11 +56,16 @@ def import_onnxruntime(root: Path = Path("/")) -> ModuleType:
 
 
 def _install_line(root: Path) -> str:
+    line = "install it with: pip install 'edgedistill[cpu]'"
+    if is_jetson(root):
+        return f"{line}, in an environment without the onnxruntime-gpu that NVIDIA builds: each overwrites the other"
+    return line
+
+
+def is_jetson(root: Path) -> bool:
+    """By its release file, or by its model."""
     model = root / "proc/device-tree/model"
-    is_jetson = (root / "etc/nv_tegra_release").exists() or (model.is_file() and b"Jetson" in model.read_bytes())
-    if is_jetson:
-        return "install the onnxruntime-gpu wheel that NVIDIA builds for this JetPack (PyPI's would overwrite it)"
-    return "install it with: pip install 'edgedistill[cpu]'"
+    return (root / "etc/nv_tegra_release").exists() or (model.is_file() and b"Jetson" in model.read_bytes())
 
 
 def create_session(path: str | Path, threads: int) -> OnnxSession:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import tiny_palette
+from board_trees import BOARDS, Tree
 
 from edgedistill.manifest import Palette, load
 
@@ -25,3 +27,29 @@ def profiled(tiny: Path) -> Callable[..., Palette]:
         return Palette(palette.folder, palette.manifest, {profile.device.name: profile for profile in made})
 
     return build
+
+
+@pytest.fixture
+def boards() -> Mapping[str, Tree]:
+    """Files by board."""
+    return BOARDS
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Callable[[Tree], Path]:
+    """Writes files below a folder that stands for "/", over those that are there."""
+
+    def write(files: Tree) -> Path:
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process may use four cores, as on the boards."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from edgedistill.runtime.files import read_number, read_text
 from edgedistill.runtime.sensors.found import Found
 
-__all__ = ["PowerModeSensor", "Supply", "SupplySensor"]
+__all__ = ["PowerModeSensor", "Supply", "SupplySensor", "power_modes"]
 
 _MODE = re.compile(r"pmode: *0*(\d+)")
 _MODE_NAME = re.compile(r"^< *POWER_MODEL +ID=0*(\d+) +NAME=([^ >]+)", re.MULTILINE)
@@ -67,13 +67,18 @@ def _on_battery(batteries: list[Path], others: list[Path]) -> bool | None:
     return True if batteries and online else None
 
 
+def power_modes(root: Path) -> dict[str, str]:
+    """The names of a Jetson's modes by their numbers."""
+    return dict(_MODE_NAME.findall(read_text(root / "etc/nvpmodel.conf") or ""))
+
+
 class PowerModeSensor:
     """The name of a Jetson's nvpmodel, or its number where it has no name; else the firmware's platform profile."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._status = root / "var/lib/nvpmodel/status"
         self._profile = root / "sys/firmware/acpi/platform_profile"
-        self._names = Found(lambda: dict(_MODE_NAME.findall(read_text(root / "etc/nvpmodel.conf") or "")), clock)
+        self._names = Found(partial(power_modes, root), clock)
 
     def read(self) -> str | None:
         """The mode's name."""

@@ -17,7 +17,7 @@ from edgedistill.runtime.sensors.thermal import (
     named_hwmon,
 )
 
-__all__ = ["ThrottlingSensor"]
+__all__ = ["ThrottlingSensor", "event_counters", "firmware_bits"]
 
 _Signal = Callable[[], bool | None]
 
@@ -48,7 +48,7 @@ class ThrottlingSensor:
     def _raspberry_pi(self) -> list[_Signal]:
         alarms = [folder / "in0_lcrit_alarm" for folder in named_hwmon(self._root, "rpi_volt")]
         signals: list[_Signal] = [partial(_is_positive, alarm) for alarm in alarms]
-        bits = _firmware_bits(self._root)
+        bits = firmware_bits(self._root)
         if bits is not None:
             signals.append(partial(_is_set, bits))
         elif is_raspberry_pi(self._root):
@@ -60,11 +60,7 @@ class ThrottlingSensor:
         return None if now_c is None else now_c >= FIRMWARE_LIMIT_C
 
     def _counters(self) -> list[_Signal]:
-        """Events at which the hardware steps in: a Jetson's current or voltage, the heat of an Intel processor."""
-        files = [self._root / "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"]
-        for folder in named_hwmon(self._root, "soctherm_oc"):
-            files += folder.glob("oc*_event_cnt")
-        return [partial(self._has_risen, file) for file in files if _is_counted(file)]
+        return [partial(self._has_risen, file) for file in event_counters(self._root)]
 
     def _has_risen(self, counter: Path) -> bool | None:
         count = read_number(counter)
@@ -75,7 +71,18 @@ class ThrottlingSensor:
         return count > before
 
 
-def _firmware_bits(root: Path) -> Path | None:
+def event_counters(root: Path) -> list[Path]:
+    """Counts, since the start, of events at which the hardware steps in.
+
+    A Jetson's current or voltage, the heat of an Intel processor.
+    """
+    files = [root / "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"]
+    for folder in named_hwmon(root, "soctherm_oc"):
+        files += folder.glob("oc*_event_cnt")
+    return [file for file in files if _is_counted(file)]
+
+
+def firmware_bits(root: Path) -> Path | None:
     """The file of a Raspberry Pi's firmware; kernels since March 2025 have none.
 
     The first read makes the kernel warn once in its log that the file is going, which some are set up to die of.

@@ -1,0 +1,117 @@
+"""``edgedistill devices``: the boards that estimates are made for, each figure with its source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edgedistill.cli.common import AsJson, print_json, reported
+
+if TYPE_CHECKING:
+    from edgedistill.device_profiles import Board
+    from edgedistill.device_profiles.boards import PowerMode
+    from edgedistill.device_profiles.recognise import Machine
+
+__all__ = ["devices"]
+
+
+@reported
+def devices(
+    board: Annotated[
+        str | None, typer.Argument(help="A board's name, or the path of a TOML of your own; default: all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the boards that --device of 'search' and 'export' knows, and which one this machine is.
+
+    Given one, show every figure of it and the public document that it is from; a file of your own is checked so.
+
+    Example: edgedistill devices pi5
+    """
+    from edgedistill.device_profiles.recognise import board_of, this_machine
+
+    machine = this_machine()
+    if board is not None:
+        _show_one(board, machine, as_json)
+        return
+    known, here = _shipped(), board_of(machine)
+    if as_json:
+        recognised = {"model": machine.model, "cpu": machine.cpu, "board": None if here is None else here.name}
+        print_json({"boards": [one.model_dump() for one in known], "this_machine": recognised})
+    else:
+        out = Console()
+        out.print(_table(known, here))
+        out.print(_verdict(machine, here))
+
+
+def _shipped() -> list[Board]:
+    from edgedistill.device_profiles import load_board, shipped_boards
+
+    return [load_board(name) for name in shipped_boards()]
+
+
+def _show_one(name_or_path: str, machine: Machine, as_json: bool) -> None:
+    from edgedistill.device_profiles import load_board
+    from edgedistill.device_profiles.recognise import is_board
+
+    board = load_board(name_or_path)
+    is_here = is_board(machine, board)
+    if as_json:
+        print_json({"board": board.model_dump(), "is_this_machine": is_here})
+        return
+    here = "; this machine" if is_here else ""
+    table = Table("figure", "", "source", title=escape(f"{board.title}: {board.cpu}{here}"), box=SIMPLE_HEAD)
+    for name, value in board.figures.items():
+        table.add_row(name, escape(_written(value)), escape(board.sources[name]))
+    Console().print(table)
+
+
+def _table(boards: list[Board], here: Board | None) -> Table:
+    """A row a board. Fits 80 columns."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("board", no_wrap=True)
+    table.add_column("")
+    for column in ("cores x GHz", "memory GB"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("SIMD")
+    table.add_column("int8 dot\nproducts", justify="right", no_wrap=True)
+    for board in boards:
+        int8 = board.int8_macs_per_cycle
+        table.add_row(
+            f"{board.name} [green]✓[/green]" if board == here else board.name,
+            board.title,
+            f"{board.cores} x {board.clock_ghz:g}",
+            f"{board.memory_mb / 1e3:.1f}",
+            " ".join(board.simd or ()),
+            f"{int8} a cycle" if int8 else "none",
+        )
+    return table
+
+
+def _verdict(machine: Machine, here: Board | None) -> str:
+    told = f"[dim]this machine[/dim] {escape(machine.model)}, {escape(machine.cpu)}: "
+    if here is None:
+        return f"{told}none of these; 'edgedistill profile' measures it all the same"
+    return f"{told}{here.name}"
+
+
+def _written(value: Any) -> str:
+    from edgedistill.device_profiles.boards import PowerMode, Recognition
+
+    if isinstance(value, Recognition):
+        return "\n".join(f"{key}: {_written(names)}" for key, names in value.model_dump(exclude_none=True).items())
+    if isinstance(value, PowerMode):
+        return _mode(value)
+    if isinstance(value, list):
+        return ("\n" if isinstance(value[0], PowerMode) else ", ").join(map(_written, value))
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _mode(mode: PowerMode) -> str:
+    cap = "no cap" if mode.watts is None else f"{mode.watts:g} W"
+    return f"{mode.name}: {mode.cores} x {mode.clock_ghz:g} GHz, {cap}"
