@@ -35,7 +35,7 @@ from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import ProfileCosts
 from edgedistill.runtime.device import describe_device
 from edgedistill.runtime.onnx import create_session
-from edgedistill.runtime.selector import Policy
+from edgedistill.runtime.selector import Policy, together_mb
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.source import Source
@@ -99,8 +99,8 @@ def profile_of(palette: Palette, quiet: Trace, size: Size) -> DeviceProfile:
         p50, p95, p99 = np.percentile(quiet.latency_ms[:, place], [50, 95, 99])
         known = measured.subnet(name)
         assert known is not None
-        point = {"batch": size.batch, "tokens": size.tokens, "samples": len(quiet.at_s)}
-        point |= {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+        point = {"threads": 1, "batch": size.batch, "tokens": size.tokens, "samples": len(quiet.at_s)}
+        point |= {"p50_ms": p50, "low_ms": p50, "high_ms": p50, "p95_ms": p95, "p99_ms": p99}
         subnets.append(known.model_dump() | {"latency": [point]})
     return DeviceProfile.model_validate(
         measured.model_dump() | {"device": describe_device().model_dump(), "subnets": subnets}
@@ -185,9 +185,9 @@ class _Replay:
         self._loads: list[tuple[float, Callable[[], None]]] = []
         self._request = 0
         self._next_step_s = 0.0
-        costs = ProfileCosts(self._world.palette.manifest, self._world.profile)
+        self._costs = ProfileCosts(self._world.palette.manifest, self._world.profile)
         self._controller = Controller(
-            source=Source(costs, _Session, set(self._world.subnets)),
+            source=Source(self._costs, _Session, set(self._world.subnets)),
             sensors=self,
             policy=Policy(max_latency_ms=setting.budget_ms, reserve_mb=RESERVE_MB),
             clock=self._clock,
@@ -204,7 +204,7 @@ class _Replay:
 
     def _held_mb(self) -> float:
         held = self._controller._residents.held if hasattr(self, "_controller") else []
-        return float(sum(self._world.memory_mb[self._world.subnets.index(name)] for name in held))
+        return together_mb([self._costs.candidate(name, self._world.size) for name in held])
 
     def _spawn(self, work: Callable[[], None]) -> None:
         place = self._world.subnets.index(self._controller._loader.names[-1])

@@ -48,6 +48,7 @@ __all__ = [
     "TensorSpec",
     "TokenizerEntry",
     "load",
+    "read_profile",
     "write_atomically",
     "write_profile",
 ]
@@ -288,7 +289,10 @@ class Manifest(_Strict):
 
 
 class DeviceInfo(_Strict):
-    """The machine that a profile speaks of. ``memory_mb`` is all of its memory."""
+    """The machine that a profile speaks of. ``memory_mb`` is all of its memory.
+
+    ``emulated``: programs are emulated there, so that no latency says anything of a device.
+    """
 
     name: str
     board: str
@@ -298,23 +302,39 @@ class DeviceInfo(_Strict):
     system: str
     onnxruntime: str
     provider: str
+    emulated: bool = False
 
 
 class Conditions(_Strict):
-    """Under which a profile was measured. ``other_load``: share of all cores that others used, 0 to 1."""
+    """Under which a profile was measured.
+
+    ``threads``: the first of the numbers that were asked for. ``other_load``: share of all cores that others used, 0
+    to 1. ``temperature_c`` and ``clock_mhz``: before and after. ``throttled``: whether the processor was slowed down
+    meanwhile. None where the machine does not tell.
+    """
 
     threads: Positive
     date: str
     quiet: bool
     other_load: Finite
+    temperature_c: tuple[float, float] | None = None
+    clock_mhz: tuple[Finite, Finite] | None = None
+    throttled: bool | None = None
 
 
 class LatencyPoint(_Strict):
-    """Latency of one ``run`` for a batch of sequences of ``tokens`` tokens."""
+    """Latency of one ``run`` for a batch of sequences of ``tokens`` tokens on ``threads`` threads.
 
+    ``low_ms`` and ``high_ms``: where the median lies, with 95 % confidence where it was measured, and 90 % where it was
+    predicted, which is where there are no ``samples``.
+    """
+
+    threads: Positive
     batch: Positive
     tokens: Positive
     p50_ms: Finite
+    low_ms: Finite
+    high_ms: Finite
     p95_ms: Finite
     p99_ms: Finite
     samples: Count
@@ -324,31 +344,39 @@ class SubnetProfile(_Strict):
     """One subnet on the device. ``peak_mb`` and ``steady_mb``: resident memory above that before loading.
 
     ``with_smallest_mb``: the peak of both, where the profile's smallest subnet is in the same process. Weights that
-    two subnets share are in memory once, so that it is less than the sum of two.
+    two subnets share are in memory once, so that it is less than the sum of two. ``load_ms``: with the files in the
+    page cache; ``cold_load_ms``: without. ``predicted``: memory and load times are not measured but lie on a line
+    through those that are.
     """
 
     subnet: str
     precision: Precision
     latency: Annotated[list[LatencyPoint], Field(min_length=1)]
     load_ms: Finite
+    cold_load_ms: Finite
     peak_mb: Finite
     steady_mb: Finite
     with_smallest_mb: Finite
+    predicted: bool = False
 
     def latency_at(self, tokens: int) -> LatencyPoint:
-        """The measured point whose length is nearest, the longer one at a tie."""
-        return min(self.latency, key=lambda p: (abs(p.tokens - tokens), -p.tokens))
+        """Of the smallest batch and the first number of threads, the point of the nearest length; the longer of two."""
+        batch, threads = min(point.batch for point in self.latency), self.latency[0].threads
+        own = [point for point in self.latency if point.batch == batch and point.threads == threads]
+        return min(own, key=lambda point: (abs(point.tokens - tokens), -point.tokens))
 
 
 class DeviceProfile(_Strict):
     """Latency and memory of a palette's subnets on one device: measured there, or estimated for it.
+
+    ``kind``: "quick" is measured for a few subnets and lengths, and predicted from those for the others.
 
     ``manifest_digest`` says which palette it is of; a profile of another palette is not used. ``smallest``: the
     fastest subnet, which `SubnetProfile.with_smallest_mb` speaks of.
     """
 
     schema_version: Literal[6]
-    kind: Literal["measured", "estimated"]
+    kind: Literal["measured", "quick", "estimated"]
     method: str
     manifest_digest: str
     device: DeviceInfo
@@ -480,9 +508,17 @@ def _check_size(path: Path, expected: int) -> None:
 
 
 def _load_profiles(folder: Path, manifest: Manifest) -> dict[str, DeviceProfile]:
-    again = "remove it, and run 'edgedistill profile' on that device again"
-    found = {path.stem: _parse(path, DeviceProfile, again) for path in sorted(folder.glob("*.json"))}
+    found = {path.stem: read_profile(path) for path in sorted(folder.glob("*.json"))}
     return {name: profile for name, profile in found.items() if profile.manifest_digest == manifest.digest}
+
+
+def read_profile(path: Path) -> DeviceProfile:
+    """One profile, of whatever palette.
+
+    Raises:
+        PaletteError: it cannot be read, is damaged, or of another version.
+    """
+    return _parse(path, DeviceProfile, "remove it, and run 'edgedistill profile' on that device again")
 
 
 def write_profile(palette: Palette, profile: DeviceProfile, *, folder: str | Path | None = None) -> Path:

@@ -134,7 +134,13 @@ def calibrate(folder: Path) -> Path:
 
 
 def profile(
-    manifest: Manifest, *, name: str = "here", kind: str = "measured", cpu: str = "some", p50_ms: float = 4.0
+    manifest: Manifest,
+    *,
+    name: str = "here",
+    kind: str = "measured",
+    cpu: str = "some",
+    p50_ms: float = 4.0,
+    emulated: bool = False,
 ) -> DeviceProfile:
     """A profile at 64 and 128 tokens: the middle takes half of the large one's time, the small one a quarter."""
     return DeviceProfile.model_validate(
@@ -144,7 +150,15 @@ def profile(
             "method": "written by a test",
             "manifest_digest": manifest.digest,
             "device": DeviceInfo(
-                name=name, board="b", cpu=cpu, cores=2, memory_mb=8e3, system="s", onnxruntime="1", provider="CPU"
+                name=name,
+                board="b",
+                cpu=cpu,
+                cores=2,
+                memory_mb=8e3,
+                system="s",
+                onnxruntime="1",
+                provider="CPU",
+                emulated=emulated,
             ),
             "conditions": Conditions(threads=1, date="2026-01-01", quiet=True, other_load=0.0),
             "smallest": list(WIDTHS)[-1],
@@ -158,7 +172,15 @@ def profile(
 def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
     points = [
         LatencyPoint(
-            batch=1, tokens=tokens, p50_ms=p50_ms * scale, p95_ms=p50_ms * scale * 1.25, p99_ms=9.0, samples=100
+            threads=1,
+            batch=1,
+            tokens=tokens,
+            p50_ms=p50_ms * scale,
+            low_ms=p50_ms * scale * 0.95,
+            high_ms=p50_ms * scale * 1.05,
+            p95_ms=p50_ms * scale * 1.25,
+            p99_ms=9.0,
+            samples=100,
         )
         for tokens, scale in ((64, 1.0), (128, 2.0))
     ]
@@ -167,6 +189,7 @@ def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
         precision="fp32",
         latency=points,
         load_ms=1.0,
+        cold_load_ms=3.0,
         peak_mb=peak_mb,
         steady_mb=peak_mb / 2,
         with_smallest_mb=peak_mb if name == "small" else peak_mb + 25.0,

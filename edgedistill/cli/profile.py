@@ -11,6 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
+from edgedistill.cli.comparison import show_comparison
+from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
 
 if TYPE_CHECKING:
@@ -25,16 +27,33 @@ _SHOWN_TOKENS = 16
 def profile(
     palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
     profiles: Annotated[Path | None, typer.Option(help="Write the profile here, if the palette is read-only.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each session; default: usable cores.")] = None,
+    lengths: Annotated[str | None, typer.Option(help="Tokens of a sequence; default: 16,64,128.")] = None,
+    batches: Annotated[str | None, typer.Option(help="Sequences in a run, as 1,8; default: 1.")] = None,
+    threads: Annotated[str | None, typer.Option(help="Of a session, as 4,1; default: usable cores.")] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Measure a few subnets at the ends of lengths and batches; predict the rest."),
+    ] = False,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(help="Measure nothing: show this profile beside the palette's own, or two of them side by side."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure every subnet's latency, load time and memory on this machine.
 
-    Example: edgedistill profile palette
+    Interrupted, it goes on where it was when it is asked for the same again.
+
+    Example: edgedistill profile palette --lengths 16,128 --threads 4,1
     """
     started = time.monotonic()
     found = load(palette, profiles=profiles)
-    measured = profile_here(found, folder=profiles, threads=threads)
+    if compare:
+        show_comparison(found, compare, as_json=as_json)
+        return
+    asked = {"lengths": lengths, "batches": batches, "threads": threads}
+    numbers = {name: _numbers(name, text) for name, text in asked.items() if text is not None}
+    measured = profile_here(found, quick=quick, **numbers)
     document = palette_document(found, measured) | {"wall_s": round(time.monotonic() - started, 1)}
     if as_json:
         print_json(document)
@@ -42,18 +61,43 @@ def profile(
         console.print(palette_table(found, measured))
 
 
-def profile_here(palette: Palette, *, folder: Path | None = None, threads: int | None = None) -> DeviceProfile:
-    """Measure, and put the profile beside the palette or in ``folder``."""
-    from edgedistill.device_profiles import profile as measure
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--{name}: got {text!r}, expected whole numbers with commas between them, as 1,8") from error
 
+
+def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
+    """Measure what is ``asked`` of `device_profiles.profile`, and put it where the palette's profiles lie."""
+    from edgedistill.device_profiles import profile as measure
+    from edgedistill.runtime.device import device_name
+
+    unfinished = palette.profiles_folder / f".{device_name()}.unfinished"
     with progress() as bars, stage(bars, "profiling this machine", 1) as task:
-        measured = measure(palette, threads=threads, on_progress=lambda done, total: _advance(bars, task, done, total))
-    write_profile(palette, measured, folder=folder)
+        measured = measure(
+            palette,
+            unfinished=unfinished,
+            on_progress=lambda done, total: _advance(bars, task, done, total),
+            **asked,
+        )
+    write_profile(palette, measured, folder=palette.profiles_folder)
     palette.profiles[measured.device.name] = measured
-    if not measured.conditions.quiet:
-        share = measured.conditions.other_load
-        console.print(f"[yellow]this machine was not quiet: other work used {share:.0%} of it[/yellow]")
+    for doubt in doubts(measured):
+        console.print(f"[yellow]{doubt}[/yellow]")
     return measured
+
+
+def doubts(profile: DeviceProfile) -> list[str]:
+    """Why its figures may not be this device's at its best."""
+    found, conditions = [], profile.conditions
+    if profile.device.emulated:
+        found.append("this machine emulates another: its figures say nothing of a board, and no session goes by them")
+    if not conditions.quiet:
+        found.append(f"this machine was not quiet: other work used {conditions.other_load:.0%} of it")
+    if conditions.throttled:
+        found.append("the processor was slowed down meanwhile, by heat or want of power")
+    return found
 
 
 def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
@@ -62,7 +106,7 @@ def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
 
 def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
     """A row a subnet, largest first; latency and memory where there is a profile. Fits 80 columns."""
-    where = "" if profile is None else f"; {profile.kind} on {profile.device.board} at {_SHOWN_TOKENS} tokens"
+    where = "" if profile is None else f"; {_told(profile)} on {profile.device.board} at {_SHOWN_TOKENS} tokens"
     metric = metric_of(palette).replace("_", " ")
     table = Table(title=f"{metric} on test{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
@@ -83,6 +127,11 @@ def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
             *figures,
         )
     return table
+
+
+def _told(profile: DeviceProfile) -> str:
+    kinds = {"measured": "measured", "quick": "measured or predicted", "estimated": "estimated"}
+    return f"{'EMULATED, ' if profile.device.emulated else ''}{kinds[profile.kind]}"
 
 
 def metric_of(palette: Palette) -> str:
@@ -108,6 +157,9 @@ def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str
     point = found.latency_at(_SHOWN_TOKENS) if found else None
     record["p50_ms"] = round(point.p50_ms, 3) if point else None
     record["p95_ms"] = round(point.p95_ms, 3) if point else None
+    record["low_ms"] = round(point.low_ms, 3) if point else None
+    record["high_ms"] = round(point.high_ms, 3) if point else None
+    record["samples"] = point.samples if point else None
     record["memory_mb"] = round(found.peak_mb, 1) if found else None
     return record
 
@@ -117,5 +169,11 @@ def palette_document(palette: Palette, profile: DeviceProfile | None) -> dict[st
     return {
         "palette": str(palette.folder),
         "subnets": [subnet_record(entry, profile) for entry in palette.manifest.subnets],
-        "profile": None if profile is None else {"kind": profile.kind, "device": profile.device.model_dump()},
+        "profile": None
+        if profile is None
+        else {
+            "kind": profile.kind,
+            "device": profile.device.model_dump(),
+            "conditions": profile.conditions.model_dump(mode="json"),
+        },
     }

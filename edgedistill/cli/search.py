@@ -16,7 +16,7 @@ from edgedistill.errors import BoardError, InputError, SearchError
 
 if TYPE_CHECKING:
     from edgedistill.distillation.data import TaskData
-    from edgedistill.search import CostModel, Member, Search
+    from edgedistill.search import Costs, Member, Search
     from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
@@ -136,7 +136,7 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
     return choose(qualities, terms, asked.count)
 
 
-def _model_of(asked: Asked, arch: Architecture) -> CostModel | None:
+def _model_of(asked: Asked, arch: Architecture) -> Costs | None:
     """The device's costs: measured in the palette that was profiled there, else estimated from its data sheet."""
     from edgedistill.device_profiles import load_board
     from edgedistill.manifest import load

@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from edgedistill.device_profiles.boards import Board
-from edgedistill.device_profiles.lengths import DEFAULT_LENGTHS, usable_lengths
+from edgedistill.device_profiles.cost_model import Work
+from edgedistill.device_profiles.plan import DEFAULT_LENGTHS, usable_lengths
 from edgedistill.manifest import (
     PROFILE_VERSION,
     Conditions,
@@ -38,7 +39,6 @@ _LAYER_MS = 0.05
 _SESSION_MB, _RESIDENT_A_MB = 20.0, 1.1
 _SESSION_LOAD_MS, _LOAD_MS_A_MB = 10.0, 1.4
 _WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "int8": 1}
-_MACS_TOKENS = 64
 
 _METHOD = (
     "estimated: a roofline of the board's data-sheet figures; memory and load time from a line through "
@@ -98,17 +98,18 @@ def estimate_subnet(
 
 
 def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, ...]) -> SubnetProfile:
-    weights_mb = _weights_mb(entry.layer_parameters, entry.precision)
+    weights_mb, work = _weights_mb(entry.layer_parameters, entry.precision), Work.of_entry(entry, labels)
 
     def latency_ms(tokens: int) -> float:
-        macs = _macs(entry, labels, tokens)
+        macs = work.macs(tokens)
         return _roofline_ms(macs, entry.layer_parameters, len(entry.layers), entry.precision, board)
 
     return SubnetProfile(
         subnet=entry.name,
         precision=entry.precision,
-        latency=[_point(tokens, latency_ms(tokens)) for tokens in lengths],
+        latency=[_point(board.cores, tokens, latency_ms(tokens)) for tokens in lengths],
         load_ms=round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1),
+        cold_load_ms=round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1),
         peak_mb=_memory_mb(weights_mb),
         steady_mb=_memory_mb(weights_mb),
         with_smallest_mb=_memory_mb(weights_mb),
@@ -123,9 +124,10 @@ def _memory_mb(weights_mb: float) -> float:
     return round(_SESSION_MB + _RESIDENT_A_MB * weights_mb, 1)
 
 
-def _point(tokens: int, ms: float) -> LatencyPoint:
+def _point(threads: int, tokens: int, ms: float) -> LatencyPoint:
     ms = round(ms, 3)
-    return LatencyPoint(batch=1, tokens=tokens, p50_ms=ms, p95_ms=ms, p99_ms=ms, samples=0)
+    figures = dict.fromkeys(("p50_ms", "low_ms", "high_ms", "p95_ms", "p99_ms"), ms)
+    return LatencyPoint(threads=threads, batch=1, tokens=tokens, samples=0, **figures)
 
 
 def _roofline_ms(macs: float, layer_parameters: int, layers: int, precision: Precision, board: Board) -> float:
@@ -133,15 +135,3 @@ def _roofline_ms(macs: float, layer_parameters: int, layers: int, precision: Pre
     bytes_per_ms = board.memory_bandwidth_gb_s * 1e6 * _BANDWIDTH_SHARE
     read_ms = _WEIGHT_BYTES[precision] * layer_parameters / bytes_per_ms
     return max(macs / macs_per_ms, read_ms) + _LAYER_MS * layers
-
-
-def _macs(entry: SubnetEntry, labels: int, tokens: int) -> float:
-    """Multiply-accumulates at ``tokens``, from the entry's at 64.
-
-    They are head + n · layer_parameters + n² · attention (see `Architecture.macs`). All but the last is in the
-    manifest (a pooler's d² aside, which then counts as attention), so that one point gives ``attention``, which
-    the head size would have been needed for.
-    """
-    head = entry.hidden * labels
-    attention = (entry.macs - head - _MACS_TOKENS * entry.layer_parameters) / _MACS_TOKENS**2
-    return head + tokens * entry.layer_parameters + tokens**2 * attention

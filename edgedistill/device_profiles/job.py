@@ -22,20 +22,22 @@ class _Message(BaseModel):
 
 
 class Job(_Message):
-    """What to measure. ``graphs``: paths by subnet. ``vocabulary``: ids are below it.
+    """What to measure.
 
-    For memory: the subnet, and after it the smallest, once where these are the same.
-
-    ``rounds`` and ``budget_s`` bound a latency job: it ends at the first that is reached.
+    ``graphs``: paths by subnet; for memory, the subnet, and after it the smallest, once where these are the same.
+    ``weights``: the file of the first one's weights. ``shapes``: batch and tokens of what is asked. ``vocabulary``: ids
+    are below it. A latency job ends when each median is known to ``width`` of itself with 95 % confidence, or after
+    ``rounds`` rounds, or after ``budget_s`` seconds.
     """
 
     task: Literal["memory", "latency"]
     graphs: Annotated[dict[str, str], Field(min_length=1)]
+    weights: str
     inputs: list[TensorSpec]
-    lengths: list[int]
-    batch: int
+    shapes: list[tuple[int, int]]
     threads: int
     vocabulary: int
+    width: float
     rounds: int
     budget_s: float
 
@@ -43,9 +45,11 @@ class Job(_Message):
 class MemoryResult(_Message):
     """One subnet in a fresh process; memory above that before the session was created, in 10⁶ bytes.
 
+    ``cold_load_ms``: the first load, its files not in the page cache; ``load_ms``: the median of later ones.
     ``with_smallest_mb``: the peak with the smallest beside it.
     """
 
+    cold_load_ms: float
     load_ms: float
     peak_mb: float
     steady_mb: float

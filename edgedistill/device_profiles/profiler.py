@@ -1,188 +1,213 @@
 """Measure what a palette's subnets cost on this machine.
 
-Memory and load time: each subnet in a fresh process. Latency: one process that holds all sessions and runs them
-interleaved, so that a machine that slows down slows all of them. Nothing is measured in the caller's own process.
+Latency: a process that holds many sessions and runs them interleaved, so that a machine that slows down slows all of
+them. Memory and load times: each subnet in a fresh process. Nothing is measured in the caller's own process.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
+import hashlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from datetime import datetime, timezone
-from typing import IO
+from pathlib import Path
 
-import psutil
+from pydantic import BaseModel, ConfigDict
 
-from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
-from edgedistill.device_profiles.lengths import DEFAULT_LENGTHS, usable_lengths
-from edgedistill.errors import EdgeDistillError, InputError
+from edgedistill.device_profiles.conditions import OtherLoad, Watch, conditions
+from edgedistill.device_profiles.job import Job, LatencyResult, MemoryResult
+from edgedistill.device_profiles.pieces import Pieces
+from edgedistill.device_profiles.plan import DEFAULT_LENGTHS, Plan, plan
+from edgedistill.device_profiles.prediction import completed
+from edgedistill.device_profiles.processes import run_worker
+from edgedistill.errors import InputError
 from edgedistill.manifest import (
     PROFILE_VERSION,
-    Conditions,
+    DeviceInfo,
     DeviceProfile,
+    LatencyPoint,
     Palette,
-    SubnetEntry,
     SubnetProfile,
 )
 
 __all__ = ["profile"]
 
-_WORKER = "edgedistill.device_profiles.worker"
-_BUDGET_S_A_POINT = 0.4
-_QUIET_BELOW = 0.1
+_BUDGET_S_A_POINT = 0.8
 _MOST_IDS = 1000
+_METHODS = {
+    True: "measured: memory in a fresh process a subnet, latency of subnets interleaved in one process",
+    False: "measured for a few subnets and shapes, as a whole profile is; the rest predicted by the work of a pass",
+}
+_EMULATED = "; EMULATED: latencies and memory are the emulator's, and say nothing of a board"
+
+Progress = Callable[[int, int], None]
+
+
+class _Piece(BaseModel):
+    """A result, and how many seconds others computed meanwhile, of those that all cores had."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    result: LatencyResult | MemoryResult
+    seconds: tuple[float, float]
 
 
 def profile(
     palette: Palette,
     *,
     lengths: Iterable[int] = DEFAULT_LENGTHS,
-    batch: int = 1,
-    threads: int | None = None,
-    repeats: int = 40,
-    on_progress: Callable[[int, int], None] | None = None,
+    batches: Iterable[int] = (1,),
+    threads: Iterable[int] | None = None,
+    quick: bool = False,
+    width: float = 0.03,
+    rounds: int = 200,
+    unfinished: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> DeviceProfile:
-    """Latency, load time and memory of every subnet on this machine; it is not written anywhere.
+    """Latency, load times and memory of every subnet on this machine; it is not written anywhere.
 
-    ``lengths`` in tokens, cut to what the palette takes. ``threads``: None for all cores that this process may use.
-    ``repeats``: samples of each point, fewer on a slow machine. ``on_progress(done, total)`` counts subnets loaded
-    and rounds run.
+    Args:
+        palette: what to measure.
+        lengths: in tokens, cut to what the palette takes.
+        batches: sequences in a run.
+        threads: of a session, each number of them measured; the first is what the profile is of in the first place,
+            and what memory is measured with. None for all cores that this process may use.
+        quick: measure a few subnets at the least and the greatest length and batch, and predict the others.
+        width: a median is known well enough when its 95 % interval reaches no further to either side, as a share.
+        rounds: samples of each point at most; fewer, too, on a slow machine.
+        unfinished: where to keep what is measured until all is; an interrupted profile goes on from there.
+        on_progress: ``on_progress(done, total)`` counts rounds run and subnets loaded.
 
     Raises:
-        InputError: a length, batch, thread count or number of repeats below 1.
+        InputError: a length, batch, number of threads or of rounds below 1, or a width that is not positive.
         PaletteError: a file was altered.
         OnnxruntimeMissing: no onnxruntime.
         EdgeDistillError: a worker process failed, with its reason.
     """
     from edgedistill.runtime.device import describe_device
     from edgedistill.runtime.onnx import usable_cores
+    from edgedistill.runtime.sensors import free_memory_mb
 
-    lengths, threads = tuple(lengths), usable_cores() if threads is None else threads
-    _check_positive(lengths=min(lengths, default=0), batch=batch, threads=threads, repeats=repeats)
+    if rounds < 1 or not width > 0:
+        raise InputError(f"rounds: got {rounds}, width: got {width}; expected 1 or more, and a positive share")
+    asked = plan(
+        palette,
+        lengths=lengths,
+        batches=batches,
+        threads=(usable_cores(),) if threads is None else threads,
+        quick=quick,
+        free_mb=free_memory_mb(),
+    )
     device = describe_device()
     palette.check_hashes()
-    job = _job(palette, usable_lengths(palette, lengths), batch, threads, repeats)
-    load = _OtherLoad()
-    memory, latency, smallest = _measure(job, on_progress or (lambda _done, _total: None))
-    other_load = load.since_start(sum(result.cpu_s for result in memory.values()) + latency.cpu_s)
-    return DeviceProfile(
-        schema_version=PROFILE_VERSION,
-        kind="measured",
-        method="measured: memory in a fresh process a subnet, latency of all subnets interleaved in one process",
-        manifest_digest=palette.manifest.digest,
-        device=device,
-        conditions=Conditions(
-            threads=threads,
-            date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            quiet=other_load < _QUIET_BELOW,
-            other_load=round(other_load, 4),
-        ),
-        smallest=smallest,
-        subnets=[_subnet(entry, memory[entry.name], latency) for entry in palette.manifest.subnets],
-    )
+    run = _Run(palette, asked, device, width, rounds, unfinished, on_progress or (lambda _done, _total: None))
+    found = run.measured()
+    run.pieces.drop()
+    return found
 
 
-def _check_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise InputError(f"{name}: got {value}, expected 1 or more")
+class _Run:
+    """One profile that is being made."""
+
+    def __init__(
+        self,
+        palette: Palette,
+        asked: Plan,
+        device: DeviceInfo,
+        width: float,
+        rounds: int,
+        unfinished: Path | None,
+        on_progress: Progress,
+    ) -> None:
+        self._palette, self._plan, self._device = palette, asked, device
+        self._job = _job(palette, asked, width, rounds)
+        self._watch = Watch()
+        self._seconds: list[tuple[float, float]] = []
+        key = hashlib.sha256(f"{palette.manifest.digest} {asked} {device} {width} {rounds}".encode()).hexdigest()
+        self.pieces = Pieces(unfinished, key)
+        self._on_progress, self._done = on_progress, 0
+        self._total = rounds * len(asked.groups) * len(asked.threads) + len(asked.subnets)
+
+    def measured(self) -> DeviceProfile:
+        """All pieces, and what follows from them."""
+        self._on_progress(0, self._total)
+        latency: dict[str, list[LatencyPoint]] = {name: [] for name in self._plan.subnets}
+        for threads in self._plan.threads:
+            for place, group in enumerate(self._plan.groups):
+                for name, points in self._latency(threads, place, group).latency.items():
+                    latency[name] += points
+        smallest = min(latency, key=lambda name: latency[name][0].p50_ms)
+        own = [self._subnet(name, latency[name], smallest) for name in self._plan.subnets]
+        subnets = completed(self._palette, self._plan, own)
+        is_whole = all(point.samples for subnet in subnets for point in subnet.latency)
+        return DeviceProfile(
+            schema_version=PROFILE_VERSION,
+            kind="measured" if is_whole else "quick",
+            method=_METHODS[is_whole] + (_EMULATED if self._device.emulated else ""),
+            manifest_digest=self._palette.manifest.digest,
+            device=self._device,
+            conditions=conditions(self._plan.threads[0], self._watch, self._seconds),
+            smallest=smallest,
+            subnets=subnets,
+        )
+
+    def _latency(self, threads: int, place: int, group: tuple[str, ...]) -> LatencyResult:
+        graphs = {name: self._job.graphs[name] for name in group}
+        budget_s = _BUDGET_S_A_POINT * len(group) * len(self._job.shapes)
+        job = self._job.model_copy(update={"graphs": graphs, "threads": threads, "budget_s": budget_s})
+        found = self._piece(f"latency {threads} {place}", job, self._job.rounds)
+        assert isinstance(found, LatencyResult)
+        return found
+
+    def _subnet(self, name: str, latency: list[LatencyPoint], smallest: str) -> SubnetProfile:
+        entry = self._palette.manifest.subnet(name)
+        graphs = {one: self._job.graphs[one] for one in (name, smallest)}
+        weights = str(self._palette.folder / entry.weights)
+        job = self._job.model_copy(update={"task": "memory", "graphs": graphs, "weights": weights})
+        found = self._piece(f"memory {name}", job, 1)
+        assert isinstance(found, MemoryResult)
+        return SubnetProfile(
+            subnet=name,
+            precision=entry.precision,
+            latency=latency,
+            load_ms=round(found.load_ms, 2),
+            cold_load_ms=round(found.cold_load_ms, 2),
+            peak_mb=round(found.peak_mb, 3),
+            steady_mb=round(found.steady_mb, 3),
+            with_smallest_mb=round(found.with_smallest_mb, 3),
+        )
+
+    def _piece(self, name: str, job: Job, steps: int) -> LatencyResult | MemoryResult:
+        """Run the job unless that was done, and count it."""
+        found = self.pieces.get(name, _Piece)
+        if found is None:
+            load = OtherLoad()
+            kind = MemoryResult if job.task == "memory" else LatencyResult
+            result = kind.model_validate_json(run_worker(job, self._on_round))
+            found = _Piece(result=result, seconds=load.since_start(result.cpu_s))
+            self.pieces.put(name, found)
+        self._seconds.append(found.seconds)
+        self._done += steps
+        self._on_progress(self._done, self._total)
+        return found.result
+
+    def _on_round(self, done: int) -> None:
+        self._watch.look()
+        if done < self._job.rounds:
+            self._on_progress(self._done + done, self._total)
 
 
-def _job(palette: Palette, lengths: tuple[int, ...], batch: int, threads: int, repeats: int) -> Job:
+def _job(palette: Palette, asked: Plan, width: float, rounds: int) -> Job:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(palette.folder / palette.manifest.tokenizer.file))
-    graphs = {entry.name: str(palette.graph_path(entry.name)) for entry in palette.manifest.subnets}
     return Job(
         task="latency",
-        graphs=graphs,
+        graphs={name: str(palette.graph_path(name)) for name in asked.subnets},
+        weights="",
         inputs=palette.manifest.inputs,
-        lengths=list(lengths),
-        batch=batch,
-        threads=threads,
+        shapes=asked.measured_shapes,
+        threads=asked.threads[0],
         vocabulary=min(_MOST_IDS, tokenizer.get_vocab_size()),
-        rounds=repeats,
-        budget_s=_BUDGET_S_A_POINT * len(graphs) * len(lengths),
-    )
-
-
-def _measure(job: Job, on_progress: Callable[[int, int], None]) -> tuple[dict[str, MemoryResult], LatencyResult, str]:
-    """Memory by subnet, latencies, and the fastest subnet at the shortest length."""
-    total = job.rounds + len(job.graphs)
-    on_progress(0, total)
-    latency = LatencyResult.model_validate_json(_run_worker(job, lambda done: on_progress(done, total)))
-    smallest = min(job.graphs, key=lambda name: latency.latency[name][0].p50_ms)
-    memory = {}
-    for done, name in enumerate(job.graphs, start=job.rounds + 1):
-        graphs = {one: job.graphs[one] for one in (name, smallest)}
-        one = job.model_copy(update={"task": "memory", "graphs": graphs})
-        memory[name] = MemoryResult.model_validate_json(_run_worker(one, lambda _: None))
-        on_progress(done, total)
-    return memory, latency, smallest
-
-
-def _run_worker(job: Job, on_round: Callable[[int], None]) -> bytes:
-    """Run ``job`` in a new process; its result as JSON."""
-    command = [sys.executable, "-m", _WORKER]
-    result = b""
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            with suppress(BrokenPipeError), process.stdin as stdin:  # it died early: its exit status tells
-                stdin.write(job.model_dump_json().encode())
-            for result in process.stdout:
-                if result.startswith(ROUND.encode()):
-                    on_round(int(result[len(ROUND) :]))
-        except BaseException:
-            process.kill()
-            raise
-        if process.wait() != 0:
-            what = next(iter(job.graphs)) if job.task == "memory" else "all subnets"
-            raise EdgeDistillError(f"profiling {what} failed: {_reason(process.returncode, errors)}")
-    return result
-
-
-def _reason(returncode: int, errors: IO[bytes]) -> str:
-    if returncode < 0:
-        return f"its process was killed by signal {-returncode}; is there enough memory?"
-    errors.seek(0)
-    lines = errors.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"its process ended with status {returncode}"
-
-
-class _OtherLoad:
-    """The share of all cores that processes other than ours used since this was made."""
-
-    def __init__(self) -> None:
-        self._wall_s, self._busy_s = time.perf_counter(), _busy_s()
-
-    def since_start(self, our_cpu_s: float) -> float:
-        available_s = (time.perf_counter() - self._wall_s) * (psutil.cpu_count() or 1)
-        return min(1.0, max(0.0, (_busy_s() - self._busy_s - our_cpu_s) / available_s))
-
-
-def _busy_s() -> float:
-    times = psutil.cpu_times()
-    # A guest's time is counted in its host's user time as well.
-    idle = times.idle + times.iowait + times.guest + times.guest_nice
-    return float(sum(times) - idle)
-
-
-def _subnet(entry: SubnetEntry, memory: MemoryResult, latency: LatencyResult) -> SubnetProfile:
-    return SubnetProfile(
-        subnet=entry.name,
-        precision=entry.precision,
-        latency=latency.latency[entry.name],
-        load_ms=round(memory.load_ms, 2),
-        peak_mb=round(memory.peak_mb, 3),
-        steady_mb=round(memory.steady_mb, 3),
-        with_smallest_mb=round(memory.with_smallest_mb, 3),
+        width=width,
+        rounds=rounds,
+        budget_s=0.0,
     )

@@ -5,12 +5,15 @@ What is measured here is not mixed with what the caller's process holds or does.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
 from contextlib import suppress
 from itertools import product
+from math import comb
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,11 +23,13 @@ from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
 from edgedistill.runtime.onnx import create_session, import_onnxruntime
 
-__all__ = ["main"]
+__all__ = ["main", "median_interval"]
 
-_LEAST_ROUNDS = 10
+_LEAST_ROUNDS = 20
 _WARM_UP = 2
+_WARM_LOADS = 3
 _Feeds = dict[str, Any]
+_Shape = tuple[int, int]
 
 
 def main() -> int:
@@ -47,16 +52,22 @@ def _say(line: str) -> None:
 def _memory(job: Job) -> MemoryResult:
     import_onnxruntime()  # its own memory belongs to the baseline
     graph, *smallest = job.graphs.values()
-    feeds = [_feeds(job, tokens) for tokens in job.lengths]
+    feeds = [_feeds(job, shape) for shape in job.shapes]
+    _uncache(graph, job.weights)
     _forget_peak()
     baseline_mb = _resident_mb("VmRSS")
-    session, load_ms = _loaded(graph, job, feeds)
+    session, cold_load_ms = _loaded(graph, job)
+    _run_all(session, feeds)
     steady_mb, peak_mb = _resident_mb("VmRSS"), _peak_mb()
-    beside = [_loaded(one, job, feeds) for one in smallest]
+    for one in smallest:
+        beside, _ = _loaded(one, job)
+        _run_all(beside, feeds)
+        del beside
     with_smallest_mb = _peak_mb()
-    del session, beside  # both were in memory up to here
+    del session
     return MemoryResult(
-        load_ms=load_ms,
+        cold_load_ms=cold_load_ms,
+        load_ms=median(_loaded(graph, job)[1] for _ in range(_WARM_LOADS)),
         peak_mb=max(0.0, peak_mb - baseline_mb),
         steady_mb=max(0.0, steady_mb - baseline_mb),
         with_smallest_mb=max(0.0, with_smallest_mb - baseline_mb),
@@ -64,14 +75,27 @@ def _memory(job: Job) -> MemoryResult:
     )
 
 
-def _loaded(graph: str, job: Job, feeds: list[_Feeds]) -> tuple[Any, float]:
-    """A session that has run at every length, and the milliseconds that it took to load."""
+def _loaded(graph: str, job: Job) -> tuple[Any, float]:
+    """A session, and the milliseconds that it took to load."""
     begin = time.perf_counter()
     session = create_session(Path(graph), job.threads)
-    load_ms = (time.perf_counter() - begin) * 1e3
+    return session, (time.perf_counter() - begin) * 1e3
+
+
+def _run_all(session: Any, feeds: list[_Feeds]) -> None:
     for feed in feeds:
         session.run(None, feed)
-    return session, load_ms
+
+
+def _uncache(*paths: str) -> None:
+    """Drop files from the page cache, as far as nobody has them mapped."""
+    for path in paths:
+        with suppress(OSError):
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)
 
 
 def _forget_peak() -> None:
@@ -95,41 +119,67 @@ def _resident_mb(field: str) -> float:
 
 def _latency(job: Job) -> LatencyResult:
     sessions = {name: create_session(Path(graph), job.threads) for name, graph in job.graphs.items()}
-    feeds = {tokens: _feeds(job, tokens) for tokens in job.lengths}
+    feeds = {shape: _feeds(job, shape) for shape in job.shapes}
     times = _interleaved(job, sessions, feeds)
     return LatencyResult(
-        latency={name: [_point(job.batch, n, times[name, n]) for n in job.lengths] for name in sessions},
+        latency={name: [_point(job.threads, shape, times[name, shape]) for shape in job.shapes] for name in sessions},
         cpu_s=time.process_time(),
     )
 
 
-def _interleaved(job: Job, sessions: dict[str, Any], feeds: dict[int, _Feeds]) -> dict[tuple[str, int], list[float]]:
-    """Milliseconds by (subnet, tokens). Every round takes all points in another order, so that drift hits all alike."""
+def _interleaved(
+    job: Job, sessions: dict[str, Any], feeds: dict[_Shape, _Feeds]
+) -> dict[tuple[str, _Shape], list[float]]:
+    """Milliseconds by (subnet, shape). Every round takes the points in another order, so that drift hits all alike.
+
+    A point whose median is known well enough is left out from then on.
+    """
     points = list(product(sessions, feeds))
-    for name, tokens in points * _WARM_UP:
-        sessions[name].run(None, feeds[tokens])
-    times: dict[tuple[str, int], list[float]] = {point: [] for point in points}
+    for name, shape in points * _WARM_UP:
+        sessions[name].run(None, feeds[shape])
+    times: dict[tuple[str, _Shape], list[float]] = {point: [] for point in points}
     rng = random.Random(0)
     deadline = time.perf_counter() + job.budget_s
     for done in range(1, job.rounds + 1):
-        for name, tokens in rng.sample(points, len(points)):
+        for name, shape in rng.sample(points, len(points)):
             begin = time.perf_counter()
-            sessions[name].run(None, feeds[tokens])
-            times[name, tokens].append((time.perf_counter() - begin) * 1e3)
+            sessions[name].run(None, feeds[shape])
+            times[name, shape].append((time.perf_counter() - begin) * 1e3)
         _say(f"{ROUND}{done}")
-        if done >= _LEAST_ROUNDS and time.perf_counter() > deadline:
+        if done < _LEAST_ROUNDS:
+            continue
+        points = [point for point in points if _width(times[point]) > job.width]
+        if not points or time.perf_counter() > deadline:
             break
     return times
 
 
-def _point(batch: int, tokens: int, times: list[float]) -> LatencyPoint:
-    p50, p95, p99 = (round(float(ms), 4) for ms in np.percentile(times, (50, 95, 99)))
-    return LatencyPoint(batch=batch, tokens=tokens, p50_ms=p50, p95_ms=p95, p99_ms=p99, samples=len(times))
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """Between which of them the median lies with 95 % confidence, or between the ends of a few."""
+    ordered, count = sorted(values), len(values)
+    # How many values lie below the median is a binomial's of p = 1/2.
+    below, place = 0.5**count, 0
+    while (below := below + comb(count, place + 1) * 0.5**count) <= 0.025:
+        place += 1
+    return ordered[place], ordered[-1 - place]
 
 
-def _feeds(job: Job, tokens: int) -> _Feeds:
+def _width(times: list[float]) -> float:
+    """Half of the interval, as a share of the median."""
+    low, high = median_interval(times)
+    return (high - low) / 2 / median(times)
+
+
+def _point(threads: int, shape: _Shape, times: list[float]) -> LatencyPoint:
+    p50, p95, p99 = np.percentile(times, (50, 95, 99))
+    low, high = median_interval(times)
+    figures = {"p50_ms": p50, "low_ms": low, "high_ms": high, "p95_ms": p95, "p99_ms": p99}
+    rounded = {name: round(float(ms), 4) for name, ms in figures.items()}
+    return LatencyPoint(threads=threads, batch=shape[0], tokens=shape[1], samples=len(times), **rounded)
+
+
+def _feeds(job: Job, shape: _Shape) -> _Feeds:
     """Inputs [batch, tokens], int64: random ids, all of them attended to, in one segment."""
-    shape = (job.batch, tokens)
     ids = np.random.default_rng(0).integers(0, job.vocabulary, shape, dtype=np.int64)
     known = {"attention_mask": np.ones(shape, np.int64), "token_type_ids": np.zeros(shape, np.int64)}
     return {spec.name: known.get(spec.name, ids) for spec in job.inputs}

@@ -109,7 +109,7 @@ class AdaptiveSession:
         size = Size(1, min(_USUAL_TOKENS, opened.manifest.tokenizer.max_tokens))
 
         def source_of(of: Palette) -> Source:
-            costs = costs_for(of.manifest, choose_profile(of, profile))
+            costs = costs_for(of.manifest, choose_profile(of, profile), threads or usable_cores())
             return Source(costs, create or _creator(of, threads), _known(of, only), of)
 
         self._clock = clock

@@ -34,10 +34,10 @@ class Costs(Protocol):
         """An observed latency over the expected one; None while nothing is expected."""
 
 
-def costs_for(manifest: Manifest, profile: DeviceProfile | None) -> Costs:
+def costs_for(manifest: Manifest, profile: DeviceProfile | None, threads: int | None = None) -> Costs:
     """The profile's figures; without one, guesses by MACs, and a line in the log that says so."""
     if profile is not None:
-        return ProfileCosts(manifest, profile)
+        return ProfileCosts(manifest, profile, threads)
     _log.warning(
         "no profile of this machine: latencies are guessed from MACs; measure one with 'edgedistill profile PALETTE'"
     )
@@ -53,12 +53,16 @@ def _qualities(manifest: Manifest) -> dict[str, float]:
 
 
 class ProfileCosts:
-    """Figures of a device profile, which holds every subnet of the palette."""
+    """Figures of a device profile, which holds every subnet of the palette, for sessions of so many threads.
 
-    def __init__(self, manifest: Manifest, profile: DeviceProfile) -> None:
+    Where it has none of that number, those of the nearest; None for the number that it is of in the first place.
+    """
+
+    def __init__(self, manifest: Manifest, profile: DeviceProfile, threads: int | None = None) -> None:
         self._qualities = _qualities(manifest)
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
-        self._rows = {subnet.subnet: _rows(subnet.latency) for subnet in profile.subnets}
+        wanted = threads or profile.conditions.threads
+        self._rows = {subnet.subnet: _rows(_on(subnet.latency, wanted)) for subnet in profile.subnets}
         self._beside = {
             subnet.subnet: _beside(subnet, self._subnets.get(profile.smallest)) for subnet in profile.subnets
         }
@@ -93,6 +97,11 @@ def _beside(subnet: SubnetProfile, smallest: SubnetProfile | None) -> Beside | N
     if smallest is None or subnet is smallest:
         return None
     return Beside(smallest.subnet, max(0.0, subnet.with_smallest_mb - smallest.peak_mb))
+
+
+def _on(points: Sequence[LatencyPoint], threads: int) -> list[LatencyPoint]:
+    nearest = min({point.threads for point in points}, key=lambda of: abs(of - threads))
+    return [point for point in points if point.threads == nearest]
 
 
 def _rows(points: Sequence[LatencyPoint]) -> dict[int, list[LatencyPoint]]:

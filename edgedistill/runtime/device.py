@@ -10,9 +10,10 @@ import psutil
 
 from edgedistill.manifest import DeviceInfo
 from edgedistill.runtime.cgroup import memory_limit_bytes
+from edgedistill.runtime.files import read_text
 from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores
 
-__all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_name"]
+__all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_name", "is_emulated"]
 
 # Arm's kernel interface gives numbers; these are the cores of the boards that we name.
 _ARM_CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd42": "Cortex-A78AE"}
@@ -40,7 +41,15 @@ def describe_device(root: Path = Path("/")) -> DeviceInfo:
         system=f"{platform.system()} {platform.release()}",
         onnxruntime=getattr(import_onnxruntime(root), "__version__", "unknown"),
         provider=PROVIDER,
+        emulated=is_emulated(root),
     )
+
+
+def is_emulated(root: Path = Path("/")) -> bool:
+    """Whether this program runs on another kind of processor than the kernel's, which then emulates its own."""
+    kernel = re.match(r"cpu:type:(x86|aarch64)", read_text(root / "sys/devices/system/cpu/modalias") or "")
+    program = {"x86_64": "x86", "i686": "x86", "aarch64": "aarch64", "armv7l": "aarch64"}.get(platform.machine())
+    return kernel is not None and program is not None and kernel[1] != program
 
 
 def cpu_name(root: Path = Path("/")) -> str:

@@ -8,12 +8,15 @@ from edgedistill.runtime.device import cpu_name, device_name
 
 __all__ = ["choose_profile"]
 
+_KINDS = ("measured", "quick", "estimated")
+
 
 def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile | None:
     """The profile of that name; without a name, the one nearest to this machine, None where there is none.
 
-    Nearest: measured under this machine's name, measured on the same processor, estimated. A profile
-    that lacks a subnet of the palette does not count.
+    Nearest: measured under this machine's name, measured on the same processor, estimated; where two are alike, a
+    whole one before a quick one. One that lacks a subnet of the palette does not count, nor does one that was
+    measured under emulation, unless it is named.
 
     Raises:
         PaletteError: the named profile is not there, or lacks a subnet.
@@ -21,12 +24,13 @@ def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile |
     if name is not None:
         return _named(palette, name)
     here, cpu = device_name(), cpu_name()
-    whole = [profile for profile in palette.profiles.values() if _missing(palette, profile) is None]
-    measured = [profile for profile in whole if profile.kind == "measured"]
+    usable = [p for p in palette.profiles.values() if _missing(palette, p) is None and not p.device.emulated]
+    usable.sort(key=lambda profile: _KINDS.index(profile.kind))
+    measured = [profile for profile in usable if profile.kind != "estimated"]
     preferences = (
         *(p for p in measured if p.device.name == here),
         *(p for p in measured if p.device.cpu == cpu),
-        *(p for p in whole if p.kind == "estimated"),
+        *(p for p in usable if p.kind == "estimated"),
     )
     return next(iter(preferences), None)
 

@@ -1,6 +1,6 @@
 """Which subnets make the family."""
 
-from edgedistill.search.costs import Cost, CostModel, Estimated, Fitted
+from edgedistill.search.costs import Cost, Costs, Estimated, Fitted
 from edgedistill.search.family import Against, Limits, Member, Search, Terms, search
 from edgedistill.search.front import Scored, choose_family, pareto_front
 from edgedistill.search.quality import scored_once
@@ -9,7 +9,7 @@ from edgedistill.search.sampling import explored
 __all__ = [
     "Against",
     "Cost",
-    "CostModel",
+    "Costs",
     "Estimated",
     "Fitted",
     "Limits",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
-
-import numpy as np
-from scipy.optimize import nnls
+from typing import Protocol
 
 from edgedistill.device_profiles import Board, estimate_subnet
+from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, line
 from edgedistill.errors import SearchError
 from edgedistill.manifest import DeviceProfile, Palette
 from edgedistill.subnet import Architecture, SubnetConfig
 
-__all__ = ["Cost", "CostModel", "Estimated", "Fitted"]
+__all__ = ["Cost", "Costs", "Estimated", "Fitted"]
 
-_LEAST = 4  # measured subnets; a line through three figures has three unknowns
+_LEAST = 4  # measured subnets, each of which is predicted from the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Cost:
     memory_mb: float
 
 
-class CostModel(Protocol):
+class Costs(Protocol):
     """Any subnet's cost on one device, in fp32."""
 
     source: str
@@ -49,11 +46,9 @@ class Estimated:
 
 
 class Fitted:
-    """A line through the members of a palette that were measured on the device.
+    """By the work of a pass, from the members of a palette that were measured on the device.
 
-    Latency is a start, a part for each layer and one for each multiply-accumulate; memory a start and a part for
-    each byte of the layers' matrices; none is negative. ``error`` is the largest error of a member that the line
-    was fitted without, as a share of its latency.
+    ``error`` is how far off that was, as a share, of a member that it was fitted without.
 
     Raises:
         SearchError: the profile holds fewer than four members in fp32.
@@ -62,57 +57,36 @@ class Fitted:
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens
         found = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
-        exact = {s: p for s, p in found if p is not None and p.precision == "fp32"}
+        exact = {s: p for s, p in found if p is not None and p.precision == "fp32" and not p.predicted}
         if len(exact) < _LEAST:
             raise SearchError(
                 f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_LEAST} or more: "
                 "export and profile a larger palette"
             )
-        points = [
-            _Point(subnet, point.tokens, point.p50_ms)
-            for subnet, measured in exact.items()
-            for point in measured.latency
-            if point.batch == 1
-        ]
-        self._latency = self._line(points)
-        self._memory = nnls(
-            np.array([self._memory_features(subnet) for subnet in exact]),
-            np.array([measured.peak_mb for measured in exact.values()]),
-        )[0]
-        self.error = max(self._error_without(subnet, points) for subnet in exact)
+        self._model = CostModel.fit(
+            [
+                Measured(self._work(subnet), point.batch, point.tokens, point.p50_ms)
+                for subnet, measured in exact.items()
+                for point in measured.latency
+                if point.samples and point.threads == profile.conditions.threads
+            ]
+        )
+        weights = [float(arch.layer_parameters(subnet)) for subnet in exact]
+        self._memory = line(weights, [measured.peak_mb for measured in exact.values()])
+        self.error = self._model.error
         self.source = (
-            f"a line through {len(exact)} subnets measured on {profile.device.board}, "
-            f"off by at most {self.error:.0%} of one that it was not fitted to"
+            f"the work of {len(exact)} subnets measured on {profile.device.board}, "
+            f"off by {self.error:.0%} of one that it was not fitted to"
         )
 
     def of(self, subnet: SubnetConfig) -> Cost:
-        """The line's, whether or not this subnet was measured: one scale for all."""
+        """The model's, whether or not this subnet was measured: one scale for all."""
+        start, slope = self._memory
         return Cost(
-            round(float(self._latency @ self._features(subnet, self._tokens)), 3),
-            round(float(self._memory @ self._memory_features(subnet)), 1),
+            round(self._model.ms(self._work(subnet), 1, self._tokens), 3),
+            round(start + slope * self._arch.layer_parameters(subnet), 1),
         )
 
-    def _features(self, subnet: SubnetConfig, tokens: int) -> np.ndarray:
-        return np.array([1.0, len(subnet.layers), self._arch.macs(subnet, tokens=tokens) / 1e6])
-
-    def _memory_features(self, subnet: SubnetConfig) -> np.ndarray:
-        return np.array([1.0, self._arch.layer_parameters(subnet) / 1e6])
-
-    def _line(self, points: Sequence[_Point]) -> np.ndarray:
-        """Weighted by 1/latency: a tenth of a small one is as wrong as a tenth of a large one."""
-        features = np.array([self._features(point.subnet, point.tokens) / point.ms for point in points])
-        return np.asarray(nnls(features, np.ones(len(points)))[0])
-
-    def _error_without(self, subnet: SubnetConfig, points: Sequence[_Point]) -> float:
-        """The largest relative error on a subnet's points of a line that has not seen them."""
-        line = self._line([point for point in points if point.subnet != subnet])
-        own = [point for point in points if point.subnet == subnet]
-        return max(abs(float(line @ self._features(subnet, point.tokens)) / point.ms - 1) for point in own)
-
-
-class _Point(NamedTuple):
-    """One measured latency."""
-
-    subnet: SubnetConfig
-    tokens: int
-    ms: float
+    def _work(self, subnet: SubnetConfig) -> Work:
+        attention_macs = float(self._arch.attention_macs(subnet, tokens=1))
+        return Work.of(subnet, self._arch.layer_parameters(subnet), attention_macs)

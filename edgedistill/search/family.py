@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgedistill.errors import SearchError
-from edgedistill.search.costs import Cost, CostModel
+from edgedistill.search.costs import Cost, Costs
 from edgedistill.search.front import Scored, choose_family, pareto_front
 from edgedistill.subnet import Architecture, SubnetConfig
 
@@ -74,7 +74,7 @@ class Terms:
     tokens: int
     against: Against
     limits: Limits
-    model: CostModel | None
+    model: Costs | None
 
     def __post_init__(self) -> None:
         if self.model is None and self.limits != Limits():

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import tiny_palette
 
-from edgedistill.device_profiles import profile, profiler
+from edgedistill.device_profiles import conditions, profile
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError
 from edgedistill.manifest import DeviceProfile, Palette, load, write_profile
 
@@ -33,13 +35,23 @@ def progress() -> list[tuple[int, int]]:
 def measured(palette: Palette, progress: list[tuple[int, int]]) -> DeviceProfile:
     """One real run, with real processes and sessions, for all tests that only look at it."""
     seen = progress.append
-    return profile(palette, lengths=LENGTHS, batch=2, threads=1, repeats=25, on_progress=lambda *step: seen(step))
+    return profile(
+        palette,
+        lengths=LENGTHS,
+        batches=(2, 1),
+        threads=(1, 2),
+        rounds=25,
+        width=1e-9,
+        on_progress=lambda *step: seen(step),
+    )
 
 
-def test_every_subnet_and_length_is_there(measured: DeviceProfile) -> None:
+def test_every_subnet_and_shape_is_there(measured: DeviceProfile) -> None:
+    expected = [(threads, batch, tokens, 25) for threads in (1, 2) for batch in (1, 2) for tokens in LENGTHS]
     assert [subnet.subnet for subnet in measured.subnets] == list(tiny_palette.WIDTHS)
     for subnet in measured.subnets:
-        assert [(point.tokens, point.batch, point.samples) for point in subnet.latency] == [(8, 2, 25), (16, 2, 25)]
+        assert [(p.threads, p.batch, p.tokens, p.samples) for p in subnet.latency] == expected
+        assert not subnet.predicted
 
 
 def test_figures_are_positive_and_percentiles_in_order(measured: DeviceProfile) -> None:
@@ -48,6 +60,7 @@ def test_figures_are_positive_and_percentiles_in_order(measured: DeviceProfile) 
         assert 0 < subnet.steady_mb <= subnet.peak_mb <= subnet.with_smallest_mb < 200
         for point in subnet.latency:
             assert 0 < point.p50_ms <= point.p95_ms <= point.p99_ms
+            assert 0 < point.low_ms <= point.p50_ms <= point.high_ms
 
 
 def test_it_says_what_it_is_and_under_which_conditions(palette: Palette, measured: DeviceProfile) -> None:
@@ -60,7 +73,7 @@ def test_it_says_what_it_is_and_under_which_conditions(palette: Palette, measure
 
 
 def test_progress_counts_up_to_its_total(measured: DeviceProfile, progress: list[tuple[int, int]]) -> None:
-    total = len(tiny_palette.WIDTHS) + 25
+    total = len(tiny_palette.WIDTHS) + 2 * 25
     assert [step for step, _ in progress] == list(range(total + 1))
     assert {of for _, of in progress} == {total}
 
@@ -77,18 +90,19 @@ def test_other_devices_profiles_are_left_alone(palette: Palette, measured: Devic
 
 
 def test_a_length_beyond_the_palettes_longest_becomes_the_longest(palette: Palette) -> None:
-    found = profile(palette, lengths=(16, 64, 128), threads=1, repeats=1)
+    found = profile(palette, lengths=(16, 64, 128), threads=(1,), rounds=1)
     assert {point.tokens for subnet in found.subnets for point in subnet.latency} == {tiny_palette.MAX_TOKENS}
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"lengths": (16, 0)}, "lengths: got 0, expected 1 or more"),
-        ({"lengths": ()}, "lengths: got 0"),
-        ({"batch": 0}, "batch: got 0"),
-        ({"threads": -1}, "threads: got -1"),
-        ({"repeats": 0}, "repeats: got 0"),
+        ({"lengths": (16, 0)}, "lengths: got 16, 0, expected numbers of 1 or more"),
+        ({"lengths": ()}, "lengths: got none"),
+        ({"batches": (0,)}, "batches: got 0"),
+        ({"threads": (-1,)}, "threads: got -1"),
+        ({"rounds": 0}, "rounds: got 0"),
+        ({"width": 0.0}, r"width: got 0\.0"),
     ],
 )
 def test_a_count_below_one_is_refused(palette: Palette, options: dict[str, int], told: str) -> None:
@@ -113,16 +127,16 @@ def _busy_processes() -> Iterator[None]:
 
 def test_a_busy_neighbour_makes_it_not_quiet(palette: Palette) -> None:
     with _busy_processes():
-        found = profile(palette, lengths=(16,), threads=1, repeats=1)
+        found = profile(palette, lengths=(16,), threads=(1,), rounds=1)
     assert found.conditions.other_load > 0.25
     assert not found.conditions.quiet
 
 
 def test_our_own_work_is_no_other_load(monkeypatch: pytest.MonkeyPatch) -> None:
     machine_busy_s = iter([100.0, 107.0] * 2)
-    monkeypatch.setattr(profiler, "_busy_s", lambda: next(machine_busy_s))
-    assert profiler._OtherLoad().since_start(our_cpu_s=7.0) == 0.0
-    assert profiler._OtherLoad().since_start(our_cpu_s=0.0) == 1.0
+    monkeypatch.setattr(conditions, "_busy_s", lambda: next(machine_busy_s))
+    assert conditions.OtherLoad().since_start(our_cpu_s=7.0)[0] == 0.0
+    assert conditions.OtherLoad().since_start(our_cpu_s=0.0)[0] == 7.0
 
 
 def test_a_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
@@ -133,8 +147,8 @@ def test_a_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         for entry in tiny.manifest.files
     ]
     broken = Palette(tiny.folder, tiny.manifest.model_copy(update={"files": files}).sealed(), {})
-    with pytest.raises(EdgeDistillError, match=r"all subnets failed: .*middle\.onnx cannot be loaded") as raised:
-        profile(broken, lengths=(16,), threads=1, repeats=1)
+    with pytest.raises(EdgeDistillError, match=r"several subnets failed: .*middle\.onnx cannot be loaded") as raised:
+        profile(broken, lengths=(16,), threads=(1,), rounds=1)
     assert "\n" not in str(raised.value)
 
 
@@ -150,20 +164,56 @@ def test_an_altered_file_is_refused_before_anything_runs(tmp_path: Path) -> None
 
 def test_a_worker_that_is_killed_is_told(palette: Palette) -> None:
     def kill_in_the_first_round(done: int, total: int) -> None:
-        if done == len(tiny_palette.WIDTHS) + 1:
+        if done == 1:
             for child in psutil.Process().children():
                 child.kill()
 
     with pytest.raises(EdgeDistillError, match="killed by signal 9; is there enough memory"):
-        profile(palette, lengths=(16,), threads=1, repeats=10**6, on_progress=kill_in_the_first_round)
+        profile(palette, lengths=(16,), threads=(1,), width=1e-9, rounds=10**6, on_progress=kill_in_the_first_round)
 
 
 def test_an_interrupt_leaves_no_process_behind(palette: Palette) -> None:
     def interrupt(done: int, total: int) -> None:
-        if done > len(tiny_palette.WIDTHS):
+        if done:
             raise KeyboardInterrupt
 
     before = set(psutil.Process().children())
     with pytest.raises(KeyboardInterrupt):
-        profile(palette, lengths=(16,), threads=1, repeats=10**6, on_progress=interrupt)
+        profile(palette, lengths=(16,), threads=(1,), width=1e-9, rounds=10**6, on_progress=interrupt)
     assert set(psutil.Process().children()) <= before
+
+
+def test_what_was_interrupted_goes_on_where_it_was(palette: Palette, tmp_path: Path) -> None:
+    """What is measured is kept, and taken for the same question alone."""
+    file = tmp_path / "profiles" / ".unfinished"
+    asked: dict[str, Any] = {"lengths": (8,), "threads": (1,), "rounds": 3, "unfinished": file}
+
+    def interrupt(done: int, total: int) -> None:
+        if done == total - 1:  # two of three subnets are loaded
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        profile(palette, **asked, on_progress=interrupt)
+    kept = json.loads(file.read_text())["pieces"]
+    assert list(kept) == ["latency 1 0", "memory large", "memory middle"]
+    found = profile(palette, **asked)
+    assert not file.exists()
+    large = found.subnet("large")
+    assert large is not None
+    assert large.latency[0].model_dump(mode="json") == kept["latency 1 0"]["result"]["latency"]["large"][0]
+
+    file.write_text(json.dumps({"key": "of another question", "pieces": {"latency 1 0": {}}}))
+    assert profile(palette, **asked).subnet("large") is not None
+    file.write_text("damaged")
+    assert profile(palette, **asked).subnet("large") is not None
+
+
+def test_a_quick_profile_measures_the_ends_and_predicts_between(palette: Palette) -> None:
+    found = profile(palette, lengths=(4, 8, 16), threads=(1,), rounds=20, quick=True)
+    assert found.kind == "quick"
+    assert "predicted" in found.method
+    for subnet in found.subnets:
+        assert [(point.tokens, point.samples > 0) for point in subnet.latency] == [(4, True), (8, False), (16, True)]
+        first, between, last = subnet.latency
+        assert between.low_ms < between.p50_ms < between.high_ms
+        assert 0.5 * min(first.p50_ms, last.p50_ms) < between.p50_ms < 2 * max(first.p50_ms, last.p50_ms)

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
+from edgedistill.device_profiles.worker import median_interval
 from edgedistill.manifest import TensorSpec
 
 ROWS, COLUMNS = 2048, 4096
@@ -32,17 +33,18 @@ def _graph(folder: Path, rows: int, columns: int) -> Path:
     return path
 
 
-def _job(task: str, *graphs: Path, vocabulary: int, rounds: int = 5, budget_s: float = 60.0) -> Job:
+def _job(task: str, *graphs: Path, vocabulary: int, rounds: int = 5, budget_s: float = 60.0, width: float = 0.0) -> Job:
     spec = TensorSpec(name="input_ids", dtype="int64", shape=["batch", "tokens"])
     return Job.model_validate(
         {
             "task": task,
             "graphs": {name: str(graph) for name, graph in zip(("one", "another"), graphs, strict=False)},
+            "weights": str(graphs[0]),
             "inputs": [spec],
-            "lengths": [4, 8],
-            "batch": 1,
+            "shapes": [(1, 4), (2, 8)],
             "threads": 1,
             "vocabulary": vocabulary,
+            "width": width,
             "rounds": rounds,
             "budget_s": budget_s,
         }
@@ -66,6 +68,8 @@ def test_memory_is_the_sessions_not_the_imports_nor_the_parents(tmp_path: Path) 
     assert small.peak_mb < 30
     assert WEIGHTS_MB - 1 <= large.peak_mb - small.peak_mb <= 4 * WEIGHTS_MB
     assert large.steady_mb <= large.peak_mb
+    assert large.load_ms > 0
+    assert large.cold_load_ms > 0
     assert large.cpu_s > 0
 
 
@@ -81,7 +85,7 @@ def test_memory_with_the_smallest_is_of_both(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("rounds", "budget_s", "samples"),
-    [(12, 60.0, 12), (12, 0.0, 10), (3, 0.0, 3)],
+    [(22, 60.0, 22), (22, 0.0, 20), (3, 0.0, 3)],
     ids=["rounds", "budget", "rounds before the least"],
 )
 def test_latency_ends_with_its_rounds_or_its_budget(tmp_path: Path, rounds: int, budget_s: float, samples: int) -> None:
@@ -89,7 +93,26 @@ def test_latency_ends_with_its_rounds_or_its_budget(tmp_path: Path, rounds: int,
     *progress, last = _lines(job)
     assert progress == [f"{ROUND}{done}" for done in range(1, samples + 1)]
     points = LatencyResult.model_validate_json(last).latency["one"]
-    assert [(point.tokens, point.samples) for point in points] == [(4, samples), (8, samples)]
+    assert [(p.threads, p.batch, p.tokens, p.samples) for p in points] == [(1, 1, 4, samples), (1, 2, 8, samples)]
+
+
+def test_latency_ends_when_its_medians_are_known(tmp_path: Path) -> None:
+    job = _job("latency", _graph(tmp_path, 16, 8), vocabulary=16, rounds=500, width=5.0)
+    *progress, last = _lines(job)
+    assert len(progress) == 20
+    for point in LatencyResult.model_validate_json(last).latency["one"]:
+        assert point.low_ms <= point.p50_ms <= point.high_ms <= point.p99_ms
+
+
+def test_the_interval_of_a_median_holds_it_nineteen_times_of_twenty() -> None:
+    rng = np.random.default_rng(0)
+    assert median_interval([3.0]) == (3.0, 3.0)
+    assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    for samples in (20, 50, 200):
+        held = [
+            low <= 0 <= high for low, high in (median_interval(list(rng.normal(size=samples))) for _ in range(4000))
+        ]
+        assert 0.945 <= np.mean(held) <= 0.975
 
 
 def test_ids_stay_below_the_vocabulary(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def test_memory_beside_the_smallest_is_the_profiles(manifest: Manifest) -> None:
 
 def test_a_measured_batch_is_preferred_to_a_guess(manifest: Manifest) -> None:
     document = tiny_palette.profile(manifest).model_dump(mode="json")
-    extra = {"batch": 8, "tokens": 64, "p50_ms": 16.0, "p95_ms": 20.0, "p99_ms": 21.0, "samples": 9}
+    extra = dict.fromkeys(("p50_ms", "low_ms", "high_ms", "p95_ms", "p99_ms"), 16.0)
+    extra |= {"threads": 1, "batch": 8, "tokens": 64, "samples": 9}
     for subnet in document["subnets"]:
         subnet["latency"].append(extra)
     costs = ProfileCosts(manifest, type(tiny_palette.profile(manifest)).model_validate(document))
@@ -92,3 +93,12 @@ def test_quality_is_validation_s_or_else_size(profiled: Callable[..., Palette]) 
     unscored = manifest.subnets[0].model_copy(update={"quality": []})
     partly = manifest.model_copy(update={"subnets": [unscored, *manifest.subnets[1:]]})
     assert [c.quality for c in MacCosts(partly).candidates(Size(1, 64))] == [1024.0, 512.0, 256.0]
+
+
+def test_figures_of_as_many_threads_are_preferred(manifest: Manifest) -> None:
+    document = tiny_palette.profile(manifest).model_dump(mode="json")
+    for subnet in document["subnets"]:
+        subnet["latency"] += [point | {"threads": 4, "p50_ms": point["p50_ms"] / 2} for point in subnet["latency"]]
+    profile = type(tiny_palette.profile(manifest)).model_validate(document)
+    for threads, p50_ms in ((None, 4.0), (1, 4.0), (2, 4.0), (3, 2.0), (4, 2.0), (8, 2.0)):
+        assert ProfileCosts(manifest, profile, threads).candidates(Size(1, 64))[0].p50_ms == p50_ms

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.runtime.device import cpu_name, describe_device, device_name
+from edgedistill.runtime.device import cpu_name, describe_device, device_name, is_emulated
 
 PI_5 = "processor\t: 0\nFeatures\t: fp asimd asimddp\nCPU part\t: 0xd0b\n\nprocessor\t: 1\nCPU part\t: 0xd0b\n"
 PC = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: sse avx2 avx512_vnni\n"
@@ -50,7 +50,29 @@ def test_the_description_of_a_board(tmp_path: Path) -> None:
     assert re.match(r"\d+\.\d+", device.onnxruntime)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "program", "emulated"),
+    [
+        ("cpu:type:x86,ven0002fam0019mod0011:feature:,0000", "aarch64", True),
+        ("cpu:type:x86,ven0002fam0019mod0011:feature:,0000", "x86_64", False),
+        ("cpu:type:aarch64:feature:,0000,0001", "x86_64", True),
+        ("cpu:type:aarch64:feature:,0000,0001", "aarch64", False),
+        ("cpu:type:aarch64:feature:,0000,0001", "armv7l", False),  # 32 bits on a 64-bit kernel
+        (None, "aarch64", False),
+    ],
+)
+def test_a_program_of_another_processor_than_the_kernels_is_emulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str | None, program: str, emulated: bool
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: program)
+    if kernel is not None:
+        (tmp_path / "sys/devices/system/cpu").mkdir(parents=True)
+        (tmp_path / "sys/devices/system/cpu/modalias").write_text(f"{kernel}\n")
+    assert is_emulated(tmp_path) is emulated
+
+
 def test_this_machine_can_be_described() -> None:
     device = describe_device()
     assert device.cores >= 1
     assert device.memory_mb > 100
+    assert not device.emulated

@@ -28,6 +28,10 @@ def _this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ((ESTIMATED, OTHER, SAME_CPU), "elsewhere"),
         ((ESTIMATED, OTHER), "board"),
         (({**ESTIMATED, "name": "here"}, SAME_CPU), "elsewhere"),  # an estimate is no measurement
+        (({**SAME_CPU, "kind": "quick"}, {**SAME_CPU, "name": "next"}), "next"),  # a whole one before a quick one
+        (({**MEASURED_HERE, "kind": "quick"}, SAME_CPU), "here"),
+        (({**MEASURED_HERE, "emulated": True}, ESTIMATED), "board"),
+        (({**MEASURED_HERE, "emulated": True},), None),
         ((OTHER,), None),
         ((), None),
     ],
@@ -40,9 +44,10 @@ def test_the_nearest_profile(
 
 
 def test_a_named_profile_is_taken_whatever_it_is_of(profiled: Callable[..., Palette]) -> None:
-    profile = choose_profile(profiled(OTHER, MEASURED_HERE), "far")
-    assert profile is not None
-    assert profile.device.name == "far"
+    for emulated in (False, True):
+        profile = choose_profile(profiled({**OTHER, "emulated": emulated}, MEASURED_HERE), "far")
+        assert profile is not None
+        assert profile.device.name == "far"
 
 
 def test_an_unknown_name_is_told_with_the_known_ones(profiled: Callable[..., Palette]) -> None:

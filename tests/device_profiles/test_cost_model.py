@@ -1,0 +1,67 @@
+"""A pass's cost by its work: exact where that is what it costs, with an error where it is not."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import minilm
+import numpy as np
+import pytest
+
+from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, line, spanning
+from edgedistill.subnet import SubnetConfig
+
+ARCH = minilm.ARCH
+COSTS = np.array([0.05, 0.01, 0.02, 0.03, 0.001, 0.04, 0.002, 0.1])
+SHAPES = [(1, 16), (1, 128)]
+
+
+def _work(subnet: SubnetConfig) -> Work:
+    return Work.of(subnet, ARCH.layer_parameters(subnet), ARCH.attention_macs(subnet, tokens=1))
+
+
+WORKS = [_work(subnet) for subnet in minilm.SPACE]
+
+
+def _measured(works: list[Work], noise: float = 0.0) -> list[Measured]:
+    rng = np.random.default_rng(0)
+    return [
+        Measured(work, *shape, float(COSTS @ work.features(*shape)) * float(np.exp(noise * rng.normal())))
+        for work, shape in product(works, SHAPES)
+    ]
+
+
+def test_the_work_of_an_entry_is_the_architectures(tmp_path: object) -> None:
+    work = _work(ARCH.full)
+    assert work.macs(64) == pytest.approx(ARCH.macs(ARCH.full, tokens=64), rel=0.01)
+    assert (work.layers, work.heads, work.ffn) == (6, 72, 6 * 1536)
+
+
+def test_others_are_predicted_from_five() -> None:
+    model = CostModel.fit(_measured([WORKS[one] for one in spanning(WORKS, SHAPES, 5)]))
+    for work, shape in product(WORKS, [(1, 16), (1, 32), (1, 64), (1, 128), (8, 64)]):
+        assert model.ms(work, *shape) == pytest.approx(float(COSTS @ work.features(*shape)), rel=0.05)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.08])
+def test_the_error_grows_with_what_the_model_does_not_explain(noise: float) -> None:
+    chosen = [WORKS[one] for one in spanning(WORKS, SHAPES, 5)]
+    model = CostModel.fit(_measured(chosen, noise))
+    assert (model.costs >= 0).all()
+    assert noise / 2 < model.error < 6 * noise
+    assert CostModel.fit(_measured(chosen)).error < model.error
+
+
+def test_the_largest_and_the_smallest_are_measured_and_no_more_than_asked_for() -> None:
+    chosen = spanning(WORKS, SHAPES, 5)
+    assert len(set(chosen)) == 5
+    sizes = [work.parameters for work in WORKS]
+    assert {sizes[one] for one in chosen} >= {min(sizes), max(sizes)}
+    assert sorted(spanning(WORKS[:4], SHAPES, 5)) == [0, 1, 2, 3]
+
+
+def test_a_line_has_no_negative_part() -> None:
+    assert line([1.0, 2.0, 3.0], [12.0, 14.0, 16.0]) == pytest.approx((10.0, 2.0))
+    start, slope = line([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    assert slope == 0.0
+    assert start > 0
