@@ -45,8 +45,8 @@ class Job(_Message):
 class MemoryResult(_Message):
     """One subnet in a fresh process; memory above that before the session was created, in 10⁶ bytes.
 
-    ``cold_load_ms``: the first load, its files not in the page cache; ``load_ms``: the median of later ones.
-    ``with_smallest_mb``: the peak with the smallest beside it.
+    ``cold_load_ms``: the first load, its files not in the page cache; ``load_ms``: the median of later ones, beside the
+    smallest. ``with_smallest_mb``: the peak of these.
     """
 
     cold_load_ms: float

@@ -21,7 +21,7 @@ import numpy as np
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
 from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
-from edgedistill.runtime.onnx import create_session, import_onnxruntime
+from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime
 
 __all__ = ["main", "median_interval"]
 
@@ -59,20 +59,33 @@ def _memory(job: Job) -> MemoryResult:
     session, cold_load_ms = _loaded(graph, job)
     _run_all(session, feeds)
     steady_mb, peak_mb = _resident_mb("VmRSS"), _peak_mb()
-    for one in smallest:
-        beside, _ = _loaded(one, job)
-        _run_all(beside, feeds)
-        del beside
-    with_smallest_mb = _peak_mb()
     del session
+    give_back_memory()
+    loads_ms, with_smallest_mb = _beside(graph, smallest, job, feeds)
     return MemoryResult(
         cold_load_ms=cold_load_ms,
-        load_ms=median(_loaded(graph, job)[1] for _ in range(_WARM_LOADS)),
+        load_ms=median(loads_ms),
         peak_mb=max(0.0, peak_mb - baseline_mb),
         steady_mb=max(0.0, steady_mb - baseline_mb),
         with_smallest_mb=max(0.0, with_smallest_mb - baseline_mb),
         cpu_s=time.process_time(),
     )
+
+
+def _beside(graph: str, smallest: list[str], job: Job, feeds: list[_Feeds]) -> tuple[list[float], float]:
+    """Milliseconds of loads beside the smallest, as while it serves, and the peak of both, which varies by the load."""
+    resident = [_loaded(one, job)[0] for one in smallest]
+    for session in resident:
+        _run_all(session, feeds)
+    _forget_peak()
+    loads_ms = []
+    for _ in range(_WARM_LOADS):
+        session, load_ms = _loaded(graph, job)
+        _run_all(session, feeds)
+        loads_ms.append(load_ms)
+        del session
+        give_back_memory()
+    return loads_ms, _peak_mb()
 
 
 def _loaded(graph: str, job: Job) -> tuple[Any, float]:

@@ -396,6 +396,8 @@ class Controller:
         live, floor, net = self._residents.live, self._residents.floor, self._floor_name()
         has_net = floor is not None and floor.name == net
         if subnet not in self._residents.names:
+            if live is floor and self._has_just_run_short():
+                return None
             if self._fits_beside(readings, subnet):
                 return subnet
             if not has_net:
@@ -405,6 +407,16 @@ class Controller:
         if self._reloader is not None and self._reloader.is_due(self._clock()):
             return _NEW_PALETTE
         return net if not has_net and self._fits_beside(readings, net) else None
+
+    def _has_just_run_short(self) -> bool:
+        """Whether the smallest took over a moment ago for a lack of memory.
+
+        It may go on falling, and no load can be stopped: what is free is looked at again first.
+        """
+        heading = self._heading
+        if heading is None or heading.reason is not Reason.LOW_MEMORY or not self._swaps_s:
+            return False
+        return self._clock() - self._swaps_s[-1] < self._policy.dwell_s
 
     def _reconcile(self, wanted: str | None) -> None:
         """Begin it, unless something else is still being loaded: that cannot be stopped."""

@@ -208,6 +208,24 @@ def test_a_lack_of_memory_does_not_wait(bench: Bench) -> None:
     assert bench.controller.active != "large"
 
 
+def test_no_load_begins_while_memory_may_go_on_falling(manifest: Manifest) -> None:
+    bench = Bench(manifest, collect_loads=True, dwell_s=1.0)
+    bench.steps(1.0)
+    bench.loaded()
+    bench.steps(1.0)
+    bench.sensors.then(Readings(free_mb=20.0))  # the middle one would fit now
+    bench.controller.step()
+    assert bench.reasons[-2:] == [("middle", Reason.LOW_MEMORY), ("small", Reason.BRIDGE)]
+    bench.steps(0.75)
+    assert bench.loads == []
+    bench.sensors.then(Readings(free_mb=5.0))
+    bench.steps(2.0)
+    assert (bench.controller.active, bench.loads) == ("small", [])
+    bench.sensors.then(Readings(free_mb=1e4))
+    bench.steps(3.0)
+    assert len(bench.loads) == 1
+
+
 def test_where_two_do_not_fit_the_old_one_goes_first(manifest: Manifest) -> None:
     """100 + 25 MB are allowed, and 50 + 25 and 100 beside them are not: the small one serves in between."""
     bench = Bench(manifest, collect_loads=True, max_memory_mb=130.0)
