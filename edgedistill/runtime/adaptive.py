@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette, load
+from edgedistill.manifest import Palette, load, write_profile
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import costs_for
 from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.drift import Drifted, corrected
 from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.reload import Reloader
@@ -112,7 +113,7 @@ class AdaptiveSession:
             costs = costs_for(of.manifest, choose_profile(of, profile), threads or usable_cores())
             return Source(costs, create or _creator(of, threads), _known(of, only), of)
 
-        self._clock = clock
+        self._clock, self._profile = clock, profile
         self._controller = Controller(
             source=source_of(opened),
             sensors=sensors or SystemSensors(),
@@ -243,6 +244,27 @@ class AdaptiveSession:
     def swaps(self) -> int:
         """How often the subnet was exchanged."""
         return self._controller.swaps
+
+    @property
+    def drift(self) -> Mapping[str, Drifted]:
+        """By subnet, how latencies on the quiet machine compare with the profile; of those with 30 requests or more."""
+        return self._controller.drift.found
+
+    def write_corrected_profile(self) -> Path:
+        """Put a profile with the latencies that were observed beside the palette's, as ``<device>-corrected``.
+
+        It is used where it is named: ``AdaptiveSession(palette, profile="<device>-corrected")``.
+
+        Raises:
+            InputError: there is no profile to correct, or there were too few requests on the quiet machine.
+        """
+        palette, drift = self.palette, self.drift
+        profile = choose_profile(palette, self._profile)
+        if profile is None:
+            raise InputError(f"no profile of {palette.folder} is used here, so there is none to correct")
+        if not drift:
+            raise InputError("no subnet has answered enough requests on the quiet machine to correct the profile by")
+        return write_profile(palette, corrected(profile, drift), folder=palette.profiles_folder)
 
     def pin(self, subnet: str | None) -> None:
         """Serve this subnet, once it is loaded in the background, whatever the machine says; None ends that.

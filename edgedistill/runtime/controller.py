@@ -23,6 +23,7 @@ from typing import NamedTuple
 from edgedistill.errors import SessionClosed
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
+from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader, Spawn, in_background
 from edgedistill.runtime.reload import NewPalette, Reloader
@@ -111,6 +112,7 @@ class Controller:
         self._reloader = reloader
         self.decisions = Decisions(listener)
         self._slowdown = Slowdown()
+        self.drift = Drift()
         self._heat = HeatTrend(policy.max_temperature_c)
         self._backoff = Backoff()
         self._quarantine = Backoff(first_s=30.0, longest_s=3600.0)
@@ -262,7 +264,7 @@ class Controller:
         self._finish_load()
         now_s, readings = self._clock(), self._read()
         self._slowdown.look(now_s, readings.other_load)
-        self._take_in(is_beside_a_load)
+        self._take_in(is_beside_a_load, readings)
         decision = self._decide(readings, now_s)
         self._record(decision, readings, now_s)
         self._follow(decision, readings, now_s)
@@ -275,13 +277,15 @@ class Controller:
             self._log_now_and_then("the sensors failed")
             return Readings()
 
-    def _take_in(self, is_beside_a_load: bool) -> None:
+    def _take_in(self, is_beside_a_load: bool, readings: Readings) -> None:
         """What requests have told since the last step."""
         for _ in range(len(self._pending)):  # and not what comes meanwhile
             seen = self._pending.popleft()
             if seen.subnet.source is self._source:
                 ratio = self._source.costs.ratio(seen.subnet.name, seen.size, seen.latency_ms)
                 self._slowdown.add(seen.at_s, None if is_beside_a_load else ratio, seen.size)
+                if ratio is not None and not is_beside_a_load:
+                    self.drift.add(seen.subnet.name, ratio, readings)
         self._size = self._slowdown.size(self._clock()) or self._size
         while self._complaints:
             self._put_in_quarantine(*self._complaints.popleft())
@@ -513,6 +517,7 @@ class Controller:
         for backoff in (self._backoff, self._quarantine, self._rises):
             backoff.forget()
         self._slowdown = Slowdown()
+        self.drift.clear()
         serving = new.live or new.floor
         self._heading = _Heading(serving.name, now_s, Reason.RELOADED)
         self._residents.keep_as_floor(new.floor)
