@@ -53,8 +53,8 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 5
-PROFILE_VERSION: Final = 6  # from 5 on a number of its own
+SCHEMA_VERSION: Final = 6
+PROFILE_VERSION: Final = 6
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
 
@@ -137,26 +137,29 @@ class Quality(_Strict):
     examples: Positive
 
 
+_Percentiles = Field(min_length=101, max_length=101)
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if values != sorted(values):
+        raise ValueError("do not ascend")
+    return values
+
+
 class Calibration(_Strict):
     """What a classifier's scores mean, where the score is the largest of softmax(logits / ``temperature``).
 
     ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
     ``flip_rate``: the share of test rows that it labels otherwise than the palette's first member. ``energies``: the
-    energy scores (`runtime.calibration.energy`) that 0, 1, ... 100 % of the texts of `OutOfScope` stay below; None
-    where there were none.
+    energy scores (`runtime.calibration.energy`) that 0, 1, ... 100 % of the texts stay below by which members are
+    matched (`OutOfScope`); None where there were none.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     error_before: Share | None
     error: Share | None
     flip_rate: Share
-    energies: Annotated[list[Finite], Field(min_length=101, max_length=101)] | None
-
-    @model_validator(mode="after")
-    def _ascending(self) -> Calibration:
-        if self.energies is not None and self.energies != sorted(self.energies):
-            raise ValueError("energies do not ascend")
-        return self
+    energies: Annotated[list[Finite], _Percentiles, AfterValidator(_ascending)] | None
 
 
 class SubnetEntry(_Strict):
@@ -210,10 +213,17 @@ class Mixing(_Strict):
 
 
 class OutOfScope(_Strict):
-    """By how many ``texts`` a classifier's members tell what to reject. ``sha256``: of their token ids."""
+    """By which texts a classifier's members tell what to reject.
+
+    ``texts`` of them are out of scope, whose token ids have this ``sha256``; as many as ``halfway`` are made of halves of
+    two texts in scope, and lie in between. ``ranks``: of all these, the share that the first member gives less energy
+    than 0, 1, ... 100 % of those out of scope: where its threshold is among all, the others' are.
+    """
 
     texts: Positive
     sha256: Sha256
+    halfway: Count
+    ranks: Annotated[list[Share], _Percentiles, AfterValidator(_ascending)]
 
 
 class Probes(_Strict):
@@ -232,7 +242,7 @@ class Manifest(_Strict):
     ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
     """
 
-    schema_version: Literal[5]
+    schema_version: Literal[6]
     task: TaskName
     texts: Literal[1, 2]
     labels: list[str]

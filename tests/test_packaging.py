@@ -32,7 +32,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_sdist_and_the_wheel_hold_every_module(dist: Path) -> None:
     modules = {
         str(path.relative_to(readme.ROOT))
-        for pattern in ("*.py", "*.toml", "py.typed")
+        for pattern in ("*.py", "*.sh", "*.toml", "py.typed")
         for path in (readme.ROOT / "edgedistill").rglob(pattern)
     }
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:

@@ -127,7 +127,7 @@ def calibrate(folder: Path) -> Path:
         )
         for entry in load(folder).manifest.subnets
     ]
-    known = OutOfScope(texts=1000, sha256="0" * 64)
+    known = OutOfScope(texts=1000, sha256="0" * 64, halfway=0, ranks=np.linspace(0, 1, 101).tolist())
     manifest = load(folder).manifest.model_copy(update={"subnets": entries, "out_of_scope": known}).sealed()
     write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder

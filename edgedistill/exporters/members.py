@@ -109,6 +109,5 @@ def _quality(source: Source, name: str, outputs: Tensor, split: str) -> Quality:
 def _calibration(source: Source, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
     if source.calibrator is None:
         return None
-    rejected = source.calibrator.out_of_scope
-    theirs = None if rejected is None else graph_outputs(graph, rejected, source.task)
-    return source.calibrator.measure(outputs["validation"], outputs["test"], theirs)
+    matched = [graph_outputs(graph, rows, source.task) for rows in source.calibrator.matched]
+    return source.calibrator.measure(outputs["validation"], outputs["test"], matched)

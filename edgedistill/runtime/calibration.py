@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
@@ -47,15 +48,18 @@ class Scores:
                 "export it with --out-of-scope"
             )
         self._members = {entry.name: entry.calibration for entry in manifest.subnets if entry.calibration is not None}
-        self._least = {} if false_accepts is None else self._least_energies(1 - false_accepts)
+        self._least: dict[str, float] = {}
+        if false_accepts is not None and manifest.out_of_scope is not None:
+            self._least = self._least_energies(1 - false_accepts, manifest.out_of_scope.ranks)
 
-    def _least_energies(self, rejected: float) -> dict[str, float]:
-        """What this share of the out-of-scope texts stays below, by member."""
+    def _least_energies(self, rejected: float, ranks: Sequence[float]) -> dict[str, float]:
+        """What this share of the out-of-scope texts stays below at the first member, and its like at the others."""
         import numpy as np
 
         shares = np.linspace(0, 1, 101)
+        rank = np.interp(rejected, shares, ranks)
         return {
-            name: float(np.interp(rejected, shares, member.energies))
+            name: float(np.interp(rank, shares, member.energies))
             for name, member in self._members.items()
             if member.energies is not None
         }

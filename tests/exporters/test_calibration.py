@@ -12,8 +12,10 @@ import tiny_supernet
 import torch
 from scipy.special import softmax
 
+from edgedistill.distillation.batches import Encoded
 from edgedistill.exporters import write_palette
-from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature
+from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature, spliced
+from edgedistill.runtime.calibration import energy
 
 
 def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -51,9 +53,45 @@ def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
         test=dataclasses.replace(rows.test, labels=None),
     )
     teacher = torch.from_numpy(_drawn(len(rows.validation))[0])
-    found = Calibrator(blind, {"validation": teacher}, None).measure(3 * teacher, teacher, None)
+    found = Calibrator(blind, {"validation": teacher}, None).measure(3 * teacher, teacher, ())
     assert found.temperature == pytest.approx(3, rel=1e-3)
     assert (found.error, found.error_before) == (None, None)
+
+
+def test_rows_halfway_begin_as_one_and_end_as_another() -> None:
+    rows = Encoded(
+        ((1, 5, 5, 5, 5, 2), (1, 6, 6, 6, 6, 6, 6, 2), (1, 9, 2)), ((0,) * 6, (0,) * 8, (0,) * 3), None, None, 0
+    )
+    found = spliced(rows, 200)
+    assert set(found.ids) == {
+        (1, 5, 5, 5, 5, 2),
+        (1, 5, 5, 6, 6, 6, 2),
+        (1, 6, 6, 6, 5, 5, 2),
+        (1, 6, 6, 6, 6, 6, 6, 2),
+    }
+    assert [len(types) for types in found.type_ids] == [len(ids) for ids in found.ids]
+    assert len(spliced(rows.subset([2]), 10)) == 0
+
+
+def test_members_reject_alike_whatever_the_scale_and_shift_of_their_energies() -> None:
+    """A threshold is found at the first member among its out-of-scope texts, and at the others at the same rank."""
+    rows = tiny_supernet.rows()
+    calibrator, classes = Calibrator(rows, {}, rows.train), max(map(int, rows.validation.labels or ())) + 1
+    rng = np.random.default_rng(0)
+    given, halfway = (torch.from_numpy(rng.normal(0, spread, (500, classes))) for spread in (2, 3))
+    answers = [torch.from_numpy(rng.normal(0, 1, (len(split), classes))) for split in (rows.validation, rows.test)]
+    first, other = (calibrator.measure(*answers, [scale * given, scale * halfway]) for scale in (1.0, 4.0))
+    recorded = calibrator.recorded()
+    assert recorded is not None
+    assert first.energies is not None
+    assert other.energies is not None
+    for rejected in (0.5, 0.9, 0.95):
+        rank = np.interp(rejected, np.linspace(0, 1, 101), recorded.ranks)
+        rejects = [
+            (energy(scale * given.numpy()) < np.interp(rank, np.linspace(0, 1, 101), one.energies)).mean()
+            for scale, one in ((1.0, first), (4.0, other))
+        ]
+        assert rejects == pytest.approx([rejected, rejected], abs=0.02)
 
 
 def test_every_member_of_a_palette_is_calibrated(tmp_path: Path) -> None:
@@ -63,6 +101,8 @@ def test_every_member_of_a_palette_is_calibrated(tmp_path: Path) -> None:
     manifest = written.manifest
     assert manifest.out_of_scope is not None
     assert manifest.out_of_scope.texts == len(rows.train)
+    assert manifest.out_of_scope.halfway == 3000
+    assert 0 <= manifest.out_of_scope.ranks[0] < manifest.out_of_scope.ranks[-1] <= 1
     found = [entry.calibration for entry in manifest.subnets]
     assert found[0] is not None
     assert found[0].flip_rate == 0

@@ -78,5 +78,8 @@ def test_a_session_writes_the_corrected_profile_beside_the_other(tiny: Path) -> 
 
 
 def test_without_a_profile_there_is_none_to_correct(tmp_path: Path) -> None:
-    with AdaptiveSession(tiny_palette.write(tmp_path / "palette")) as session, pytest.raises(InputError, match="none to correct"):
+    with (
+        AdaptiveSession(tiny_palette.write(tmp_path / "palette")) as session,
+        pytest.raises(InputError, match="none to correct"),
+    ):
         session.write_corrected_profile()
