@@ -215,9 +215,9 @@ class Mixing(_Strict):
 class OutOfScope(_Strict):
     """By which texts a classifier's members tell what to reject.
 
-    ``texts`` of them are out of scope, whose token ids have this ``sha256``; as many as ``halfway`` are made of halves of
-    two texts in scope, and lie in between. ``ranks``: of all these, the share that the first member gives less energy
-    than 0, 1, ... 100 % of those out of scope: where its threshold is among all, the others' are.
+    ``texts`` of them are out of scope, whose token ids have this ``sha256``; as many as ``halfway`` are made of halves
+    of two texts in scope, and lie in between. ``ranks``: of all these, the share to which the first member gives less
+    energy than to 0, 1, ... 100 % of those out of scope. Where its threshold is among all, the others' are.
     """
 
     texts: Positive

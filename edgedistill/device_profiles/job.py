@@ -43,12 +43,13 @@ class Job(_Message):
 
 
 class MemoryResult(_Message):
-    """One subnet in a fresh process; memory above that before the session was created, in 10⁶ bytes.
+    """One subnet in a fresh process; memory in 10⁶ bytes, above ``baseline_mb``, which there was before its session.
 
     ``cold_load_ms``: the first load, its files not in the page cache; ``load_ms``: the median of later ones, beside the
     smallest. ``with_smallest_mb``: the peak of these.
     """
 
+    baseline_mb: float
     cold_load_ms: float
     load_ms: float
     peak_mb: float

@@ -63,6 +63,7 @@ def _memory(job: Job) -> MemoryResult:
     give_back_memory()
     loads_ms, with_smallest_mb = _beside(graph, smallest, job, feeds)
     return MemoryResult(
+        baseline_mb=baseline_mb,
         cold_load_ms=cold_load_ms,
         load_ms=median(loads_ms),
         peak_mb=max(0.0, peak_mb - baseline_mb),

@@ -112,5 +112,5 @@ def test_int8_is_read_faster_and_kept_smaller_and_computed_no_faster() -> None:
         (exact_ms, exact_mb), (whole_ms, whole_mb) = (
             estimate_subnet(ARCH, full, where, tokens=64, precision=precision) for precision in ("fp32", "int8")
         )
-        assert (whole_ms < exact_ms) == faster
+        assert (whole_ms < 0.9 * exact_ms) == faster
         assert whole_mb < exact_mb
