@@ -10,7 +10,8 @@ speed or memory, so none is kept.
 
 Usage: python benchmarks/arm.py DATA PALETTE WORK EMULATOR... DATA is the folder of a classifier's test texts. EMULATOR
 is the command that runs ``BOARD PROGRAM ARGUMENTS`` with a Python of such a board (pi4 or pi5), to which all the
-packages of the device side but ours are known. Each run stays in WORK as a file; what is there is not run again.
+packages of the device side but ours are known. Each run stays in WORK as a file; what is there is not run again, so
+remove WORK to measure another version of ours.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ SENTENCES = 500
 _PROGRAM = "arm_device.py"
 
 _Run = dict[str, Any]  # what the program printed
-_Commands = dict[str, list[str]]  # by machine
 
 
 def sentences(data: Path) -> tuple[list[str], list[str]]:
@@ -120,20 +120,20 @@ def main(data_folder: str, palette_folder: str, work_folder: str, *emulator: str
     file = work / "texts.json"
     file.write_text(json.dumps(texts), encoding="utf-8")
     program, here = str(unpack(work)), platform.machine()
-    commands: _Commands = {here: [sys.executable, program]} | {b: [*emulator, b, program] for b in BOARDS}
+    commands: dict[str, list[str]] = {here: [sys.executable, program]} | {b: [*emulator, b, program] for b in BOARDS}
     key = hashlib.sha256(f"{palette.manifest.digest}{texts}".encode()).hexdigest()[:12]
-    result: dict[str, Any] = {"data": Path(data_folder).name, "sentences": len(texts), "versions": {}, "precisions": {}}
+    result: dict[str, Any] = {"data": Path(data_folder).name, "sentences": len(texts), "machines": {}, "precisions": {}}
     for precision in get_args(Precision):
         subnets = ends(palette, precision)
         runs = {
             name: run(command, palette, file, subnets, work / f"{name}-{precision}-{key}.json")
             for name, command in commands.items()
         }
-        result["versions"] |= {name: of["versions"] for name, of in runs.items()}
+        result["machines"] |= {name: {"machine": of["machine"], **of["versions"]} for name, of in runs.items()}
         members = {subnet: compared(runs, here, subnet, labels) for subnet in subnets}
         result["precisions"][precision] = {
             "held": held(members, precision),
-            "swaps": {name: of["swaps"] for name, of in runs.items()},
+            "turns": {name: of["turns"] for name, of in runs.items()},
             "members": members,
         }
         lab.say(f"{precision}: {result['precisions'][precision]}")

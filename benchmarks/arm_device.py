@@ -81,7 +81,6 @@ def main(palette: str, texts_file: str, first: str, second: str) -> None:
             {
                 "machine": platform.machine(),
                 "versions": {name: metadata.version(name) for name in ("onnxruntime", "numpy", "tokenizers")},
-                "swaps": swaps,
                 "turns": told,
                 "labels": {subnet: _joined(of) for subnet, of in found.labels.items()},
                 "logits": {subnet: _joined(of) for subnet, of in found.logits.items()},

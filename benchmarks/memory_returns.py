@@ -8,7 +8,7 @@ limit is there from the start, and where it is lowered under the largest, at onc
 Every measurement is a fresh process (memory_worker.py). The subnets that may serve are the largest and all of a lower
 score, so that the largest serves wherever it can. That a limit is too small is shown: a process that only loads the
 largest, in the same way, is killed by it (memory_limits.py). Where no control group can be made that part is null. The
-palette needs a profile of this machine.
+palette needs a profile of this machine, of batches of 1 and 4: memory is known of what was profiled.
 
 Usage: python benchmarks/memory_returns.py PALETTE [REPEATS]; default 3. The last line is one JSON object; the exit
 code tells whether the claim held.
@@ -25,7 +25,7 @@ from statistics import median
 import lab
 import numpy as np
 from memory_limits import under_limits
-from memory_worker import REQUESTS, Figures, Worker, memory_of
+from memory_worker import BATCH, REQUESTS, Figures, Worker, memory_of
 from overhead import feeds_of
 
 from edgedistill.manifest import Palette, load
@@ -133,7 +133,9 @@ def that_may_serve(palette: Palette) -> list[Candidate]:
     """By rising memory."""
     profile = choose_profile(palette)
     if profile is None or profile.kind != "measured":
-        sys.exit(f"{palette.folder} has no profile of this machine; run 'edgedistill profile {palette.folder}'")
+        sys.exit(f"{palette.folder} has no profile of this machine; run 'edgedistill profile --batches 1,{BATCH}'")
+    if BATCH not in {point.batch for point in profile.subnets[0].latency}:
+        sys.exit(f"{palette.folder} was profiled without batches of {BATCH}; profile it with --batches 1,{BATCH}")
     every = sorted(costs_for(palette.manifest, profile).candidates(_USUAL), key=lambda subnet: subnet.memory_mb)
     largest = every[-1]
     subnets = [subnet for subnet in every if subnet is largest or subnet.quality < largest.quality]

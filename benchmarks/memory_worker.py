@@ -27,10 +27,11 @@ from edgedistill.runtime.onnx import create_session, import_onnxruntime
 
 SWAPS = 50
 REQUESTS = 250  # that count, under a limit
-_BATCH = 4  # the larger of two kinds of requests
+BATCH = 4  # the larger of two kinds of requests
 _REST_S = 0.02  # between requests: an exchange meets one under way, or none
 _LONGEST_S = 600  # of a process; a busy machine takes its time
-_SETTLED_S = 0.3  # what was exchanged goes in a step of its own
+_LOOK_S = 0.1
+_LOOKS = 30  # at most
 _ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 Feeds = dict[str, NDArray[np.int64]]
@@ -80,9 +81,19 @@ def _swapped(palette: Palette, feeds: Feeds, job: Figures) -> None:
         for turn in range(SWAPS // 2):
             _serve_by(session, feeds, others[turn % len(others)])
             _serve_by(session, feeds, job["largest"])
-            time.sleep(_SETTLED_S)
-            after_mb.append(memory_of("self")["resident_mb"])
+            after_mb.append(_settled_mb())
         _tell({"swaps": session.swaps, "after_mb": after_mb, "peak_mb": memory_of("self")["peak_mb"]})
+
+
+def _settled_mb() -> float:
+    """Resident memory once three looks agree: what was exchanged goes in a step of its own."""
+    looks: list[float] = []
+    for _ in range(_LOOKS):
+        looks.append(memory_of("self")["resident_mb"])
+        if len(looks) >= 3 and max(looks[-3:]) - min(looks[-3:]) < 0.1:
+            break
+        time.sleep(_LOOK_S)
+    return looks[-1]
 
 
 def _served(palette: Palette, feeds: Feeds, job: Figures) -> None:
@@ -109,7 +120,7 @@ def _serve_by(session: AdaptiveSession, feeds: Feeds, subnet: str) -> None:
     session.pin(subnet)
     while session.active != subnet:
         _ask(session, feeds)
-    batch = {name: np.tile(ids, (_BATCH, 1)) for name, ids in feeds.items()}
+    batch = {name: np.tile(ids, (BATCH, 1)) for name, ids in feeds.items()}
     for _ in range(3):
         _ask(session, batch)
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import report_device
 import report_exporting
 import report_runtime
 import report_training
@@ -42,6 +43,9 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "reaction": report_runtime.reaction,
     "oracle": report_runtime.oracle,
     "stress": report_runtime.stress,
+    "install-size": report_device.install_size,
+    "arm": report_device.arm,
+    "memory-returns": report_runtime.memory_returns,
 }
 
 

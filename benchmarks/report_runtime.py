@@ -106,3 +106,34 @@ def stress(result: Result) -> str:
             f"{result['most_threads']} at most; open files: {files['start']}, at the end {files['end']}.",
         ]
     )
+
+
+def memory_returns(result: Result) -> str:
+    """Memory after swaps and at most, a row a budget; then a row a limit and how it came."""
+
+    def cells(of: Result) -> list[str]:
+        budget = "none" if of["budget_mb"] is None else f"{of['budget_mb']:.0f}"
+        ratio, low, high = of["ratio"]
+        megabytes = [f"{of[key][0]:.1f}" for key in ("before_any_subnet_mb", "first_mb", "last_mb")]
+        most = [f"{of[key][2]:.1f}" for key in ("most_sampled_mb", "most_mb")]
+        swaps = " to ".join(map(str, sorted({min(of["swaps"]), max(of["swaps"])})))
+        return [budget, f"`{of['largest']}`", swaps, *megabytes, f"{ratio:.3f} ({low:.3f} to {high:.3f})", *most]
+
+    header = ["budget, MB", "largest", "swaps", "before any subnet, MB", "first, MB", "last, MB", "last ÷ first"]
+    header += ["taken at most, sampled", "by the kernel's peak too"]
+    swaps = table(header, [cells(of) for of in (result["swapped"], *result["budgets"])])
+    if result["limits"] is None:
+        return f"{swaps}\n\nUnder limits: not measured, no control group."
+    limits = [
+        [
+            kind,
+            f"{under['limit_mb']:.1f}",
+            f"{of['killed']} of {of['processes']}",
+            ", ".join(f"`{name}`" for name in of["answers"]) or "none",
+            str(of["fewest_answers"]),
+        ]
+        for under in result["limits"]["shares_of_the_largest"].values()
+        for kind, of in under.items()
+        if kind != "limit_mb"
+    ]
+    return f"{swaps}\n\n{table(['limit', 'MB', 'killed', 'answered by', 'fewest answers'], limits)}"

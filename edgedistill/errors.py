@@ -13,6 +13,7 @@ EdgeDistillError
 ├── PaletteError            a palette: missing, damaged, of another version
 ├── OnnxruntimeMissing      no onnxruntime can be imported
 ├── LoadError               a subnet's session could not be created
+├── RemoteError             a board over SSH: not reached, not fit for the work, or the work failed there
 └── SessionClosed           a call on a session after close()
 
 A message is one line: what was wrong, what was expected, what to do.
@@ -30,6 +31,7 @@ __all__ = [
     "OnnxruntimeMissing",
     "PaletteError",
     "RecipeError",
+    "RemoteError",
     "SearchError",
     "SessionClosed",
     "TrainingError",
@@ -86,6 +88,10 @@ class OnnxruntimeMissing(EdgeDistillError):
 
 class LoadError(EdgeDistillError):
     """A subnet's session could not be created."""
+
+
+class RemoteError(EdgeDistillError):
+    """A board could not be reached over SSH, is not fit for the work, or the work failed there."""
 
 
 class SessionClosed(EdgeDistillError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
@@ -38,11 +40,19 @@ def profile(
         list[Path] | None,
         typer.Option(help="Measure nothing: show this profile beside the palette's own, or two of them side by side."),
     ] = None,
+    ssh: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="Measure on this board: host, user@host:port or a Host of ~/.ssh/config."),
+    ] = None,
+    install: Annotated[
+        str | None,
+        typer.Option(metavar="WHAT", help='With --ssh: install this there first, "edgedistill[cpu]" or a wheel.'),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every subnet's latency, load time and memory on this machine.
+    """Measure every subnet's latency, load time and memory, on this machine or over ssh on a board.
 
-    Interrupted, it goes on where it was when it is asked for the same again.
+    Interrupted on this machine, it goes on where it was when it is asked for the same again.
 
     Example: edgedistill profile palette --lengths 16,128 --threads 4,1
     """
@@ -53,7 +63,13 @@ def profile(
         return
     asked = {"lengths": lengths, "batches": batches, "threads": threads}
     numbers = {name: _numbers(name, text) for name, text in asked.items() if text is not None}
-    measured = profile_here(found, quick=quick, **numbers)
+    if install is not None and ssh is None:
+        raise InputError("--install is for the board of --ssh; here, use pip")
+    if ssh is None:
+        measured = profile_here(found, quick=quick, **numbers)
+    else:
+        options = [f"--{name}={text}" for name, text in asked.items() if text is not None]
+        measured = _profile_there(found, ssh, [*options, *["--quick"] * quick], install)
     document = palette_document(found, measured) | {"wall_s": round(time.monotonic() - started, 1)}
     if as_json:
         print_json(document)
@@ -66,6 +82,24 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"--{name}: got {text!r}, expected whole numbers with commas between them, as 1,8") from error
+
+
+def _profile_there(palette: Palette, host: str, options: Sequence[str], install: str | None) -> DeviceProfile:
+    """On the board, whose progress is shown in one line, or in one each where nobody watches."""
+    from edgedistill.device_profiles.remote import profile_remotely
+
+    with console.status(f"{escape(host)}: connecting") as status:
+
+        def show(line: str) -> None:
+            status.update(f"{escape(host)}: {escape(line)}")
+            if not console.is_terminal:
+                console.print(f"{host}: {line}", markup=False, highlight=False)
+
+        measured = profile_remotely(
+            palette, host, options, install=install, folder=palette.profiles_folder, on_progress=show
+        )
+    _tell_doubts(measured)
+    return measured
 
 
 def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
@@ -83,21 +117,21 @@ def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
         )
     write_profile(palette, measured, folder=palette.profiles_folder)
     palette.profiles[measured.device.name] = measured
-    for doubt in doubts(measured):
-        console.print(f"[yellow]{doubt}[/yellow]")
+    _tell_doubts(measured)
     return measured
 
 
-def doubts(profile: DeviceProfile) -> list[str]:
-    """Why its figures may not be this device's at its best."""
+def _tell_doubts(profile: DeviceProfile) -> None:
+    """Why its figures may not be the device's at its best."""
     found, conditions = [], profile.conditions
     if profile.device.emulated:
-        found.append("this machine emulates another: its figures say nothing of a board, and no session goes by them")
+        found.append("that machine emulates another: its figures say nothing of a board, and no session goes by them")
     if not conditions.quiet:
-        found.append(f"this machine was not quiet: other work used {conditions.other_load:.0%} of it")
+        found.append(f"{profile.device.name} was not quiet: other work used {conditions.other_load:.0%} of it")
     if conditions.throttled:
-        found.append("the processor was slowed down meanwhile, by heat or want of power")
-    return found
+        found.append("its processor was slowed down meanwhile, by heat or want of power")
+    for doubt in found:
+        console.print(f"[yellow]{doubt}[/yellow]")
 
 
 def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:
