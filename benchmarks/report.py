@@ -14,6 +14,7 @@ from pathlib import Path
 
 import report_device
 import report_exporting
+import report_profiles
 import report_runtime
 import report_training
 from tables import Result
@@ -43,6 +44,8 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "reaction": report_runtime.reaction,
     "oracle": report_runtime.oracle,
     "stress": report_runtime.stress,
+    "profiles": report_profiles.profiles,
+    "arm-commands": report_profiles.arm_commands,
     "install-size": report_device.install_size,
     "arm": report_device.arm,
     "memory-returns": report_runtime.memory_returns,
@@ -54,7 +57,7 @@ def written(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
-        writer = next(writer for key, writer in _WRITERS.items() if name.startswith(key))
+        writer = _WRITERS[max((key for key in _WRITERS if name.startswith(key)), key=len)]
         result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         return f"<!-- {name} -->\n{writer(result)}\n<!-- end -->"
 

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import readme
 import tiny_palette
 from commands import invoke, one_line
+from conftest import run_shell
 
 from edgedistill.manifest import load, write_profile
 from edgedistill.runtime.device import device_name
@@ -66,3 +68,11 @@ def test_two_are_shown_side_by_side(palette: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_done_is_one_line(palette: Path, options: tuple[str, ...], told: str) -> None:
     one_line(invoke("profile", palette, *options), told)
+
+
+def test_the_commands_of_the_profiles_page_run(tmp_path: Path) -> None:
+    tiny_palette.write(tmp_path / "palette")
+    done = run_shell(readme.block("profile", "docs/profiles.md"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    (found,) = load(tmp_path / "palette").profiles.values()
+    assert {(point.batch, point.threads) for point in found.subnets[0].latency} == {(1, 1), (4, 1)}
