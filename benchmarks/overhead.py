@@ -57,7 +57,8 @@ def measured(palette: Palette, subnet: str, count: int) -> dict[str, Any]:
     """One subnet's medians and 99th percentiles, and how far they differ."""
     plain = [create_session(palette.graph_path(subnet), 1) for _ in range(2)]
     with AdaptiveSession(palette, only=[subnet], create=lambda _: plain[0]) as session:
-        runs: dict[str, Run] = dict(zip(KINDS, (session.run, plain[0].run, plain[1].run), strict=True))
+        every: list[Run] = [session.run, *(one.run for one in plain)]
+        runs = dict(zip(KINDS, every, strict=True))
         times = timed(runs, feeds_of(palette), count)
     same = times["plain"]
     p50 = {name: float(np.median(values)) for name, values in times.items()}

@@ -59,6 +59,7 @@ class FakeSession:
         self,
         output_names: Sequence[str] | None,  # noqa: ARG002 (onnxruntime's signature)
         input_feed: Mapping[str, Any],  # noqa: ARG002
+        run_options: Any = None,  # noqa: ARG002
     ) -> list[NDArray[Any]]:
         """One array [1] that holds the subnet's name."""
         self._latency()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -22,16 +23,20 @@ __all__ = [
     "give_back_memory",
     "import_onnxruntime",
     "is_jetson",
+    "run_options",
     "usable_cores",
 ]
 
 PROVIDER = "CPUExecutionProvider"
+_LARGE_TOKENS = 512
 
 
 class OnnxSession(Protocol):
     """What we need of an ``onnxruntime.InferenceSession``."""
 
-    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: Any = None
+    ) -> list[Any]:
         """Outputs in the order of ``output_names``, or all of them for None."""
 
     def get_inputs(self) -> Sequence[Any]:
@@ -80,9 +85,10 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # The arena keeps what the largest batch took, and patterns one plan for each shape (benchmarks/session_memory.py).
-    options.enable_cpu_mem_arena = False
+    # Patterns keep one plan for each shape. The arena saves a request up to some percent; weights stay out of it, so
+    # that they go back with the session, and `run_options` empties it after large requests.
     options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     # An idle pool that spins takes the cores from whoever runs next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
@@ -91,6 +97,18 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
         raise LoadError(f"{path} cannot be loaded: {_first_line(error)}; export the palette again") from error
     give_back_memory()  # what the load alone needed: 6 to 10 MB of MiniLM-L6's 60
     return session
+
+
+def run_options(tokens: int) -> Any:
+    """Of a request of so many tokens in all: a large one leaves no memory behind; None for the others."""
+    return _emptying() if tokens > _LARGE_TOKENS else None
+
+
+@cache
+def _emptying() -> Any:
+    options = import_onnxruntime().RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 def _first_line(error: Exception) -> str:

@@ -310,8 +310,8 @@ class _Breaking:
     def __init__(self, session: Any, subnet: str, broken: set[str], how: Callable[[list[Any]], list[Any]]) -> None:
         self._session, self._subnet, self._broken, self._how = session, subnet, broken, how
 
-    def run(self, names: Any, feeds: Any) -> list[Any]:
-        outputs: list[Any] = self._session.run(names, feeds)
+    def run(self, names: Any, feeds: Any, options: Any = None) -> list[Any]:
+        outputs: list[Any] = self._session.run(names, feeds, options)
         return self._how(outputs) if self._subnet in self._broken else outputs
 
 
