@@ -26,16 +26,17 @@ def profiles(result: Result) -> str:
         for case, of in result["estimate_over_measured"].items()
     )
     decided = ", ".join(f"{case} {percent(share)} %" for case, share in same.items())
+    quiet = "quiet" if result["quiet_beside_a_burning_process"] else "not quiet"
     return "\n".join(
         [
             table(header, rows),
             "",
             f"Taken twice, medians differ by {percent(twice['median_difference'])} % at the median and by "
-            f"{percent(twice['p95_difference'])} % at the 95th percentile, where the first profile's own intervals reach "
-            f"{percent(twice['median_half_interval'])} % either way. Beside a process that burns a core the profile "
-            f"says that the machine was {'quiet' if result['quiet_beside_a_burning_process'] else 'not quiet'}. Profiled "
-            f"peak memory is {memory['least']:.3f} to {memory['most']:.3f} times what an observer of /proc sees, of "
-            f"{memory['subnets']} subnets. The same decision as by the first profile at random budgets: {decided}. "
+            f"{percent(twice['p95_difference'])} % at the 95th percentile, where the first profile's own intervals "
+            f"reach {percent(twice['median_half_interval'])} % either way. Beside a process that burns a core the "
+            f"profile says that the machine was {quiet}. Profiled peak memory is {memory['least']:.3f} to "
+            f"{memory['most']:.3f} times what an observer of /proc sees, of {memory['subnets']} subnets. The same "
+            f"decision as by the first profile at random budgets: {decided}. "
             f"A board's estimate over what was measured here: {estimates}.",
         ]
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, LoadError
 from edgedistill.manifest import Palette, load, write_profile
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import costs_for
@@ -324,11 +324,19 @@ def _creator(palette: Palette, threads: int | None) -> Callable[[str], OnnxSessi
 
 
 def _warm_up(session: OnnxSession, palette: Palette) -> None:
-    """A short request: the arena never gives back what the first one took."""
+    """A short request: the arena never gives back what the first one took.
+
+    Raises:
+        LoadError: it fails.
+    """
     import numpy as np
 
     made = {"attention_mask": np.ones}
-    session.run(None, {spec.name: made.get(spec.name, np.zeros)((1, 2), np.int64) for spec in palette.manifest.inputs})
+    feeds = {spec.name: made.get(spec.name, np.zeros)((1, 2), np.int64) for spec in palette.manifest.inputs}
+    try:
+        session.run(None, feeds)
+    except Exception as error:  # onnxruntime's share no base class
+        raise LoadError(f"it answers nothing: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
 
 
 def _finite(outputs: Sequence[Any]) -> bool:
