@@ -28,7 +28,7 @@ from export_time import random_model
 from latency import OURS, SUBNETS, Feeds, Runner, feeds_of, onnx_runner, timed, write
 from shared_weights import MODELS
 
-from edgedistill.runtime.onnx import create_session, give_back_memory, run_options
+from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
 from edgedistill.subnet import SubnetConfig
 
 SETTINGS = {"neither": (False, False), "arena": (True, False), "patterns": (False, True), "both": (True, True)}
@@ -44,7 +44,8 @@ def runner(graph: str, setting: str) -> Runner:
     own = create_session(graph, 1)
 
     def run(feeds: Feeds) -> Any:
-        return own.run(None, feeds, run_options(next(iter(feeds.values())).size))[0]
+        options = emptying_options() if next(iter(feeds.values())).size > LARGE_TOKENS else None
+        return own.run(None, feeds, options)[0]
 
     run({name: ids[:1, :2] for name, ids in feeds_of(MODELS[_MODEL], 2).items()})  # as a session is warmed up
     return run

@@ -17,18 +17,19 @@ from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
 
 __all__ = [
+    "LARGE_TOKENS",
     "PROVIDER",
     "OnnxSession",
     "create_session",
+    "emptying_options",
     "give_back_memory",
     "import_onnxruntime",
     "is_jetson",
-    "run_options",
     "usable_cores",
 ]
 
 PROVIDER = "CPUExecutionProvider"
-_LARGE_TOKENS = 512
+LARGE_TOKENS = 512
 
 
 class OnnxSession(Protocol):
@@ -86,7 +87,7 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Patterns keep one plan for each shape. The arena saves a request up to some percent; weights stay out of it, so
-    # that they go back with the session, and `run_options` empties it after large requests.
+    # that they go back with the session, and `emptying_options` empty it after large requests.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     # An idle pool that spins takes the cores from whoever runs next.
@@ -99,13 +100,9 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     return session
 
 
-def run_options(tokens: int) -> Any:
-    """Of a request of so many tokens in all: a large one leaves no memory behind; None for the others."""
-    return _emptying() if tokens > _LARGE_TOKENS else None
-
-
 @cache
-def _emptying() -> Any:
+def emptying_options() -> Any:
+    """Of a run of more than `LARGE_TOKENS` tokens in all: it leaves no memory behind."""
     options = import_onnxruntime().RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options

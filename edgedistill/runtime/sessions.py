@@ -60,10 +60,13 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if self._held:  # not by `release`: after a request every call reads its code from memory
+            self._held = False
+            self.subnet._give_back(self._thread)
 
     def __del__(self) -> None:
-        self.release()
+        if self._held:
+            self.release()
 
 
 class LoadedSubnet:
@@ -124,7 +127,7 @@ class LoadedSubnet:
             left = self._leases.pop(thread) - 1
             if left:
                 self._leases[thread] = left
-            drained = self._drain_if_free()
+            drained = self._state is not SessionState.SERVING and self._drain_if_free()
         if drained:
             self._on_drained()
 
