@@ -53,14 +53,14 @@ def _on_the_published(result: Result) -> list[str]:
 def ablation(result: Result) -> str:
     """A row a variant: its difference from the base."""
     variants = result["variants"]
-    base = variants["the defaults"]
+    base = variants["base"]
     rows = []
     for name, found in variants.items():
         sizes = [percent(found["sizes"][size]["test"]) for size in ("1/1", "1/2", "1/4", "1/6")]
         gap = 100 * (found["mean"]["validation"] - base["mean"]["validation"])
         means = [percent(found["mean"][split]) for split in ("validation", "test")]
         rows.append([name, *means, f"{gap:+.2f}", f"{found['mean']['loss']:.3f}", *sizes, str(sum(found["steps"]))])
-    header = ["variant", "validation", "test", "− defaults", "loss", "test 1/1", "1/2", "1/4", "1/6", "steps"]
+    header = ["variant", "validation", "test", "− base", "loss", "test 1/1", "1/2", "1/4", "1/6", "steps"]
     return table(header, rows)
 
 
