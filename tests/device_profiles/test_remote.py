@@ -16,6 +16,7 @@ import pytest
 import readme
 import ssh_board
 import tiny_palette
+from commands import invoke, one_line
 from ssh_board import Board, board
 
 from edgedistill.device_profiles.remote import default_requirement, profile_remotely
@@ -85,6 +86,19 @@ def program(folder: Path, name: str, text: str) -> None:
     """A program for a board's path, in the shell's language."""
     (folder / name).write_text(f"#!/bin/sh\n{text}\n")
     (folder / name).chmod(0o755)
+
+
+def test_the_command_measures_on_the_board(whole: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{whole.bin}{os.pathsep}{os.environ['PATH']}")
+    folder = tiny_palette.write(tmp_path / "palette")
+    done = invoke("profile", folder, "--ssh", "board", "--lengths", "4,8", "--threads", "1", "--quick", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["profile"]["device"]["name"] == device_name()
+    (found,) = load(folder).profiles.values()
+    assert [point.tokens for point in found.subnets[0].latency] == [4, 8]
+    assert "board: measuring with" in done.stderr
+    whole.wait_until_empty()
+    one_line(invoke("profile", folder, "--install", "edgedistill"), "--install is for the board of --ssh")
 
 
 def test_the_profile_of_the_board_comes_back(whole: Board, ask: Ask, palette: Palette, tmp_path: Path) -> None:

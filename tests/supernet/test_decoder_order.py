@@ -1,0 +1,70 @@
+"""Importance order of a decoder: any order keeps the maxnet's function, and a prefix is what was scored highest."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_decoder
+import torch
+
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
+from edgedistill.supernet.decoder_slicing import decoder_tensors
+
+ARCHITECTURES = tiny_decoder.ARCHITECTURES
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_rewiring_is_a_permutation_that_keeps_the_function(name: str) -> None:
+    """Pairs are permuted with their W0, so that training can go on."""
+    arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
+    model = tiny_decoder.decoder(arch)
+    model.freeze()
+    tensors, before = decoder_tensors(model), model(*feeds, arch.full)
+    torch.manual_seed(1)
+    rewire_decoder(model, [(torch.rand(arch.heads // arch.group), torch.rand(arch.ffn)) for _ in range(arch.layers)])
+    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    model.freeze()
+    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    _assert_permuted(decoder_tensors(model), tensors)
+
+
+def _assert_permuted(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
+    """The same numbers elsewhere, in the layers' matrices at least."""
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor.flatten().sort()[0], before[name].flatten().sort()[0])
+    assert not any(torch.equal(after[f"layers.{i}.ffn_up.weight"], before[f"layers.{i}.ffn_up.weight"]) for i in (0, 2))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_a_prefix_has_the_groups_and_neurons_of_the_highest_scores(name: str) -> None:
+    """What is cut behind it is what silencing the low-scored units leaves out."""
+    arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
+    model = tiny_decoder.decoder(arch)
+    model.freeze()
+    groups = arch.heads // arch.group
+    scores = [(torch.arange(groups).float(), torch.arange(arch.ffn).float()) for _ in range(arch.layers)]
+    silent = tiny_decoder.decoder(arch)
+    silent.freeze()
+    for layer in silent.layers:
+        layer.attention_output.merged[:, : arch.group * arch.head_size] = 0
+        layer.ffn_down.merged[:, :5] = 0
+    expected = silent(*feeds, arch.full)
+    rewire_decoder(model, scores)
+    subnet = SubnetConfig.uniform(range(3), hidden=arch.hidden, heads=arch.heads - arch.group, ffn=arch.ffn - 5)
+    torch.testing.assert_close(model(*feeds, subnet), expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_ordering_the_hidden_width_keeps_the_function_and_sorts(name: str) -> None:
+    arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
+    model = tiny_decoder.decoder(arch)
+    model.freeze()
+    before, first = model(*feeds, arch.full), model.word.weight[:, -1].clone()
+    order_decoder_hidden(model, torch.arange(arch.hidden).float())
+    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    model.freeze()
+    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    assert torch.equal(model.word.weight[:, 0], first)

@@ -1,0 +1,89 @@
+"""Merging then slicing equals slicing then merging; a subnet is a plain decoder of slices, and costs what is kept."""
+
+from __future__ import annotations
+
+import random
+
+import plain_decoder
+import pytest
+import tiny_decoder
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.decoder_slicing import decoder_extents, decoder_tensors, sliced_decoder
+from edgedistill.supernet.slicing import slice_tensors
+
+ARCHITECTURES = tiny_decoder.ARCHITECTURES
+
+
+@given(
+    name=st.sampled_from(list(ARCHITECTURES)),
+    seed=st.integers(0, 10_000),
+    pairs=st.integers(1, 3),
+    rank=st.integers(1, 8),
+)
+@settings(max_examples=40, deadline=None)
+@torch.no_grad()
+def test_merging_then_slicing_equals_slicing_then_merging(name: str, seed: int, pairs: int, rank: int) -> None:
+    arch = ARCHITECTURES[name]
+    model = tiny_decoder.decoder(arch, pairs=pairs, rank=rank, seed=seed)
+    subnet = tiny_decoder.random_subnet(arch, random.Random(seed))
+    feeds = tiny_decoder.inputs(3, 7, seed=seed)
+    sliced_first = model(*feeds, subnet)
+    model.freeze()
+    torch.testing.assert_close(sliced_first, model(*feeds, subnet), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(name: str) -> None:
+    """Those of a space, and others of any hidden width and unequal layers."""
+    arch, rng = ARCHITECTURES[name], random.Random(0)
+    model = tiny_decoder.decoder(arch)
+    model.freeze()
+    ids, mask = tiny_decoder.inputs(3, 13)
+    tensors = decoder_tensors(model)
+    for subnet in [*tiny_decoder.SPACE, *(tiny_decoder.random_subnet(arch, rng) for _ in range(10))]:
+        sliced = slice_tensors(tensors, decoder_extents(arch, subnet))
+        for text, kept, logits in zip(ids, mask.bool(), model(ids, mask, subnet), strict=True):
+            expected = plain_decoder.run(sliced, arch, subnet, text[kept], model.eps)
+            torch.testing.assert_close(logits[kept], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_a_uniform_subnet_is_an_elastic_decoder_of_its_own(name: str) -> None:
+    arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
+    model = tiny_decoder.decoder(arch)
+    model.freeze()
+    for subnet in tiny_decoder.SPACE:
+        alone = ElasticDecoder(arch.alone(subnet))
+        alone.load_state_dict(sliced_decoder(model, subnet))
+        alone.freeze()
+        actual = alone.eval()(*feeds, alone.arch.full)
+        torch.testing.assert_close(actual, model(*feeds, subnet), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parameter_counts_are_those_of_the_kept_tensors(name: str) -> None:
+    arch, rng = ARCHITECTURES[name], random.Random(0)
+    for subnet in [*tiny_decoder.SPACE, tiny_decoder.random_subnet(arch, rng)]:
+        kept = decoder_extents(arch, subnet)
+        matrices = {n: s for n, s in kept.items() if n.startswith("layers.") and len(s) == 2}
+        assert arch.total_parameters(subnet) == sum(torch.Size(shape).numel() for shape in kept.values())
+        assert arch.layer_parameters(subnet) == sum(torch.Size(shape).numel() for shape in matrices.values())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_macs_are_those_of_the_matrix_products(name: str) -> None:
+    """Torch's own counter says two operations a multiply-accumulate."""
+    model = tiny_decoder.decoder(ARCHITECTURES[name])
+    model.freeze()
+    for subnet in tiny_decoder.SPACE:
+        with FlopCounterMode(display=False) as counter:
+            model(*tiny_decoder.inputs(1, 9), subnet)
+        assert counter.get_total_flops() == 2 * model.arch.macs(subnet, tokens=9)
