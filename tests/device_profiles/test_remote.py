@@ -237,6 +237,7 @@ def test_a_board_without_edgedistill(tmp_path: Path, tools: Path, fails: Callabl
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_requirement_that_cannot_be_met_is_told_in_pip_s_words(tmp_path: Path, fails: Callable[..., str]) -> None:
     with board(tmp_path / "board", PIP_NO_INDEX=1) as on:
         told = fails(on, install="edgedistill==99")
@@ -320,6 +321,7 @@ def test_warnings_come_through(tmp_path: Path, tools: Path, ask: Ask, palette: P
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_wheel_is_installed_and_stays(tmp_path: Path, tools: Path, ask: Ask) -> None:
     """On a board with nothing but Python; the wheel is built from this tree."""
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "wheels", readme.ROOT]

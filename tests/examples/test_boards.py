@@ -104,6 +104,7 @@ def test_a_page_s_links_lead_somewhere(page: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_install_works_in_an_empty_home(tmp_path: Path) -> None:
     """By the wheel that is built from this tree, found before any index's."""
     wheels = tmp_path / "wheels"
