@@ -32,7 +32,7 @@ class LowRankPair(nn.Module):
 
 
 class ElasticLinear(nn.Module):
-    """y = x·Wᵀ + b, W = W0 + s·Σ B·A over the stages so far.
+    """y = x·Wᵀ + b, W = W0 + s·Σ B·A over the stages so far; b is None where the model has none.
 
     A stage trains either one new pair or W0 itself. The sum of W0 and the earlier pairs is kept merged in
     ``merged``, so that a step of the first kind costs one narrow product more than a plain layer, and no
@@ -41,11 +41,14 @@ class ElasticLinear(nn.Module):
 
     merged: Tensor
 
-    def __init__(self, rows: int, columns: int, scale: float) -> None:
+    def __init__(self, rows: int, columns: int, scale: float, *, bias: bool = True) -> None:
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(torch.zeros(rows, columns), requires_grad=False)
-        self.bias = nn.Parameter(torch.zeros(rows), requires_grad=False)
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(rows), requires_grad=False)
+        else:
+            self.register_parameter("bias", None)
         self.pairs = nn.ModuleList()
         self.register_buffer("merged", torch.zeros(rows, columns), persistent=False)
         self._training: Literal["pair", "full"] | None = None
@@ -89,7 +92,7 @@ class ElasticLinear(nn.Module):
     def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
         """x [..., columns] → [..., rows], by the first ``rows`` rows and ``columns`` columns of W."""
         weight = self.weight if self._training == "full" else self.merged
-        y = F.linear(x, weight[:rows, :columns], self.bias[:rows])
+        y = F.linear(x, weight[:rows, :columns], None if self.bias is None else self.bias[:rows])
         if self._training != "pair":
             return y
         pair = self.pairs[-1]
@@ -101,7 +104,8 @@ class ElasticLinear(nn.Module):
         """Permute outputs or inputs: W0, bias and every pair alike, so that W is permuted."""
         pairs = [pair for pair in self.pairs if isinstance(pair, LowRankPair)]
         if rows is not None:
-            for tensor in (self.weight, self.bias, self.merged, *(pair.B for pair in pairs)):
+            biases = () if self.bias is None else (self.bias,)
+            for tensor in (self.weight, *biases, self.merged, *(pair.B for pair in pairs)):
                 tensor.copy_(tensor[rows].clone())
         if columns is not None:
             for tensor in (self.weight, self.merged, *(pair.A for pair in pairs)):

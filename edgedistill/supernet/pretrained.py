@@ -32,6 +32,7 @@ __all__ = [
     "load_hugging_face",
     "load_pretrained",
     "pooling_of",
+    "quiet",
 ]
 
 _WEIGHTS = "model.safetensors"
@@ -169,7 +170,7 @@ def _stored_head(folder: Path, config: Any) -> tuple[Head, int] | None:
 
 
 def _config(folder: Path, **changes: Any) -> Any:
-    with _quiet():
+    with quiet():
         try:
             config = AutoConfig.from_pretrained(folder, **changes)
         except (OSError, ValueError, KeyError) as error:
@@ -187,7 +188,7 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
         ModelError: transformers cannot read it, or the encoder's weights are not whole.
     """
     config = _config(folder, num_labels=outputs)
-    with _quiet():
+    with quiet():
         try:
             name = _TASKS.get(task, task)
             model_class = TasksManager.get_model_class_for_task(name, framework="pt", model_type=config.model_type)
@@ -262,7 +263,7 @@ def _new_classifier(folder: Path, arch: Architecture, spread: float) -> dict[str
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' notes on heads that are new and its progress bars."""
     import transformers
 

@@ -22,7 +22,8 @@ def test_rewiring_is_a_permutation_that_keeps_the_function(name: str) -> None:
     model.freeze()
     tensors, before = decoder_tensors(model), model(*feeds, arch.full)
     torch.manual_seed(1)
-    rewire_decoder(model, [(torch.rand(arch.heads // arch.group), torch.rand(arch.ffn)) for _ in range(arch.layers)])
+    groups = torch.arange(arch.heads // arch.group).float()
+    rewire_decoder(model, [(groups, torch.rand(arch.ffn)) for _ in range(arch.layers)])
     torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     model.freeze()
     torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
@@ -30,10 +31,11 @@ def test_rewiring_is_a_permutation_that_keeps_the_function(name: str) -> None:
 
 
 def _assert_permuted(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
-    """The same numbers elsewhere, in the layers' matrices at least."""
+    """The same numbers, and in the queries and the FFN elsewhere."""
     for name, tensor in after.items():
         torch.testing.assert_close(tensor.flatten().sort()[0], before[name].flatten().sort()[0])
-    assert not any(torch.equal(after[f"layers.{i}.ffn_up.weight"], before[f"layers.{i}.ffn_up.weight"]) for i in (0, 2))
+    moved = [f"layers.{i}.{part}.weight" for i in (0, 2) for part in ("query", "attention_output", "ffn_up")]
+    assert not any(torch.equal(after[name], before[name]) for name in moved)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -1,0 +1,71 @@
+"""Π of a decoder as a table: which part of each of the supernet's tensors a subnet keeps.
+
+The forward pass slices as it goes; plain checkpoints slice by this table. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+
+from torch import Tensor
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.slicing import slice_tensors
+
+__all__ = ["decoder_extents", "decoder_tensors", "sliced_decoder"]
+
+
+def decoder_extents(arch: DecoderArchitecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+    """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
+    d = subnet.hidden
+    kept: dict[str, tuple[int, ...]] = {"word.weight": (arch.vocabulary, d)}
+    if arch.rope_theta is None:
+        kept["position.weight"] = (arch.positions, d)
+    for layer in subnet.layers:
+        kept |= _layer(arch, f"layers.{layer.index}", layer, d)
+    head = {} if arch.tied else _linear("head", arch.vocabulary, d, bias=False)
+    return kept | _norm(arch, "norm", d) | head
+
+
+def _layer(arch: DecoderArchitecture, prefix: str, shape: LayerShape, d: int) -> dict[str, tuple[int, ...]]:
+    size = arch.head_size
+    inner, shared = shape.heads * size, arch.kv_heads_of(shape.heads) * size
+    kept = {
+        **_norm(arch, f"{prefix}.attention_norm", d),
+        **_linear(f"{prefix}.query", inner, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.key", shared, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.value", shared, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.attention_output", d, inner, bias=arch.output_bias),
+        **_norm(arch, f"{prefix}.ffn_norm", d),
+        **_linear(f"{prefix}.ffn_up", shape.ffn, d, bias=arch.ffn_bias),
+        **_linear(f"{prefix}.ffn_down", d, shape.ffn, bias=arch.ffn_bias),
+    }
+    if arch.gated:
+        kept |= _linear(f"{prefix}.ffn_gate", shape.ffn, d, bias=arch.ffn_bias)
+    if arch.qk_norm:
+        kept |= {f"{prefix}.{part}_norm.weight": (size,) for part in ("query", "key")}
+    return kept
+
+
+def _linear(name: str, rows: int, columns: int, *, bias: bool) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (rows, columns), **({f"{name}.bias": (rows,)} if bias else {})}
+
+
+def _norm(arch: DecoderArchitecture, name: str, d: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (d,), **({f"{name}.bias": (d,)} if arch.norm == "layer" else {})}
+
+
+def decoder_tensors(model: ElasticDecoder) -> dict[str, Tensor]:
+    """Every tensor of the maxnet, the low-rank pairs merged in; matrices are [out, in]."""
+    state, linears = model.state_dict(), model.elastic_linears()
+    merged = {f"{name}.weight": linear.full_weight().detach() for name, linear in linears.items()}
+    return {name: merged.get(name, state[name]) for name in decoder_extents(model.arch, model.arch.full)}
+
+
+def sliced_decoder(model: ElasticDecoder, subnet: SubnetConfig) -> dict[str, Tensor]:
+    """The subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
+    small = slice_tensors(decoder_tensors(model), decoder_extents(model.arch, subnet))
+    places = {str(index): str(place) for place, index in enumerate(subnet.kept)}
+    return {re.sub(r"(?<=^layers\.)\d+", lambda at: places[at.group()], name): t for name, t in small.items()}

@@ -1,0 +1,96 @@
+"""Llama and what is built like it: SmolLM, TinyLlama."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.errors import ExportError, ModelError
+from edgedistill.supernet.families.decoder_family import DecoderFamily, activation_of
+
+__all__ = ["Llama"]
+
+
+class Llama(DecoderFamily):
+    """Rotary positions, RMSNorm, a gated FFN, grouped queries; Mistral, Qwen2 and Qwen3 differ from it in little."""
+
+    model_types = ("llama",)
+    modules = {  # noqa: RUF012 (ClassVar in the base)
+        "word": "model.embed_tokens",
+        "layers.{}.attention_norm": "model.layers.{}.input_layernorm",
+        "layers.{}.query": "model.layers.{}.self_attn.q_proj",
+        "layers.{}.key": "model.layers.{}.self_attn.k_proj",
+        "layers.{}.value": "model.layers.{}.self_attn.v_proj",
+        "layers.{}.query_norm": "model.layers.{}.self_attn.q_norm",
+        "layers.{}.key_norm": "model.layers.{}.self_attn.k_norm",
+        "layers.{}.attention_output": "model.layers.{}.self_attn.o_proj",
+        "layers.{}.ffn_norm": "model.layers.{}.post_attention_layernorm",
+        "layers.{}.ffn_gate": "model.layers.{}.mlp.gate_proj",
+        "layers.{}.ffn_up": "model.layers.{}.mlp.up_proj",
+        "layers.{}.ffn_down": "model.layers.{}.mlp.down_proj",
+        "norm": "model.norm",
+        "head": "lm_head",
+    }
+
+    def architecture(self, config: Any) -> DecoderArchitecture:
+        """The dimensions that a transformers config states."""
+        bare = DecoderArchitecture(
+            model_type=config.model_type,
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_size=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            ffn=config.intermediate_size,
+            vocabulary=config.vocab_size,
+            positions=config.max_position_embeddings,
+            rope_theta=_theta(config),
+            activation=activation_of(config.hidden_act),
+            tied=config.tie_word_embeddings,
+        )
+        return self.variant(config, bare)
+
+    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+        """The architecture with its biases and norms."""
+        attention = config.attention_bias
+        return replace(bare, qkv_bias=attention, output_bias=attention, ffn_bias=config.mlp_bias)
+
+    def eps(self, config: Any) -> float:
+        """What its norms add to the variance."""
+        return float(config.rms_norm_eps)
+
+    def settings(self, arch: DecoderArchitecture, eps: float) -> dict[str, Any]:
+        """What its config calls the dimensions and the norms' epsilon."""
+        activation = "gelu_pytorch_tanh" if arch.activation == "gelu_tanh" else arch.activation
+        return {
+            "num_hidden_layers": arch.layers,
+            "hidden_size": arch.hidden,
+            "num_attention_heads": arch.heads,
+            "num_key_value_heads": arch.kv_heads,
+            "head_dim": arch.head_size,
+            "intermediate_size": arch.ffn,
+            "vocab_size": arch.vocabulary,
+            "max_position_embeddings": arch.positions,
+            "rope_parameters": {"rope_type": "default", "rope_theta": arch.rope_theta},
+            "hidden_act": activation,
+            "rms_norm_eps": eps,
+            "tie_word_embeddings": arch.tied,
+            **self.variant_settings(arch),
+        }
+
+    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:
+        """What its config calls the biases and norms."""
+        if arch.hidden % arch.heads:
+            raise ExportError(
+                f"{arch.heads} heads at a hidden width of {arch.hidden}: transformers' llama takes only heads that "
+                "divide the hidden width"
+            )
+        return {"attention_bias": arch.qkv_bias, "mlp_bias": arch.ffn_bias}
+
+
+def _theta(config: Any) -> float:
+    rope = config.rope_parameters
+    if rope["rope_type"] != "default":
+        raise ModelError(f"the model's rotary positions are of type {rope['rope_type']!r}; only 'default' is supported")
+    return float(rope["rope_theta"])

@@ -1,0 +1,30 @@
+"""Mistral, where each token sees all tokens before it: later versions, and any for texts within the window."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.errors import ModelError
+from edgedistill.supernet.families.llama import Llama
+
+__all__ = ["Mistral"]
+
+
+class Mistral(Llama):
+    """Llama without biases."""
+
+    model_types = ("mistral",)
+
+    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+        """No more; refuses a sliding window that is shorter than the texts."""
+        if config.sliding_window is not None and config.sliding_window < config.max_position_embeddings:
+            raise ModelError(
+                f"the model's config has a sliding window of {config.sliding_window} tokens in texts of "
+                f"{config.max_position_embeddings}; only full attention is supported"
+            )
+        return bare
+
+    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:  # noqa: ARG002
+        """What its config calls full attention."""
+        return {"sliding_window": None}

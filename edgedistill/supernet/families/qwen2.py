@@ -1,0 +1,37 @@
+"""Qwen2 and Qwen2.5."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.errors import ModelError
+from edgedistill.supernet.families.llama import Llama
+
+__all__ = ["Qwen2", "refuse_windows"]
+
+
+class Qwen2(Llama):
+    """Llama with biases on queries, keys and values alone."""
+
+    model_types = ("qwen2",)
+
+    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+        """Its biases are not a matter of its config."""
+        refuse_windows(config)
+        return replace(bare, qkv_bias=True)
+
+    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing more."""
+        return {}
+
+
+def refuse_windows(config: Any) -> None:
+    """Refuse layers that see only a window of tokens.
+
+    Raises:
+        ModelError: there are such layers.
+    """
+    if set(config.layer_types) != {"full_attention"}:
+        raise ModelError("the model's config has layers with a sliding window; only full attention is supported")

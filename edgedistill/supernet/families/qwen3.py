@@ -1,0 +1,27 @@
+"""Qwen3, its dense models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.supernet.families.llama import Llama
+from edgedistill.supernet.families.qwen2 import refuse_windows
+
+__all__ = ["Qwen3"]
+
+
+class Qwen3(Llama):
+    """Llama with an RMSNorm on each head's queries and keys."""
+
+    model_types = ("qwen3",)
+
+    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+        """The architecture with its biases and norms."""
+        refuse_windows(config)
+        return replace(bare, qk_norm=True, qkv_bias=config.attention_bias, output_bias=config.attention_bias)
+
+    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:
+        """What its config calls the biases."""
+        return {"attention_bias": arch.qkv_bias}

@@ -1,0 +1,115 @@
+"""Checkpoints of llama2.c's first binary format: a Llama-type model as one file of fp32 numbers.
+
+The file is seven int32, little-endian: hidden width d, FFN width f, layers l, heads h, KV heads k, vocabulary v
+(negative where the head is not the embedding table) and positions p; then fp32 tensors, each of all layers at once:
+embeddings [v, d], attention norms [l, d], queries [l, h·s, d], keys and values [l, k·s, d], attention outputs
+[l, d, h·s], FFN norms [l, d], gates [l, f, d], downs [l, d, f], ups [l, f, d], the last norm [d], the rotations'
+cosines and sines [p, s/2] each, which follow from p, and an untied head [v, d]. Rotations pair the features 2i and
+2i + 1 of a head, where `edgedistill.supernet.decoder` pairs i and i + s/2.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.errors import ModelError
+from edgedistill.supernet.decoder import ElasticDecoder
+
+__all__ = ["load_llama2c"]
+
+_HEADER = struct.Struct("<7i")
+_THETA, _EPS = 10_000.0, 1e-5  # which the format does not state: llama2.c's own
+
+
+def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
+    """The checkpoint as an elastic decoder.
+
+    Raises:
+        ModelError: the file cannot be read, or is none of this format.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    arch = _architecture(path, data)
+    layout = _layout(arch)
+    numbers = sum(torch.Size(shape).numel() for shape in layout.values())
+    if len(data) != _HEADER.size + 4 * numbers:
+        raise ModelError(
+            f"{path} has {len(data)} bytes; its header asks for {_HEADER.size + 4 * numbers}: "
+            "expected a whole checkpoint of llama2.c's first format (version 0, fp32)"
+        )
+    model = ElasticDecoder(arch, scale=scale, eps=_EPS, dropout=dropout)
+    model.load_state_dict(_state(arch, _tensors(data, layout)))
+    model.freeze()
+    return model.eval()
+
+
+def _architecture(path: Path, data: bytes) -> DecoderArchitecture:
+    header = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0,) * 7
+    hidden, ffn, layers, heads, kv_heads, vocabulary, positions = header
+    counts = (hidden, ffn, layers, heads, kv_heads, abs(vocabulary), positions)
+    if min(counts) <= 0 or hidden % heads or heads % kv_heads or hidden // heads % 2:
+        raise ModelError(f"{path} begins with {header}, which are no dimensions of a checkpoint of llama2.c's")
+    return DecoderArchitecture(
+        model_type="llama",
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_size=hidden // heads,
+        ffn=ffn,
+        vocabulary=abs(vocabulary),
+        positions=positions,
+        rope_theta=_THETA,
+        tied=vocabulary > 0,
+    )
+
+
+def _layout(arch: DecoderArchitecture) -> dict[str, tuple[int, ...]]:
+    """The shapes in the file's order, by the elastic decoder's names; {} stands for all layers."""
+    layers, d, f, size = arch.layers, arch.hidden, arch.ffn, arch.head_size
+    inner, shared = arch.heads * size, arch.kv_heads * size
+    layout: dict[str, tuple[int, ...]] = {
+        "word": (arch.vocabulary, d),
+        "layers.{}.attention_norm": (layers, d),
+        "layers.{}.query": (layers, inner, d),
+        "layers.{}.key": (layers, shared, d),
+        "layers.{}.value": (layers, shared, d),
+        "layers.{}.attention_output": (layers, d, inner),
+        "layers.{}.ffn_norm": (layers, d),
+        "layers.{}.ffn_gate": (layers, f, d),
+        "layers.{}.ffn_down": (layers, d, f),
+        "layers.{}.ffn_up": (layers, f, d),
+        "norm": (d,),
+        "rotations": (2, arch.positions, size // 2),
+    }
+    return layout if arch.tied else layout | {"head": (arch.vocabulary, d)}
+
+
+def _tensors(data: bytes, layout: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    found, offset = {}, _HEADER.size
+    for name, shape in layout.items():
+        count = torch.Size(shape).numel()
+        numbers = np.frombuffer(data, dtype="<f4", count=count, offset=offset)
+        found[name] = torch.from_numpy(numbers.astype(np.float32).reshape(shape))
+        offset += 4 * count
+    return found
+
+
+def _state(arch: DecoderArchitecture, stacked: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The elastic decoder's tensors: a layer each, and rotary partners half a head apart."""
+    for name in ("layers.{}.query", "layers.{}.key"):
+        pairs = stacked[name].view(arch.layers, -1, arch.head_size // 2, 2, arch.hidden)
+        stacked[name] = pairs.transpose(2, 3).flatten(1, 3)
+    state = {f"{name}.weight": tensor for name, tensor in stacked.items() if name in {"word", "norm", "head"}}
+    for name, tensor in stacked.items():
+        if "{}" in name:
+            state |= {f"{name.format(index)}.weight": layer for index, layer in enumerate(tensor)}
+    return state

@@ -1,0 +1,99 @@
+"""A Hugging Face checkpoint of a causal language model becomes an elastic decoder, and a subnet such a model again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from edgedistill.errors import ExportError, ModelError
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.decoder_slicing import sliced_decoder
+from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.pretrained import quiet
+
+__all__ = ["load_causal_hugging_face", "load_pretrained_decoder", "to_hugging_face"]
+
+
+def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
+    """The checkpoint as transformers' own causal language model, in fp32 and eval mode. Only safetensors are read.
+
+    Raises:
+        ModelError: transformers cannot read it, its type is unsupported, or its weights are not whole.
+    """
+    with quiet():
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            decoder_family_of(config.model_type)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{folder} cannot be loaded as a decoder: {str(error).splitlines()[0]}") from error
+    assert isinstance(model, PreTrainedModel)
+    _check_whole(folder, model, report)
+    return model.eval()
+
+
+def _check_whole(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Transformers draws at random whatever it does not find; here it must find all."""
+    broken = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
+    if broken:
+        raise ModelError(
+            f"{folder} has no fitting tensor {broken[0]!r}; expected a complete {model.config.model_type} checkpoint"
+        )
+
+
+def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> ElasticDecoder:
+    """The checkpoint as an elastic decoder; at full size it computes what transformers' model does.
+
+    Raises:
+        ModelError: the checkpoint cannot be read, or is of a kind that is not supported.
+    """
+    reference = load_causal_hugging_face(folder)
+    family = decoder_family_of(reference.config.model_type)
+    arch, eps = family.architecture(reference.config), family.eps(reference.config)
+    model = ElasticDecoder(arch, scale=scale, eps=eps, dropout=dropout)
+    model.load_state_dict(family.read(reference.state_dict(), arch))
+    model.freeze()
+    return model.eval()
+
+
+def to_hugging_face(
+    model: ElasticDecoder, subnet: SubnetConfig, token_ids: Mapping[str, int | None]
+) -> PreTrainedModel:
+    """A subnet as transformers' own model, in eval mode.
+
+    Args:
+        model: no stage may be training (see `ElasticDecoder.freeze`).
+        subnet: of equal layers.
+        token_ids: ``bos_token_id``, ``eos_token_id`` and ``pad_token_id`` of the tokenizer; None where it has none.
+
+    Raises:
+        ExportError: the architecture cannot express the subnet; the message names the dimension.
+    """
+    heads, widths = {layer.heads for layer in subnet.layers}, {layer.ffn for layer in subnet.layers}
+    if len(heads) > 1 or len(widths) > 1:
+        raise ExportError(
+            f"{subnet.name} has {sorted(heads)} heads and FFN widths {sorted(widths)}; "
+            f"transformers' {model.arch.model_type} has one of each for all layers"
+        )
+    arch = model.arch.alone(subnet)
+    family = decoder_family_of(arch.model_type)
+    config = AutoConfig.for_model(arch.model_type, **family.settings(arch, model.eps), **token_ids)
+    with quiet():
+        small: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    missing, unexpected = small.load_state_dict(family.write(sliced_decoder(model, subnet), arch), strict=False)
+    assert not unexpected
+    assert set(missing) <= ({"lm_head.weight"} if arch.tied else set())
+    return small.eval()
