@@ -172,6 +172,8 @@ class Observer:
         while not self._stop.is_set():
             for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
                 try:
+                    if b"worker" not in Path(f"/proc/{child}/cmdline").read_bytes():
+                        continue  # still a copy of this process
                     pages = int(Path(f"/proc/{child}/statm").read_text().split()[1])
                 except (OSError, IndexError):
                     continue

@@ -21,7 +21,7 @@ from edgedistill.subnet import SubnetConfig
 __all__ = ["CostModel", "Measured", "Work", "line", "spanning"]
 
 _MACS_TOKENS = 64  # of the manifest's MACs
-_REACH = 1.3  # times the error of a left-out subnet's points: within so much nine of ten predictions lie
+_REACH = 1.2  # times the error of a left-out subnet's points: within so much nine of ten predictions lie
 
 _Row = NDArray[np.float64]
 
@@ -91,7 +91,8 @@ class Measured(NamedTuple):
 class CostModel:
     """Milliseconds of each kind of work. ``error``: how far off, as a share, it was of a subnet that it had not seen.
 
-    That is the root of the mean square over the measured points, each predicted without its own subnet.
+    That is the root of the mean square over the measured points, each predicted without its own subnet. The largest and
+    the smallest do not count, if there are others: what is asked for lies between them.
     """
 
     costs: _Row
@@ -101,7 +102,7 @@ class CostModel:
     def fit(cls, points: Sequence[Measured]) -> CostModel:
         """To points of two or more subnets; a tenth of a short latency counts as much as a tenth of a long one."""
         errors: list[float] = []
-        for work in dict.fromkeys(point.work for point in points):
+        for work in _between(points):
             others = _fitted([point for point in points if point.work != work])
             errors += [_error(others, point) for point in points if point.work == work]
         return cls(_fitted(points), float(np.sqrt(np.mean(np.square(errors)))))
@@ -114,6 +115,11 @@ class CostModel:
     def reach(self) -> float:
         """Within this share of a prediction the median lies in nine cases of ten."""
         return _REACH * self.error
+
+
+def _between(points: Sequence[Measured]) -> list[Work]:
+    works = sorted(dict.fromkeys(point.work for point in points), key=lambda work: work.parameters)
+    return works[1:-1] or works
 
 
 def _fitted(points: Sequence[Measured]) -> _Row:

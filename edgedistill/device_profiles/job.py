@@ -26,8 +26,8 @@ class Job(_Message):
 
     ``graphs``: paths by subnet; for memory, the subnet, and after it the smallest, once where these are the same.
     ``weights``: the file of the first one's weights. ``shapes``: batch and tokens of what is asked. ``vocabulary``: ids
-    are below it. A latency job ends when each median is known to ``width`` of itself with 95 % confidence, or after
-    ``rounds`` rounds, or after ``budget_s`` seconds.
+    are below it. A latency job ends when nine medians of ten are known to ``width`` of themselves with 95 % confidence,
+    or after ``rounds`` rounds, or after ``budget_s`` seconds.
     """
 
     task: Literal["memory", "latency"]

@@ -27,6 +27,7 @@ __all__ = ["main", "median_interval"]
 
 _LEAST_ROUNDS = 20
 _WARM_UP = 2
+_KNOWN = 0.9  # of the points, when it is enough
 _WARM_LOADS = 3
 _Feeds = dict[str, Any]
 _Shape = tuple[int, int]
@@ -144,10 +145,7 @@ def _latency(job: Job) -> LatencyResult:
 def _interleaved(
     job: Job, sessions: dict[str, Any], feeds: dict[_Shape, _Feeds]
 ) -> dict[tuple[str, _Shape], list[float]]:
-    """Milliseconds by (subnet, shape). Every round takes the points in another order, so that drift hits all alike.
-
-    A point whose median is known well enough is left out from then on.
-    """
+    """Milliseconds by (subnet, shape). Every round takes all points in another order, so that drift hits all alike."""
     points = list(product(sessions, feeds))
     for name, shape in points * _WARM_UP:
         sessions[name].run(None, feeds[shape])
@@ -162,8 +160,8 @@ def _interleaved(
         _say(f"{ROUND}{done}")
         if done < _LEAST_ROUNDS:
             continue
-        points = [point for point in points if _width(times[point]) > job.width]
-        if not points or time.perf_counter() > deadline:
+        known = sum(_width(times[point]) <= job.width for point in points)
+        if known >= _KNOWN * len(points) or time.perf_counter() > deadline:
             break
     return times
 

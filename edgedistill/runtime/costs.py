@@ -7,6 +7,7 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from statistics import median
 from typing import Protocol
 
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
@@ -63,6 +64,9 @@ class ProfileCosts:
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
         wanted = threads or profile.conditions.threads
         self._rows = {subnet.subnet: _rows(_on(subnet.latency, wanted)) for subnet in profile.subnets}
+        # How single requests scatter is the machine's: of one subnet a profile has too few to tell.
+        points = [point for rows in self._rows.values() for row in rows.values() for point in row if point.p50_ms]
+        self._tail = median(point.p95_ms / point.p50_ms for point in points) if points else 1.0
         self._beside = {
             subnet.subnet: _beside(subnet, self._subnets.get(profile.smallest)) for subnet in profile.subnets
         }
@@ -73,23 +77,22 @@ class ProfileCosts:
 
     def candidate(self, name: str, size: Size) -> Candidate:
         """One of them."""
-        p50_ms, p95_ms = self._latency(name, size)
-        return Candidate(name, self._qualities[name], self._subnets[name].peak_mb, p50_ms, p95_ms, self._beside[name])
+        p50_ms = self._p50_ms(name, size)
+        memory_mb, beside = self._subnets[name].peak_mb, self._beside[name]
+        return Candidate(name, self._qualities[name], memory_mb, p50_ms, p50_ms * self._tail, beside)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
         """Observed over profiled median latency at that size."""
-        p50_ms, _ = self._latency(subnet, size)
+        p50_ms = self._p50_ms(subnet, size)
         return latency_ms / p50_ms if p50_ms > 0 else None
 
-    def _latency(self, subnet: str, size: Size) -> tuple[float, float]:
+    def _p50_ms(self, subnet: str, size: Size) -> float:
         rows = self._rows[subnet]
         batch = min(rows, key=lambda b: abs(b - size.batch))
         row = rows[batch]
         low, high, share = _bracket(row, size.tokens)
         factor = size.batch / batch * max(1.0, size.tokens / row[-1].tokens)
-        p50_ms = low.p50_ms + share * (high.p50_ms - low.p50_ms)
-        p95_ms = low.p95_ms + share * (high.p95_ms - low.p95_ms)
-        return p50_ms * factor, p95_ms * factor
+        return factor * (low.p50_ms + share * (high.p50_ms - low.p50_ms))
 
 
 def _beside(subnet: SubnetProfile, smallest: SubnetProfile | None) -> Beside | None:
