@@ -30,7 +30,7 @@ from edgedistill.manifest import (
 
 __all__ = ["profile"]
 
-_BUDGET_S_A_POINT = 1.5
+_BUDGET_S_A_POINT = 0.8
 _MOST_IDS = 1000
 _METHODS = {
     True: "measured: memory in a fresh process a subnet, latency of subnets interleaved in one process",
