@@ -179,9 +179,11 @@ def test_an_interrupt_while_it_is_copied(whole: Board, ask: Ask, tmp_path: Path)
 
 
 _INTERRUPTED = """
-import sys
+import signal, sys
 from edgedistill.device_profiles.remote import profile_remotely
 from edgedistill.manifest import load
+# A test run in the background of a shell ignores SIGINT, and its children would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 profile_remotely(load(sys.argv[1]), "board", [], on_progress=print)
 """
 
