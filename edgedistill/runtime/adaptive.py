@@ -316,13 +316,13 @@ def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | N
 def _creator(palette: Palette, threads: int | None) -> Callable[[str], OnnxSession]:
     def create(subnet: str) -> OnnxSession:
         session = create_session(palette.graph_path(subnet), usable_cores() if threads is None else threads)
-        _warm_up(session, palette)
+        _warm_up(session)
         return session
 
     return create
 
 
-def _warm_up(session: OnnxSession, palette: Palette) -> None:
+def _warm_up(session: OnnxSession) -> None:
     """A short request: the arena never gives back what the first one took.
 
     Raises:
@@ -331,7 +331,7 @@ def _warm_up(session: OnnxSession, palette: Palette) -> None:
     import numpy as np
 
     made = {"attention_mask": np.ones}
-    feeds = {spec.name: made.get(spec.name, np.zeros)((1, 2), np.int64) for spec in palette.manifest.inputs}
+    feeds = {node.name: made.get(node.name, np.zeros)((1, 2), np.int64) for node in session.get_inputs()}
     try:
         session.run(None, feeds)
     except Exception as error:  # onnxruntime's share no base class

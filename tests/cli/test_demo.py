@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from edgedistill.cli import app
 
 SUBNET_KEYS = {
-    "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters",
+    "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters", "low_ms", "high_ms", "samples",
     "size_mb", "accuracy", "p50_ms", "p95_ms", "memory_mb",
 }  # fmt: skip
 
