@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from edgedistill.cli import app
 
 SUBNET_KEYS = {
-    "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters", "low_ms", "high_ms", "samples",
-    "size_mb", "accuracy", "p50_ms", "p95_ms", "memory_mb",
+    "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters",
+    "size_mb", "accuracy", "p50_ms", "p95_ms", "low_ms", "high_ms", "samples", "memory_mb",
 }  # fmt: skip
 
 
