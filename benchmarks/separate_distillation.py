@@ -124,7 +124,6 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
         for kind in RATES
     }
     arch = palette.model.arch
-    teacher = lab.answers(checkpoint.load(bench.teacher), arch.full, data)
     rounds: dict[str, Any] = {}
     kinds = {size: tuple(RATES) for size in members}
     for multiple in map(cost.multiple, multiples.split(",")):
@@ -140,7 +139,7 @@ def main(data_folder: str, work_folder: str, share: str = "1", multiples: str = 
             "share": float(share),
             "tests": {"published": lab.published_tests(data), "all": len(data.test.texts)},
             "metric": palette.info.scores[-1].metric,
-            "teacher": lab.whole(data, teacher),
+            "teacher": lab.whole(data, lab.answers(checkpoint.load(bench.teacher), arch.full, data)),
             "maxnet": lab.whole(data, lab.answers(palette, arch.full, data)),
             "word_counts": word_count_score(data),
             "palette_flops": cost.palette,
