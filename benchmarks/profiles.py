@@ -119,14 +119,14 @@ def prediction(quick: DeviceProfile, whole: DeviceProfile) -> dict[str, Any]:
 def from_its_own_points(palette: Palette, whole: DeviceProfile) -> DeviceProfile:
     """What a quick profile would predict, had it measured what the whole one did."""
     asked = plan(palette, lengths=LENGTHS, batches=(1,), threads=(whole.conditions.threads,), quick=True, free_mb=None)
-    few = [
-        subnet.model_copy(
-            update={"latency": [point for point in subnet.latency if point.tokens in asked.measured_lengths]}
-        )
+    few = {
+        subnet.subnet: [point for point in subnet.latency if point.tokens in asked.measured_lengths]
         for subnet in whole.subnets
         if subnet.subnet in asked.subnets
-    ]
-    return whole.model_copy(update={"kind": "quick", "subnets": completed(palette, asked, few)})
+    }
+    latency = completed(palette, asked, few)
+    subnets = [subnet.model_copy(update={"latency": latency[subnet.subnet]}) for subnet in whole.subnets]
+    return whole.model_copy(update={"kind": "quick", "subnets": subnets})
 
 
 @contextmanager

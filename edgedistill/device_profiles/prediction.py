@@ -1,40 +1,40 @@
-"""What was not measured, from what was: the rest of a quick profile."""
+"""What latencies were not measured, from those that were: the rest of a quick profile."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
-from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, line
+from edgedistill.device_profiles.cost_model import CostModel, Measured, Work
 from edgedistill.device_profiles.plan import Plan
-from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry, SubnetProfile
+from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry
 
 __all__ = ["completed"]
 
-_WEIGHT_BYTES = {"fp32": 4, "int8": 1}
 
-
-def completed(palette: Palette, plan: Plan, measured: Sequence[SubnetProfile]) -> list[SubnetProfile]:
+def completed(
+    palette: Palette, plan: Plan, measured: Mapping[str, Sequence[LatencyPoint]]
+) -> dict[str, list[LatencyPoint]]:
     """Of every subnet of the palette, every shape and number of threads of the plan; what is measured as it is."""
-    known = {subnet.subnet: subnet for subnet in measured}
-    whole = len(known) == len(palette.manifest.subnets) and plan.measured_shapes == plan.shapes
-    if whole:
-        return [known[entry.name] for entry in palette.manifest.subnets]
-    found: dict[str, SubnetProfile] = {}
-    for precision in {entry.precision for entry in palette.manifest.subnets}:
-        entries = [entry for entry in palette.manifest.subnets if entry.precision == precision]
-        guess = _Guess(entries, known, len(palette.manifest.labels))
-        found |= {entry.name: guess.subnet(entry, known.get(entry.name), plan) for entry in entries}
-    return [found[entry.name] for entry in palette.manifest.subnets]
+    entries = palette.manifest.subnets
+    if len(measured) == len(entries) and plan.measured_shapes == plan.shapes:
+        return {entry.name: list(measured[entry.name]) for entry in entries}
+    found: dict[str, list[LatencyPoint]] = {}
+    for precision in {entry.precision for entry in entries}:
+        alike = [entry for entry in entries if entry.precision == precision]
+        guess = _Guess(alike, measured, len(palette.manifest.labels))
+        found |= {entry.name: guess.latency(entry.name, measured.get(entry.name, ()), plan) for entry in alike}
+    return {entry.name: found[entry.name] for entry in entries}
 
 
 class _Guess:
     """Models of one precision, through its measured subnets."""
 
-    def __init__(self, entries: Sequence[SubnetEntry], known: dict[str, SubnetProfile], outputs: int) -> None:
+    def __init__(
+        self, entries: Sequence[SubnetEntry], measured: Mapping[str, Sequence[LatencyPoint]], outputs: int
+    ) -> None:
         self._works = {entry.name: Work.of_entry(entry, outputs) for entry in entries}
-        own = [(entry, known[entry.name]) for entry in entries if entry.name in known]
-        points = [(entry.name, point) for entry, subnet in own for point in subnet.latency]
+        points = [(entry.name, point) for entry in entries for point in measured.get(entry.name, ())]
         self._models = {
             threads: CostModel.fit(
                 [
@@ -47,24 +47,15 @@ class _Guess:
         }
         self._tail_95 = median(point.p95_ms / point.p50_ms for _, point in points)
         self._tail_99 = median(point.p99_ms / point.p50_ms for _, point in points)
-        weights_mb = [_weights_mb(entry) for entry, _ in own]
-        self._lines = {
-            field: line(weights_mb, [max(1e-3, getattr(subnet, field)) for _, subnet in own])
-            for field in ("load_ms", "cold_load_ms", "peak_mb", "steady_mb", "with_smallest_mb")
-        }
 
-    def subnet(self, entry: SubnetEntry, known: SubnetProfile | None, plan: Plan) -> SubnetProfile:
+    def latency(self, name: str, measured: Sequence[LatencyPoint], plan: Plan) -> list[LatencyPoint]:
         """As it was measured, as far as it was."""
-        measured = {} if known is None else {(p.threads, p.batch, p.tokens): p for p in known.latency}
-        latency = [
-            measured.get((threads, batch, tokens)) or self._point(entry.name, threads, batch, tokens)
+        known = {(point.threads, point.batch, point.tokens): point for point in measured}
+        return [
+            known.get((threads, batch, tokens)) or self._point(name, threads, batch, tokens)
             for threads in plan.threads
             for batch, tokens in plan.shapes
         ]
-        if known is not None:
-            return known.model_copy(update={"latency": latency})
-        figures = {field: round(start + slope * _weights_mb(entry), 3) for field, (start, slope) in self._lines.items()}
-        return SubnetProfile(subnet=entry.name, precision=entry.precision, latency=latency, predicted=True, **figures)
 
     def _point(self, name: str, threads: int, batch: int, tokens: int) -> LatencyPoint:
         model = self._models[threads]
@@ -78,7 +69,3 @@ class _Guess:
         }
         rounded = {name: round(ms, 4) for name, ms in figures.items()}
         return LatencyPoint(threads=threads, batch=batch, tokens=tokens, samples=0, **rounded)
-
-
-def _weights_mb(entry: SubnetEntry) -> float:
-    return _WEIGHT_BYTES[entry.precision] * entry.layer_parameters / 1e6

@@ -57,7 +57,8 @@ class Fitted:
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens
         found = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
-        exact = {s: p for s, p in found if p is not None and p.precision == "fp32" and not p.predicted}
+        own = {subnet: known for subnet, known in found if known is not None and known.precision == "fp32"}
+        exact = {subnet: known for subnet, known in own.items() if any(point.samples for point in known.latency)}
         if len(exact) < _LEAST:
             raise SearchError(
                 f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_LEAST} or more: "
