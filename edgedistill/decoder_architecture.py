@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgedistill.errors import RecipeError
-from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
 
-__all__ = ["DecoderArchitecture"]
+__all__ = ["AnyArchitecture", "DecoderArchitecture"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +117,6 @@ class DecoderArchitecture:
 
     def _norm(self, d: int) -> int:
         return d if self.norm == "rms" else 2 * d
+
+
+AnyArchitecture = Architecture | DecoderArchitecture

@@ -11,11 +11,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from edgedistill.decoder_architecture import AnyArchitecture
 
 __all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "TaskName"]
 
-TaskName = Literal["text-classification", "text-regression", "token-classification", "sentence-embedding"]
+TaskName = Literal[
+    "text-classification", "text-regression", "token-classification", "sentence-embedding", "text-generation"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,11 @@ class Architecture:
     def full(self) -> SubnetConfig:
         """The configuration that keeps everything."""
         return SubnetConfig.uniform(range(self.layers), hidden=self.hidden, heads=self.heads, ffn=self.ffn)
+
+    @property
+    def group(self) -> int:
+        """How many heads are kept or cut together."""
+        return 1
 
     def layer_parameters(self, subnet: SubnetConfig) -> int:
         """Entries of the layers' weight matrices that are kept: no biases, norms, embeddings or head."""
@@ -131,7 +141,7 @@ class SearchSpace:
         """The smallest subnet."""
         return SubnetConfig.uniform(self.layers[-1], hidden=self.hidden[-1], heads=self.heads[-1], ffn=self.ffn[-1])
 
-    def middle(self, arch: Architecture) -> SubnetConfig:
+    def middle(self, arch: AnyArchitecture) -> SubnetConfig:
         """The subnet whose layer parameters are nearest to half of the model's."""
         half = arch.layer_parameters(arch.full) / 2
         return min(self, key=lambda subnet: abs(arch.layer_parameters(subnet) - half))

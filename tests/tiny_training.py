@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pytest
 import tiny_encoder
 import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from edgedistill.distillation import mlfs
+from edgedistill.distillation import loop, mlfs, resume
 from edgedistill.distillation.accelerator import accelerator_for
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.rows import Row
+from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
 WORDS = [f"w{i}" for i in range(40)]
@@ -81,6 +85,34 @@ def train(supernet: Supernet, given: TaskData, folder: Path, *, until: int = 2) 
         until=until,
     )
     return trained, log
+
+
+class Killed(BaseException):
+    """As SIGKILL, from inside: nothing that catches errors catches it."""
+
+
+def train_with_kills(
+    begin: Callable[[], Supernet], given: TaskData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Supernet, Log]:
+    """Train, killed at a step of each stage: some steps after what was saved, so that these are done again."""
+    monkeypatch.setattr(loop, "_SAVED_EVERY_S", 0.0)
+    real = resume.save_state
+    for stage, last_saved in ((0, 3), (1, 2), (2, 4)):
+
+        def save(place: Path, position: resume.Position, *rest: Any, at: tuple[int, int] = (stage, last_saved)) -> None:
+            if (position.stage, position.step) > at:
+                raise Killed
+            real(place, position, *rest)
+
+        monkeypatch.setattr(resume, "save_state", save)
+        begun = checkpoint.load(folder) if folder.exists() else begin()
+        with pytest.raises(Killed):
+            train(begun, given, folder)
+        assert checkpoint.load(folder).info.stages == list(range(stage))
+    monkeypatch.setattr(resume, "save_state", real)
+    parts, rest = train(checkpoint.load(folder), given, folder)
+    assert rest.reports[0].step == 5
+    return parts, rest
 
 
 def first_tokens() -> Encoded:

@@ -16,11 +16,11 @@ from edgedistill.subnet import TaskName
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from edgedistill.decoder_architecture import AnyArchitecture
     from edgedistill.distillation.data import TaskData
     from edgedistill.distillation.loop import StepReport
     from edgedistill.distillation.models import ResolvedModel
     from edgedistill.distillation.recipe import Recipe
-    from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["GRAMMAR", "LabelColumn", "Source", "TextColumns", "read_data", "recipe", "train", "train_supernet"]
@@ -56,14 +56,19 @@ class Source:
 
 
 @reported
-def recipe(file: RecipeFile = None, changes: Changes = None, as_json: AsJson = False) -> None:
+def recipe(
+    file: RecipeFile = None,
+    changes: Changes = None,
+    task: Annotated[TaskName, typer.Option(help="Whose defaults.")] = _TASK,
+    as_json: AsJson = False,
+) -> None:
     """Print the whole recipe as TOML, every key with what it does: a file to change and give to train.
 
     Example: edgedistill recipe --set rank=8 > recipe.toml
     """
     from edgedistill.distillation.recipe import read_recipe, recipe_as_toml
 
-    whole = read_recipe(file, {}, changes or [])
+    whole = read_recipe(file, {}, changes or [], task)
     if as_json:
         print_json(whole.model_dump(mode="json"))
     else:
@@ -72,11 +77,14 @@ def recipe(file: RecipeFile = None, changes: Changes = None, as_json: AsJson = F
 
 @reported
 def train(
-    model: Annotated[str, typer.Argument(help="A folder with a pretrained encoder, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="A folder with a pretrained encoder or decoder, or a hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write the supernet to.")],
     data: Annotated[
         str | None,
-        typer.Option(help="A folder with train, validation and test as CSV or JSON Lines, a hub id, or 'demo'."),
+        typer.Option(
+            help="A folder with train, validation and test as CSV or JSON Lines (for text-generation as .txt, too, or "
+            "one text file), a hub id, or 'demo'."
+        ),
     ] = None,
     unlabelled: Annotated[
         Path | None,
@@ -90,6 +98,10 @@ def train(
     fine_tuned: Annotated[
         bool | None, typer.Option("--fine-tuned", help="The model knows the task: it is the teacher as it is.")
     ] = None,
+    random_weights: Annotated[
+        bool | None,
+        typer.Option("--random-weights", help="Begin a decoder of the model's shape anew: a baseline to compare with."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random; the same gives the same supernet.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,17 +111,20 @@ def train(
     batch: start them by 'torchrun --nproc-per-node 2 -m edgedistill train …', or by 'accelerate launch -m'.
 
     Example: edgedistill train sentence-transformers/all-MiniLM-L6-v2 --data commands -o supernet
+
+    Example: edgedistill train smollm --task text-generation --data wikitext -o supernet
     """
     from edgedistill.distillation.models import resolve_model
     from edgedistill.distillation.recipe import read_recipe
     from edgedistill.supernet.pretrained import labels_of
 
     started = time.monotonic()
-    chosen = read_recipe(recipe_file, {"seed": seed, "fine_tuned": fine_tuned}, changes or [])
+    flags = {"seed": seed, "fine_tuned": fine_tuned, "random_weights": random_weights}
+    chosen = read_recipe(recipe_file, flags, changes or [], task)
     base = resolve_model(model)
     if unlabelled is not None:
         chosen = chosen.model_copy(update={"fine_tuned": True})
-    names = labels_of(base.folder) if chosen.fine_tuned else None
+    names = labels_of(base.folder) if chosen.fine_tuned and task != "text-generation" else None
     columns = tuple(text_column or ["text"])
     rows = read_data(Source(task, data, unlabelled, columns, label_column, None if names is None else tuple(names)))
     supernet = train_supernet(base, rows, output, chosen)
@@ -179,10 +194,12 @@ def _is_begun(output: Path) -> bool:
 
 
 def _go_on(output: Path, base_sha256: str, chosen: Recipe) -> Supernet:
+    from edgedistill.distillation.recipe import Recipe
     from edgedistill.supernet import checkpoint
 
     supernet = checkpoint.load(output)
-    if supernet.info.base_sha256 != base_sha256 or supernet.info.recipe != chosen.model_dump(mode="json"):
+    settings = Recipe().model_dump(mode="json") | supernet.info.recipe  # which an earlier version may know fewer of
+    if supernet.info.base_sha256 != base_sha256 or settings != chosen.model_dump(mode="json"):
         raise CheckpointError(
             f"{output} was begun from another model or with other settings; repeat those, or give another folder"
         )
@@ -220,7 +237,7 @@ class _Watcher:
         self._bars.update(self._between, description=title, visible=True)
 
 
-def _print_counts(arch: Architecture, chosen: Recipe) -> None:
+def _print_counts(arch: AnyArchitecture, chosen: Recipe) -> None:
     """What each stage trains, by kind."""
     from edgedistill.distillation.scaling import trained_parameters
 

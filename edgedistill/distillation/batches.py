@@ -18,7 +18,16 @@ from edgedistill.distillation.rows import Text
 from edgedistill.errors import ModelError
 from edgedistill.subnet import TaskName
 
-__all__ = ["Batch", "Encoded", "encode", "epoch_batches", "load_tokenizer", "make_batch", "sorted_batches"]
+__all__ = [
+    "Batch",
+    "Encoded",
+    "encode",
+    "epoch_batches",
+    "load_tokenizer",
+    "make_batch",
+    "read_tokenizer",
+    "sorted_batches",
+]
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
 _CHUNK = 50  # batches sorted together: sorting more would leave too little chance in the order
@@ -105,16 +114,7 @@ def load_tokenizer(folder: Path, task: TaskName) -> tuple[Tokenizer, str]:
     Raises:
         ModelError: the folder has none that transformers can read.
     """
-    from transformers import AutoTokenizer
-
-    # transformers makes up an empty tokenizer where there is no file at all.
-    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
-        raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
-    try:
-        wrapper = AutoTokenizer.from_pretrained(folder)
-        document = json.loads(wrapper.backend_tokenizer.to_str())
-    except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise ModelError(f"{folder} has no fast tokenizer; expected a tokenizer.json beside the weights") from error
+    wrapper, document = read_tokenizer(folder)
     if wrapper.pad_token is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token; batches need one")
     if task == "token-classification":
@@ -123,6 +123,24 @@ def load_tokenizer(folder: Path, task: TaskName) -> tuple[Tokenizer, str]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer, str(wrapper.pad_token)
+
+
+def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Transformers' own tokenizer of the model, and the JSON of the fast one in it.
+
+    Raises:
+        ModelError: the folder has none that transformers can read.
+    """
+    from transformers import AutoTokenizer
+
+    # transformers makes up an empty tokenizer where there is no file at all.
+    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
+    try:
+        wrapper = AutoTokenizer.from_pretrained(folder)
+        return wrapper, json.loads(wrapper.backend_tokenizer.to_str())
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise ModelError(f"{folder} has no fast tokenizer; expected a tokenizer.json beside the weights") from error
 
 
 def _put_blanks_first(pre_tokenizer: dict[str, Any] | None) -> None:

@@ -8,31 +8,39 @@ optimizer are left out: they are below a percent.
 
 from __future__ import annotations
 
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
+from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["forward_flops", "train_flops"]
 
 
-def forward_flops(arch: Architecture, subnet: SubnetConfig, *, rows: int, tokens: int) -> int:
+def forward_flops(arch: AnyArchitecture, subnet: SubnetConfig, *, rows: int, tokens: int) -> int:
     """One pass over ``rows`` sequences of ``tokens`` tokens, padding included."""
     return 2 * rows * arch.macs(subnet, tokens=tokens)
 
 
-def train_flops(arch: Architecture, subnet: SubnetConfig, rank: int | None, *, rows: int, tokens: int) -> int:
-    """One pass and its gradients; ``rank`` of the pair that trains, None where the matrices do."""
+def train_flops(
+    arch: AnyArchitecture, subnet: SubnetConfig, rank: int | None, *, rows: int, tokens: int, tables: bool = False
+) -> int:
+    """One pass and its gradients; ``rank`` of the pair that trains, None where the matrices do.
+
+    With ``tables`` the embeddings train too: of them only a tied head costs anything.
+    """
     attention = 2 * rows * arch.attention_macs(subnet, tokens=tokens)
     both = 2 * forward_flops(arch, subnet, rows=rows, tokens=tokens) + attention
+    if tables and isinstance(arch, DecoderArchitecture) and arch.tied:
+        both += 2 * rows * tokens * arch.vocabulary * subnet.hidden
+    matrices = _matrices(arch, subnet)
     if rank is None:
-        return both + 2 * rows * tokens * arch.layer_parameters(subnet)
-    pairs = sum(rank * (out + back) for out, back in _matrices(arch, subnet))
-    return both + 3 * 2 * rows * tokens * pairs
+        return both + 2 * rows * tokens * sum(out * back for out, back in matrices)
+    return both + 3 * 2 * rows * tokens * sum(rank * (out + back) for out, back in matrices)
 
 
-def _matrices(arch: Architecture, subnet: SubnetConfig) -> list[tuple[int, int]]:
-    """(out, in) of every matrix of the layers."""
+def _matrices(arch: AnyArchitecture, subnet: SubnetConfig) -> list[tuple[int, int]]:
+    """(out, in) of every matrix of the layers, and of a decoder's untied head."""
     return [
         (shape[0], shape[1])
         for name, shape in extents(arch, subnet).items()
-        if name.startswith("layers.") and len(shape) == 2
+        if name.startswith(("layers.", "head.")) and len(shape) == 2
     ]

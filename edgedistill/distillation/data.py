@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedistill.distillation.rows import RawLabel, Row, Text, rows_of
+from edgedistill.distillation.running_text import read_running_text
 from edgedistill.distillation.splits import complete, cut_missing
 from edgedistill.distillation.tables import SPLITS, Table, read_lines, read_tables
 from edgedistill.errors import DataError
@@ -74,8 +75,8 @@ class TaskData:
 
     @property
     def labelled(self) -> bool:
-        """Whether train has labels."""
-        return self.train.labels is not None
+        """Whether train has labels; running text is its own."""
+        return self.train.labels is not None or self.task == "text-generation"
 
     @classmethod
     def from_rows(
@@ -112,6 +113,8 @@ def load_data(
 ) -> TaskData:
     """Read a folder with train, validation and test as CSV or JSON Lines, or a hub data set.
 
+    For text-generation they may be text files, or one: see `read_running_text`.
+
     Without test, validation is the test split and 5 % of train becomes validation; with train alone, a tenth
     of it becomes each. Words and their tags are lists, or strings with blanks in between.
 
@@ -126,6 +129,8 @@ def load_data(
         DataError: a file, column, text or label is missing or cannot be used.
     """
     columns = _checked(Columns(tuple(text_columns), label_column), task)
+    if task == "text-generation":
+        return TaskData.from_rows(read_running_text(str(source), columns.text[0]), str(source), task, columns)
     tables = read_tables(str(source))
     given = {name: _rows(table, task, columns) for name, table in tables.items()}
     if task != "sentence-embedding":
@@ -162,6 +167,8 @@ def load_unlabelled(
         DataError: a file, column, text or label is missing or cannot be used.
     """
     columns = _checked(Columns(tuple(text_columns), label_column), task)
+    if task == "text-generation":
+        raise DataError("text-generation learns from text itself; give the texts by --data, and --fine-tuned if so")
     if label_names is None and task in _WITH_CLASSES:
         raise DataError(f"{texts} has no labels, and the model names none; give one that is fine-tuned for {task}")
     given: dict[str, list[Row]] = {}
@@ -188,7 +195,9 @@ def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
 
 
 def _checked(columns: Columns, task: TaskName) -> Columns:
-    most = 1 if task == "token-classification" else 2
+    most = 1 if task in ("token-classification", "text-generation") else 2
+    if task == "text-generation":
+        columns = Columns(columns.text, None)
     if not 1 <= len(columns.text) <= most:
         expected = "one" if most == 1 else "one, or two for pairs"
         raise DataError(f"{task} was given {len(columns.text)} text columns; expected {expected}")

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from edgedistill.distillation.batches import Batch, Encoded, sorted_batches
+from edgedistill.distillation.next_tokens import TokenFigures, token_figures
 from edgedistill.distillation.tasks import Task
 from edgedistill.errors import DataError
 from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["Score", "answers_to", "evaluate", "outputs_of", "score_outputs"]
+__all__ = ["Score", "answers_to", "evaluate", "next_tokens_of", "outputs_of", "score_outputs"]
 
 _BATCH = 64
 
@@ -61,8 +63,21 @@ def answers_to(data: Encoded, task: Task, run: Callable[[Batch], Tensor]) -> Ten
     return torch.cat(found)
 
 
+@torch.no_grad()
+def next_tokens_of(model: ElasticDecoder, subnet: SubnetConfig, data: Encoded) -> TokenFigures:
+    """How well the subnet tells next tokens, without dropout."""
+    model.eval()
+    device = next(model.parameters()).device
+
+    def run(batch: Batch) -> Tensor:
+        logits: Tensor = model(batch.input_ids.to(device), batch.attention_mask.to(device), subnet)
+        return logits
+
+    return token_figures(data, model.arch.vocabulary, run)
+
+
 def evaluate(
-    model: ElasticEncoder,
+    model: ElasticModel,
     subnet: SubnetConfig,
     data: Encoded,
     task: Task,
@@ -71,6 +86,9 @@ def evaluate(
     reference: Tensor | None = None,
 ) -> Score:
     """Score a subnet by the labels, or where there are none by the teacher; see `score_outputs`."""
+    if isinstance(model, ElasticDecoder):
+        figures = next_tokens_of(model, subnet, data)
+        return Score(figures.metrics(), figures.loss())
     return score_outputs(outputs_of(model, subnet, data, task), data, task, names=names, reference=reference)
 
 

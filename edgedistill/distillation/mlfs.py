@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -18,30 +17,32 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from edgedistill.distillation import resume
-from edgedistill.distillation.batches import Encoded, encode, load_tokenizer
-from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.batches import Encoded, encode
+from edgedistill.distillation.beginning import begin, recipe_for
+from edgedistill.distillation.data import Split, TaskData
 from edgedistill.distillation.evaluation import Score, evaluate, outputs_of
 from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
-from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.ordering import put_in_order
+from edgedistill.distillation.packing import pack
 from edgedistill.distillation.processes import as_the_first, shared
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
+from edgedistill.distillation.tables import SPLITS
 from edgedistill.distillation.tasks import Task, task_of
-from edgedistill.distillation.teacher import TeacherOutputs
-from edgedistill.errors import DataError, ModelError
-from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
+from edgedistill.errors import DataError
+from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
-from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
-from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrained
+from edgedistill.supernet.checkpoint import StageScore, Supernet
+from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
 
 STAGES = (0, 1, 2)
-_WATCHED_ROWS = 1000  # of validation, for the scores after each epoch
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
     """Tokenize every split as the supernet was told to.
 
     Raises:
-        DataError: they are not those that the supernet was begun with, row by row.
+        DataError: they are not those that the supernet was begun with, row by row, or too few.
+        ModelError: the tokenizer is not the model's.
     """
     info = supernet.info
     if data.task != info.task or data.sha256 != info.data.sha256:
@@ -65,63 +67,22 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
             f"{data.source or data.unlabelled} is not what the supernet was begun with, or has changed since; "
             "give the same data, or train anew in another folder"
         )
-    train, validation, test = (
-        encode(supernet.tokenizer, split, data.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
-        for split in (data.train, data.validation, data.test)
+    return EncodedData(*(_encoded(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS))
+
+
+def _encoded(supernet: Supernet, split: Split, place: str) -> Encoded:
+    info = supernet.info
+    if info.generation is None:
+        return encode(supernet.tokenizer, split, info.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
+    return pack(
+        supernet.tokenizer,
+        [text for text in split.texts if isinstance(text, str)],
+        place,
+        vocabulary=info.architecture.vocabulary,
+        tokens=info.max_tokens,
+        pad=info.pad_token_id,
+        ends=info.generation.eos_token_ids,
     )
-    return EncodedData(train, validation, test)
-
-
-def recipe_for(recipe: Recipe, data: TaskData) -> Recipe:
-    """Where train has no labels, the model is the teacher as it is, and its outputs are all there is to learn."""
-    return recipe if data.labelled else recipe.model_copy(update={"fine_tuned": True})
-
-
-def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
-    """A supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
-
-    Raises:
-        ModelError: the model is to be the teacher as it is, and has no head for the data's labels.
-        RecipeError: the recipe does not fit the model.
-    """
-    recipe = recipe_for(recipe, data)
-    outputs = task_of(data.task).outputs(len(data.label_names), hidden_width(source.folder))
-    if recipe.fine_tuned and not has_head(source.folder, data.task, outputs):
-        raise ModelError(
-            f"{source.name} has no {data.task} head with {outputs} outputs; give a model that is fine-tuned for it"
-        )
-    torch.manual_seed(seed_of(recipe.seed, "head"))
-    model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
-    recipe.check(model.arch)
-    tokenizer, pad_token = load_tokenizer(source.folder, data.task)
-    arch = model.arch
-    info = SupernetInfo(
-        architecture=arch,
-        eps=model.eps,
-        task=data.task,
-        base_model=source.name,
-        base_revision=source.revision,
-        base_sha256=source.sha256,
-        labels=list(data.label_names),
-        max_tokens=min(recipe.max_tokens, arch.positions),
-        pad_token=pad_token,
-        pad_token_id=tokenizer.token_to_id(pad_token),
-        data=DataSource(
-            data=data.source,
-            unlabelled=data.unlabelled,
-            text_columns=data.columns.text,
-            label_column=data.columns.label,
-            sha256=data.sha256,
-        ),
-        recipe=recipe.model_dump(mode="json"),
-        rank=recipe.rank,
-        scale=recipe.scale,
-        seed=recipe.seed,
-        scores=[],
-        versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
-    )
-    full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
-    return Supernet(model, full, info, tokenizer)
 
 
 def train(
@@ -171,8 +132,15 @@ def order(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]
 
 
 def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
-    """With what the model answers as stage 0 left it: on training rows to teach, on unlabelled ones to score by."""
+    """With what the model answers as stage 0 left it: on training rows to teach, on unlabelled ones to score by.
+
+    A decoder's answers are too many to keep, so that where they teach it is kept itself.
+    """
     recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(supernet.info.task)
+    if isinstance(supernet.model, ElasticDecoder):
+        if recipe.teach != "frozen" or supernet.teacher:
+            return supernet
+        return replace(supernet, teacher={name: t.cpu().clone() for name, t in full_tensors(supernet.model).items()})
     alone = data.train.labels is None  # the teacher alone says what is right
     wanted = {
         "train": alone or recipe.teach == "frozen",
@@ -182,19 +150,21 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
     splits = [name for name, is_wanted in wanted.items() if is_wanted and name not in supernet.teacher]
     if splits:
         announce("asking the teacher")
-    full = supernet.model.arch.full
-    found = {name: outputs_of(supernet.model, full, getattr(data, name), task) for name in splits}
+    encoder = supernet.encoder
+    full = encoder.arch.full
+    found = {name: outputs_of(encoder, full, getattr(data, name), task) for name in splits}
     return replace(supernet, teacher={**supernet.teacher, **found})
 
 
 def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | None]:
     """Some rows of validation, the same each time, and the teacher's answers to them where they have no labels."""
     rows, reference = data.validation, supernet.teacher.get("validation")
-    if len(rows) <= _WATCHED_ROWS:
+    watched = task_of(supernet.info.task).watched_rows
+    if len(rows) <= watched:
         return rows, reference
     together = 2 if rows.labels is not None and supernet.info.task == "sentence-embedding" else 1  # pairs
     rng = random.Random(f"{supernet.info.seed}-watched")
-    first = sorted(rng.sample(range(0, len(rows), together), _WATCHED_ROWS // together))
+    first = sorted(rng.sample(range(0, len(rows), together), watched // together))
     chosen = [row + place for row in first for place in range(together)]
     if reference is not None:
         reference = TeacherOutputs(reference, rows).rows(chosen)
@@ -236,6 +206,7 @@ class _Run:
             steps=position.step,
             flops=position.flops,
             wall_s=round(position.wall_s, 1),
+            metrics=scores[1].metrics,
         )
         return replace(supernet, info=supernet.info.after(done))
 
@@ -244,6 +215,8 @@ class _Run:
         objective, watched = self._plan(supernet, task, recipe, stage)
         generator = torch.Generator().manual_seed(seed_of(recipe.seed, "pairs", stage))
         model.begin_stage(recipe.pair_rank(stage), generator)
+        if recipe.random_weights and stage == 0:
+            supernet.decoder.train_tables()
         loop = StageLoop(model, self.data.train, objective, recipe, stage, self.accelerator)
         saved = resume.load_state(self.folder, stage)
         if saved is not None:
@@ -273,11 +246,20 @@ class _Run:
         if stage == 0:
             return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}
         space = supernet.space.at_full_depth() if stage == 1 else supernet.space
-        frozen = recipe.teach == "frozen" or train.labels is None
-        teacher = TeacherOutputs(supernet.teacher["train"], train) if frozen else None
+        teacher = self._teacher(supernet, task, recipe)
         features = feature_loss_for(model, space, train, recipe)
         watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
         return SubnetTraining(task, space, recipe, features, teacher, stage), watched
+
+    def _teacher(self, supernet: Supernet, task: Task, recipe: Recipe) -> Teacher | None:
+        """The one that stays as stage 0 left it; None where the maxnet teaches."""
+        train = self.data.train
+        if recipe.teach != "frozen" and train.labels is not None:
+            return None
+        if isinstance(supernet.model, ElasticDecoder):
+            model = supernet.model
+            return FrozenDecoder(model.arch, model.eps, supernet.teacher, task, self.accelerator.device)
+        return TeacherOutputs(supernet.teacher["train"], train)
 
     def _score(self, supernet: Supernet, task: Task, subnet: SubnetConfig, split: str) -> Score:
         reference = supernet.teacher.get(split)

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedistill.errors import ModelError
+from edgedistill.supernet.llama2c import llama2c_files
 
 __all__ = ["ResolvedModel", "resolve_model"]
 
@@ -18,7 +19,10 @@ _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A folder with config.json and model.safetensors, its name, its revision on the hub, its weights' SHA-256."""
+    """A folder with config.json and model.safetensors, or with a model and a tokenizer of llama2.c's.
+
+    With its name, its revision on the hub, and its weights' SHA-256.
+    """
 
     folder: Path
     name: str
@@ -66,6 +70,9 @@ def _checked(folder: Path) -> str:
     """SHA-256 of the weights, after a look at whether config and weights can be read."""
     from safetensors import SafetensorError, safe_open
 
+    of_llama2c = llama2c_files(folder)
+    if of_llama2c is not None:
+        return hashlib.sha256(of_llama2c[0].read_bytes()).hexdigest()
     for file in (_CONFIG, _WEIGHTS):
         if not (folder / file).is_file():
             raise ModelError(f"the model folder {folder} has no {file}; expected {_CONFIG} and {_WEIGHTS}")
@@ -99,6 +106,7 @@ def _from_hub(name: str) -> ResolvedModel:
 
     patterns = [_CONFIG, _WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
     patterns += ["modules.json", "1_Pooling/*"]  # sentence-transformers' notes
+    patterns += ["generation_config.json", "chat_template.jinja"]  # decoders'
     try:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had

@@ -8,14 +8,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from edgedistill.decoder_architecture import AnyArchitecture
+from edgedistill.distillation.answers import ask, sum_over_units
 from edgedistill.distillation.batches import Batch, Encoded, sorted_batches
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
-from edgedistill.distillation.stages import forward
 from edgedistill.distillation.tasks import Task
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.supernet.decoder import ElasticModel
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
 
 __all__ = ["put_in_order"]
@@ -24,7 +25,7 @@ _SCORED_BATCH = 16
 
 
 def put_in_order(
-    model: ElasticEncoder,
+    model: ElasticModel,
     data: Encoded,
     task: Task,
     recipe: Recipe,
@@ -58,23 +59,22 @@ def put_in_order(
     return SearchSpace(layers, recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
 
 
-def _evenly(arch: Architecture, depth: int) -> tuple[int, ...]:
+def _evenly(arch: AnyArchitecture, depth: int) -> tuple[int, ...]:
     """Every so many layers, the last among them."""
     return tuple(sorted({round((place + 1) * arch.layers / depth) - 1 for place in range(depth)}))
 
 
-def _losses(
-    model: ElasticEncoder, data: Encoded, task: Task, recipe: Recipe
-) -> Callable[[], list[Callable[[], Tensor]]]:
+def _losses(model: ElasticModel, data: Encoded, task: Task, recipe: Recipe) -> Callable[[], list[Callable[[], Tensor]]]:
     """The maxnet's loss on each batch of the rows, whose gradients tell what matters."""
     device = next(model.parameters()).device
     noise = torch.Generator().manual_seed(seed_of(recipe.seed, "importance"))
 
     def loss(batch: Batch) -> Tensor:
-        outputs = task.select(forward(model, batch, model.arch.full).logits, batch)
+        answers = ask(model, batch, model.arch.full, task)
         if batch.labels is not None and task.learns_from_labels:
-            return task.hard_loss(outputs, batch.labels).mean()
+            return sum_over_units(task.hard_sum, answers, None, batch.labels) / len(batch.labels)
         # Without labels: how much the outputs move, seen from a random direction.
+        outputs = answers.states
         return (outputs * torch.randn(outputs.shape, generator=noise).to(device)).sum(-1).mean()
 
     def batches() -> list[Callable[[], Tensor]]:

@@ -12,15 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
 from edgedistill.errors import RecipeError
-from edgedistill.subnet import Architecture
+from edgedistill.subnet import TaskName
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "StageRecipe", "read_recipe", "recipe_as_toml"]
+__all__ = ["Recipe", "StageRecipe", "defaults_for", "read_recipe", "recipe_as_toml"]
 
 _Share = Annotated[float, Field(gt=0, le=1)]
 _Shares = Annotated[tuple[_Share, ...], Field(min_length=1)]
@@ -60,6 +61,10 @@ class Recipe(_Strict):
         "and is refused on others, which would emulate it",
     )
     fine_tuned: bool = Field(False, description="the model is the teacher as it is: stage 0 trains nothing")
+    random_weights: bool = Field(
+        False,
+        description="begin a decoder of the model's shape with weights drawn anew: stage 0 trains all of them, in full",
+    )
 
     rank: _Count = Field(16, description="of the pairs of every low-rank stage; the paper has 8")
     scale: _Positive = Field(1.0, description="s in W = W0 + s·Σ B·A")
@@ -124,6 +129,8 @@ class Recipe(_Strict):
             raise ValueError("no subnet would train: set minnet = true or random_subnets to 1 or more")
         if not self.maxnet and (self.teach != "frozen" or (self.features != "none" and self.beta)):
             raise ValueError('teach = "maxnet" and features need the full model in every step: set maxnet = true')
+        if self.random_weights and self.fine_tuned:
+            raise ValueError("random weights know no task: set fine_tuned = false, or random_weights = false")
         if self.in_turn and self.maxnet:
             raise ValueError("in_turn is for steps without the full model: set in_turn = false, or maxnet = false")
         for name in ("head_shares", "ffn_shares", "hidden_shares", "depth_shares"):
@@ -139,31 +146,43 @@ class Recipe(_Strict):
 
     def pair_rank(self, stage: int) -> int | None:
         """The rank of what a stage trains for each matrix; None where it is the matrix itself."""
+        if self.random_weights and stage == 0:
+            return None
         return self.rank if self.stages[stage].parameters == "low-rank" else None
 
-    def heads(self, arch: Architecture) -> tuple[int, ...]:
-        """The choices of heads, from all to few."""
-        return _choices(arch.heads, self.head_shares)
+    def heads(self, arch: AnyArchitecture) -> tuple[int, ...]:
+        """The choices of heads, from all to few; of a decoder the nearest numbers of whole groups."""
+        return tuple(groups * arch.group for groups in _choices(arch.heads // arch.group, self.head_shares))
 
-    def ffn(self, arch: Architecture) -> tuple[int, ...]:
+    def ffn(self, arch: AnyArchitecture) -> tuple[int, ...]:
         """The choices of FFN width, from all to few."""
         return _choices(arch.ffn, self.ffn_shares)
 
-    def hidden(self, arch: Architecture) -> tuple[int, ...]:
+    def hidden(self, arch: AnyArchitecture) -> tuple[int, ...]:
         """The choices of hidden width, from all to few."""
         return _choices(arch.hidden, self.hidden_shares)
 
-    def depth(self, arch: Architecture) -> tuple[int, ...]:
+    def depth(self, arch: AnyArchitecture) -> tuple[int, ...]:
         """The choices of depth, from all layers to few."""
         return _choices(arch.layers, self.depth_shares)
 
-    def check(self, arch: Architecture) -> None:
+    def check(self, arch: AnyArchitecture) -> None:
         """Refuse what this model cannot do.
 
         Raises:
-            RecipeError: a width that does not come out whole, or a rank over the narrowest matrix.
+            RecipeError: a width that does not come out whole, a rank over the narrowest matrix, or what decoders, or
+                encoders, do not learn by.
         """
-        wholes = {"head_shares": arch.heads, "ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
+        is_decoder = isinstance(arch, DecoderArchitecture)
+        if self.random_weights and not is_decoder:
+            raise RecipeError("random_weights is for decoders, and this model is an encoder; set it to false")
+        if is_decoder and self.features != "none" and self.beta:
+            raise RecipeError(
+                f'features is "{self.features}": a decoder learns from outputs alone; set features = none'
+            )
+        wholes = {"ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
+        if not is_decoder:
+            wholes = {"head_shares": arch.heads} | wholes
         for name, whole in wholes.items():
             for share in getattr(self, name):
                 if abs(share * whole - round(share * whole)) > 1e-6 or round(share * whole) < 1:
@@ -179,8 +198,30 @@ def _choices(whole: int, shares: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(whole * share)) for share in shares}, reverse=True))
 
 
-def read_recipe(file: Path | None, flags: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
-    """The recipe of a TOML file (none: the defaults), changed by ``key=value`` lines and then by flags that are set.
+_DEFAULTS: dict[TaskName, dict[str, Any]] = {
+    "text-generation": {
+        "head_shares": (1.0, 0.75, 0.5),
+        "ffn_shares": (1.0, 0.75, 0.5),
+        "depth_shares": (1.0, 5 / 6, 2 / 3),
+    }
+}
+"""What a task changes of the defaults."""
+
+
+def defaults_for(task: TaskName) -> Recipe:
+    """The recipe of a task where nothing is said of it."""
+    return Recipe.model_validate(_DEFAULTS.get(task, {}))
+
+
+def read_recipe(
+    file: Path | None,
+    flags: Mapping[str, Any],
+    changes: Sequence[str] = (),
+    task: TaskName = "text-classification",
+) -> Recipe:
+    """The recipe of a TOML file, changed by ``key=value`` lines and then by flags that are set.
+
+    What none of them says is the task's default.
 
     A key of a stage is written with a dot: ``depths.epochs=2``. Values are TOML; 'none' unsets.
 
@@ -194,7 +235,7 @@ def read_recipe(file: Path | None, flags: Mapping[str, Any], changes: Sequence[s
             raise RecipeError(f"{change!r} sets nothing; expected key=value, for example rank=8")
         _put(values, key.strip().split("."), _value(text.strip()))
     values |= {key: value for key, value in flags.items() if value is not None}
-    return _validate(values, str(file) if file is not None else "the recipe")
+    return _validate(values, defaults_for(task), str(file) if file is not None else "the recipe")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -223,15 +264,14 @@ def _value(text: str) -> Any:
         return text
 
 
-def _validate(values: dict[str, Any], place: str) -> Recipe:
+def _validate(values: dict[str, Any], defaults: Recipe, place: str) -> Recipe:
     """A stage that is given in part keeps its other defaults."""
-    defaults = Recipe()
     for name in ("teacher", "widths", "depths"):
         if isinstance(values.get(name), dict):
             values = values | {name: getattr(defaults, name).model_dump() | values[name]}
     values = {key: None if value == "none" and key in _OPTIONAL else value for key, value in values.items()}
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate({name: getattr(defaults, name) for name in Recipe.model_fields} | values)
     except ValidationError as error:
         raise RecipeError(f"{place}: {_first(error)}") from error
 

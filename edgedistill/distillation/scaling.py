@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.decoder_architecture import AnyArchitecture
+from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["TrainedParameters", "gradient_scale", "trained_parameters"]
+
+
+_TABLES = {f"{place}{kind}.weight" for place in ("", "embeddings.") for kind in ("word", "position", "token_type")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class TrainedParameters:
         return self.matrices + self.vectors + self.head
 
 
-def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int | None) -> TrainedParameters:
+def trained_parameters(arch: AnyArchitecture, subnet: SubnetConfig, rank: int | None) -> TrainedParameters:
     """Counts of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
 
     Without a rank the matrices train in full. The embedding tables never train (arXiv 2404.01353, §3).
@@ -34,7 +38,7 @@ def trained_parameters(arch: Architecture, subnet: SubnetConfig, rank: int | Non
     for name, shape in extents(arch, subnet).items():
         if name.startswith("classifier."):
             head += shape[0] * (shape[1] if len(shape) == 2 else 1)
-        elif name.startswith("embeddings.") and len(shape) == 2:
+        elif name in _TABLES:
             continue
         elif len(shape) == 2:
             low_rank += (rank or 0) * (shape[0] + shape[1])

@@ -17,17 +17,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.distillation.answers import Answers, ask, forward, sum_over_units
 from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.cost import train_flops
 from edgedistill.distillation.losses import FeatureLoss, FeatureProjection, NoFeatures, RelationLoss
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.tasks import Task
-from edgedistill.distillation.teacher import TeacherOutputs
+from edgedistill.distillation.teacher import Teacher
 from edgedistill.subnet import SearchSpace, SubnetConfig
-from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 
-__all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for", "forward"]
+__all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for"]
 
 _PROJECTED = 64
 _PROJECTION_ROWS = 256
@@ -56,46 +57,39 @@ class Objective(Protocol):
     def counts(self, step: int, /) -> Mapping[str, int]:
         """How many parts of each name a step has."""
 
-    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
 
-    def rate(self, model: ElasticEncoder, step: int, /) -> float:
+    def rate(self, model: ElasticModel, step: int, /) -> float:
         """The factor of the step's learning rate."""
 
-    def flops(self, model: ElasticEncoder, rows: int, tokens: int, step: int, /) -> int:
+    def flops(self, model: ElasticModel, rows: int, tokens: int, step: int, /) -> int:
         """What a step on ``rows`` sequences of ``tokens`` tokens costs."""
-
-
-def forward(model: ElasticEncoder, batch: Batch, subnet: SubnetConfig) -> EncoderOutput:
-    """One batch through one subnet."""
-    output = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet)
-    assert isinstance(output, EncoderOutput)
-    return output
 
 
 class FineTuning:
     """Stage 0: the maxnet learns the task from the labels."""
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
-        self._task, self._rank = task, recipe.pair_rank(0)
+        self._task, self._rank, self._tables = task, recipe.pair_rank(0), recipe.random_weights
 
     def counts(self, _step: int, /) -> Mapping[str, int]:
         """One, the maxnet."""
         return {"maxnet": 1}
 
-    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
         """Only the maxnet's."""
-        assert batch.labels is not None
-        outputs = self._task.select(forward(model, batch, model.arch.full).logits, batch)
-        yield Part("maxnet", self._task.hard_loss(outputs, batch.labels).sum() / whole.units)
+        answers = ask(model, batch, model.arch.full, self._task)
+        yield Part("maxnet", sum_over_units(self._task.hard_sum, answers, None, batch.labels) / whole.units)
 
-    def rate(self, _model: ElasticEncoder, _step: int, /) -> float:
+    def rate(self, _model: ElasticModel, _step: int, /) -> float:
         """None."""
         return 1.0
 
-    def flops(self, model: ElasticEncoder, rows: int, tokens: int, _step: int, /) -> int:
+    def flops(self, model: ElasticModel, rows: int, tokens: int, _step: int, /) -> int:
         """The maxnet's."""
-        return train_flops(model.arch, model.arch.full, self._rank, rows=rows, tokens=tokens)
+        arch = model.arch
+        return train_flops(arch, arch.full, self._rank, rows=rows, tokens=tokens, tables=self._tables)
 
 
 class SubnetTraining:
@@ -112,7 +106,7 @@ class SubnetTraining:
         space: SearchSpace,
         recipe: Recipe,
         features: FeatureLoss,
-        teacher: TeacherOutputs | None,
+        teacher: Teacher | None,
         stage: int,
     ) -> None:
         self._task, self._space, self._recipe = task, space, recipe
@@ -131,57 +125,54 @@ class SubnetTraining:
         names = ["maxnet"] if self._recipe.maxnet else []
         return Counter(names + [name for name, _ in self.subnets(step)])
 
-    def parts(self, model: ElasticEncoder, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The maxnet's first, where it trains."""
         frozen = self._teacher.of(batch) if self._teacher is not None else None
         maxnet = None
         if self._recipe.maxnet:
-            maxnet = forward(model, batch, self._space.maxnet)
-            outputs = self._task.select(maxnet.logits, batch)
-            yield Part("maxnet", self._maxnet_loss(outputs, frozen, batch) / whole.units)
-            frozen = outputs.detach() if frozen is None else frozen
+            maxnet = ask(model, batch, self._space.maxnet, self._task)
+            yield Part("maxnet", self._maxnet_loss(maxnet, frozen, batch) / whole.units)
+            frozen = maxnet.detached() if frozen is None else frozen
         assert frozen is not None
         for name, subnet in self.subnets(step):
-            student = forward(model, batch, subnet)
-            loss = self._output_loss(self._task.select(student.logits, batch), frozen, batch) / whole.units
-            if maxnet is not None and self._recipe.beta:
-                features = self._features(student, maxnet, subnet, batch.attention_mask)
+            student = ask(model, batch, subnet, self._task)
+            loss = self._output_loss(student, frozen, batch) / whole.units
+            if maxnet is not None and maxnet.output and student.output and self._recipe.beta:
+                features = self._features(student.output, maxnet.output, subnet, batch.attention_mask)
                 loss = loss + self._recipe.beta * features / whole.tokens
             yield Part(name, loss, 1.0 if self._recipe.in_turn else self._scale(model, subnet))
 
-    def rate(self, model: ElasticEncoder, step: int, /) -> float:
+    def rate(self, model: ElasticModel, step: int, /) -> float:
         """(n₁/n_j)^γ where a step has one subnet: Adam would undo it in the gradient; else it is there."""
         return self._scale(model, self.subnets(step)[0][1]) if self._recipe.in_turn else 1.0
 
-    def _scale(self, model: ElasticEncoder, subnet: SubnetConfig) -> float:
+    def _scale(self, model: ElasticModel, subnet: SubnetConfig) -> float:
         most, part = (trained_parameters(model.arch, s, self._rank).total for s in (self._space.maxnet, subnet))
         return gradient_scale(most, part, self._recipe.gamma)
 
-    def _maxnet_loss(self, outputs: Tensor, frozen: Tensor | None, batch: Batch) -> Tensor:
+    def _maxnet_loss(self, maxnet: Answers, frozen: Answers | None, batch: Batch) -> Tensor:
         if frozen is None:
-            assert batch.labels is not None
-            return self._task.hard_loss(outputs, batch.labels).sum()
-        return self._output_loss(outputs, frozen, batch)
+            return sum_over_units(self._task.hard_sum, maxnet, None, batch.labels)
+        return self._output_loss(maxnet, frozen, batch)
 
-    def _output_loss(self, outputs: Tensor, target: Tensor, batch: Batch) -> Tensor:
+    def _output_loss(self, student: Answers, target: Answers, batch: Batch) -> Tensor:
         """(1 − α)·labels + α·teacher (§3 of the paper); without labels the teacher alone."""
-        soft = self._task.soft_loss(outputs, target, self._recipe.temperature).sum()
-        if batch.labels is None:
-            return soft
-        alpha = self._recipe.alpha
-        return (1 - alpha) * self._task.hard_loss(outputs, batch.labels).sum() + alpha * soft
+        alpha = 1.0 if batch.labels is None else self._recipe.alpha
+        mixed = self._task.mixed_sum(alpha, self._recipe.temperature)
+        return sum_over_units(mixed, student, target if alpha else None, batch.labels)
 
-    def flops(self, model: ElasticEncoder, rows: int, tokens: int, step: int, /) -> int:
-        """Of all that train."""
+    def flops(self, model: ElasticModel, rows: int, tokens: int, step: int, /) -> int:
+        """Of all that train, and of a teacher that is asked in every step."""
         chosen = [self._space.maxnet] if self._recipe.maxnet else []
         chosen += [subnet for _, subnet in self.subnets(step)]
-        return sum(train_flops(model.arch, subnet, self._rank, rows=rows, tokens=tokens) for subnet in chosen)
+        asked = 0 if self._teacher is None else self._teacher.flops(rows, tokens)
+        return asked + sum(train_flops(model.arch, subnet, self._rank, rows=rows, tokens=tokens) for subnet in chosen)
 
 
 @torch.no_grad()
-def feature_loss_for(model: ElasticEncoder, space: SearchSpace, data: Encoded, recipe: Recipe) -> FeatureLoss:
-    """The recipe's feature loss, projections fitted to the maxnet as it is now."""
-    if recipe.features == "none" or recipe.beta == 0:
+def feature_loss_for(model: ElasticModel, space: SearchSpace, data: Encoded, recipe: Recipe) -> FeatureLoss:
+    """The recipe's feature loss, projections fitted to the maxnet as it is now; decoders have none."""
+    if recipe.features == "none" or recipe.beta == 0 or isinstance(model, ElasticDecoder):
         return NoFeatures()
     if recipe.features == "relations":
         return RelationLoss(math.gcd(*space.heads))

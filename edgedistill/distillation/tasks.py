@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,7 @@ from edgedistill.distillation.metrics import (
     entity_f1,
     entity_metrics,
 )
+from edgedistill.distillation.next_tokens import TokenFigures
 from edgedistill.subnet import TaskName
 
 __all__ = ["Task", "task_of"]
@@ -40,12 +42,14 @@ class Task(ABC):
         headline: the metric that stands for the others.
         agreement: the metric that stands in for it where there are no labels.
         learns_from_labels: whether there is a hard loss.
+        watched_rows: of validation, for the scores after each epoch.
     """
 
     name: TaskName
     headline: str
     agreement: str
     learns_from_labels: bool = True
+    watched_rows: int = 1000
 
     def select(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The model's outputs, [b, c] or [b, n, c] → those of the batch's units [u, c].
@@ -65,6 +69,24 @@ class Task(ABC):
     @abstractmethod
     def soft_loss(self, outputs: Tensor, teacher: Tensor, temperature: float, /) -> Tensor:
         """Of outputs [u, c] against the teacher's [u, c]: [u], not reduced."""
+
+    def hard_sum(self, outputs: Tensor, _teacher: Tensor | None, labels: Tensor | None, /) -> Tensor:
+        """The sum of `hard_loss`: a scalar."""
+        assert labels is not None
+        return self.hard_loss(outputs, labels).sum()
+
+    def mixed_sum(self, alpha: float, temperature: float) -> Callable[[Tensor, Tensor | None, Tensor | None], Tensor]:
+        """What gives the sum over units of (1 − α)·`hard_loss` + α·`soft_loss`: a scalar."""
+
+        def loss(outputs: Tensor, teacher: Tensor | None, labels: Tensor | None, /) -> Tensor:
+            total = outputs.new_zeros(())
+            if alpha < 1:
+                total = total + (1 - alpha) * self.hard_sum(outputs, teacher, labels)
+            if teacher is not None:
+                total = total + alpha * self.soft_loss(outputs, teacher, temperature).sum()
+            return total
+
+        return loss
 
     @abstractmethod
     def metrics(self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /) -> dict[str, float]:
@@ -121,6 +143,19 @@ class _TextClassification(_Classes):
 
     def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
         return class_metrics(outputs.argmax(-1), labels, outputs.shape[-1])
+
+
+class _NextToken(_Classes):
+    """Every token but a row's first is a class that the one before it tells; see `TokenFigures` for its metrics."""
+
+    name = "text-generation"
+    headline = "next_token_accuracy"
+    watched_rows = 128
+
+    def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
+        figures = TokenFigures.empty(1)
+        figures.add(0, torch.from_numpy(outputs), torch.tensor([tag for row in labels for tag in row]))
+        return figures.metrics()
 
 
 class _TokenClassification(_Classes):
@@ -201,7 +236,7 @@ class _Embedding(_Numbers):
         return {self.agreement: float(cosines(outputs, teacher).mean())}
 
 
-_TASKS: tuple[Task, ...] = (_TextClassification(), _Regression(), _TokenClassification(), _Embedding())
+_TASKS: tuple[Task, ...] = (_TextClassification(), _Regression(), _TokenClassification(), _Embedding(), _NextToken())
 
 
 def task_of(name: TaskName) -> Task:

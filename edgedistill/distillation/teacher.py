@@ -1,19 +1,36 @@
-"""The teacher's outputs on some rows, computed once: a frozen teacher then costs no further pass."""
+"""A teacher that stage 0 left and that stays as it is: its outputs, known before, or itself, asked in every step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.distillation.answers import Answers, ask
 from edgedistill.distillation.batches import Batch, Encoded
+from edgedistill.distillation.cost import forward_flops
+from edgedistill.distillation.tasks import Task
+from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.lowrank import ElasticLinear
 
-__all__ = ["TeacherOutputs"]
+__all__ = ["FrozenDecoder", "Teacher", "TeacherOutputs"]
+
+
+class Teacher(Protocol):
+    """What says what a batch's units should be answered."""
+
+    def of(self, batch: Batch, /) -> Answers:
+        """The answers to a batch's units, as constants, where the batch is."""
+
+    def flops(self, rows: int, tokens: int, /) -> int:
+        """What a step's answers, on ``rows`` sequences of ``tokens`` tokens, cost."""
 
 
 class TeacherOutputs:
-    """Unit outputs [u, c] by row."""
+    """Unit outputs [u, c] by row, computed once: a frozen teacher then costs no further pass."""
 
     def __init__(self, outputs: Tensor, data: Encoded) -> None:
         """``outputs`` [units of all rows, c], in the order of the rows of ``data``."""
@@ -23,6 +40,35 @@ class TeacherOutputs:
         """The outputs [u, c] of some rows, in their order."""
         return torch.cat([self._parts[row] for row in rows])
 
-    def of(self, batch: Batch) -> Tensor:
-        """The outputs [u, c] of a batch's rows, where the batch is."""
-        return self.rows(batch.rows).to(batch.input_ids.device)
+    def of(self, batch: Batch, /) -> Answers:
+        """The answers to a batch's rows."""
+        return Answers.known(self.rows(batch.rows).to(batch.input_ids.device))
+
+    def flops(self, _rows: int, _tokens: int, /) -> int:
+        """None any more."""
+        return 0
+
+
+class FrozenDecoder:
+    """A decoder at full size that answers a batch when it is asked: its outputs for all rows are too many to keep."""
+
+    def __init__(
+        self, arch: DecoderArchitecture, eps: float, tensors: Mapping[str, Tensor], task: Task, device: torch.device
+    ) -> None:
+        """``tensors``: all of `full_tensors` of a decoder of that architecture, whose norms have that epsilon."""
+        self._model, self._task = ElasticDecoder(arch, eps=eps), task
+        self._model.load_state_dict(tensors)
+        self._model.freeze()
+        self._model.to(device).eval()
+        for module in self._model.modules():
+            if isinstance(module, ElasticLinear):
+                module.weight.data = module.merged  # one copy is enough of what never trains
+
+    @torch.no_grad()
+    def of(self, batch: Batch, /) -> Answers:
+        """The answers to a batch's units."""
+        return ask(self._model, batch, self._model.arch.full, self._task).detached()
+
+    def flops(self, rows: int, tokens: int, /) -> int:
+        """One pass."""
+        return forward_flops(self._model.arch, self._model.arch.full, rows=rows, tokens=tokens)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.errors import SearchError
 from edgedistill.search.costs import Cost, Costs
 from edgedistill.search.front import Scored, choose_family, pareto_front
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 
 __all__ = ["Against", "Limits", "Member", "Search", "Terms", "search"]
 
@@ -70,7 +71,7 @@ class Terms:
         SearchError: there are limits, but no device.
     """
 
-    arch: Architecture
+    arch: AnyArchitecture
     tokens: int
     against: Against
     limits: Limits

@@ -3,7 +3,7 @@
 supernet.json         what it is and where it came from
 base.safetensors      W0 in importance order, embeddings, biases, norms, head
 lowrank.safetensors   A and B of each stage that is done
-teacher.safetensors   what the stage-0 model answers on the data's splits, where that is needed
+teacher.safetensors   what the stage-0 model answers on the data's splits, or that model, where that is needed
 tokenizer.json        the tokenizer
 resume/               where an unfinished stage stands
 """
@@ -26,11 +26,23 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from edgedistill.errors import CheckpointError
-from edgedistill.subnet import Architecture, SearchSpace, TaskName
+from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
+from edgedistill.errors import CheckpointError, ModelError
+from edgedistill.subnet import SearchSpace, TaskName
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
 
-__all__ = ["DataSource", "StageScore", "Supernet", "SupernetInfo", "load", "recover", "replace_folder", "save"]
+__all__ = [
+    "DataSource",
+    "GenerationInfo",
+    "StageScore",
+    "Supernet",
+    "SupernetInfo",
+    "load",
+    "recover",
+    "replace_folder",
+    "save",
+]
 
 _INFO = "supernet.json"
 _BASE = "base.safetensors"
@@ -41,7 +53,10 @@ _OLD = "-old"  # ends the name of a folder whose place is being taken
 
 
 class StageScore(BaseModel):
-    """The maxnet's score after a stage, the mean score watched after each epoch, and what the stage cost."""
+    """The maxnet's score after a stage, the mean score watched after each epoch, and what the stage cost.
+
+    ``metrics`` are all of test, the headline among them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,6 +68,7 @@ class StageScore(BaseModel):
     steps: int
     flops: int
     wall_s: float
+    metrics: dict[str, float] = {}
 
 
 class DataSource(BaseModel):
@@ -67,13 +83,34 @@ class DataSource(BaseModel):
     sha256: str
 
 
+class GenerationInfo(BaseModel):
+    """What generating with a decoder needs to know beside its weights.
+
+    Attributes:
+        context_tokens: how many tokens a prompt and its answer may have together.
+        eos_token_ids: each ends an answer.
+        bos_token_id: begins a text; None where there is none.
+        chat_template: Jinja, as the model's tokenizer has it; None where there is none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    context_tokens: int
+    eos_token_ids: list[int]
+    bos_token_id: int | None
+    chat_template: str | None
+
+
 class SupernetInfo(BaseModel):
-    """Everything about a supernet that is no tensor."""
+    """Everything about a supernet that is no tensor.
+
+    A decoder may have no padding token; its ``pad_token_id`` is then any id, behind a mask.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[2] = 2
-    architecture: Architecture
+    architecture: AnyArchitecture
     eps: float
     base_model: str
     base_revision: str | None
@@ -81,7 +118,7 @@ class SupernetInfo(BaseModel):
     task: TaskName
     labels: list[str]
     max_tokens: int
-    pad_token: str
+    pad_token: str | None
     pad_token_id: int
     data: DataSource
     ordered: bool = False
@@ -91,6 +128,7 @@ class SupernetInfo(BaseModel):
     seed: int
     scores: list[StageScore]
     versions: dict[str, str]
+    generation: GenerationInfo | None = None
 
     @property
     def stages(self) -> list[int]:
@@ -118,14 +156,37 @@ class _Document(BaseModel):
 class Supernet:
     """A supernet in memory: weights, the space of its subnets, what it is, its tokenizer.
 
-    ``teacher``: the stage-0 model's outputs [units, c] by split, where there are no labels or it teaches frozen.
+    ``teacher``: of an encoder the stage-0 model's outputs [units, c] by split, where there are no labels or it teaches
+    frozen; of a decoder, whose outputs are too many to keep, that model's own tensors where it teaches frozen.
     """
 
-    model: ElasticEncoder
+    model: ElasticModel
     space: SearchSpace
     info: SupernetInfo
     tokenizer: Tokenizer
     teacher: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> ElasticEncoder:
+        """The model, for what encoders alone can do.
+
+        Raises:
+            ModelError: it is a decoder.
+        """
+        if not isinstance(self.model, ElasticEncoder):
+            raise ModelError(f"{self.info.base_model} is a decoder, for {self.info.task}; this needs an encoder")
+        return self.model
+
+    @property
+    def decoder(self) -> ElasticDecoder:
+        """The model, for what decoders alone can do.
+
+        Raises:
+            ModelError: it is an encoder.
+        """
+        if not isinstance(self.model, ElasticDecoder):
+            raise ModelError(f"{self.info.base_model} is an encoder, for {self.info.task}; this needs a decoder")
+        return self.model
 
 
 def save(supernet: Supernet, folder: Path) -> None:
@@ -169,9 +230,13 @@ def load(folder: Path) -> Supernet:
     return Supernet(model, document.space, document.info, tokenizer, teacher)
 
 
-def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticEncoder:
-    dropout = float(info.recipe.get("dropout", 0.0))
-    model = ElasticEncoder(info.architecture, scale=info.scale, eps=info.eps, dropout=dropout)
+def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticModel:
+    arch, dropout = info.architecture, float(info.recipe.get("dropout", 0.0))
+    model: ElasticModel
+    if isinstance(arch, DecoderArchitecture):
+        model = ElasticDecoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)
+    else:
+        model = ElasticEncoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)
     for rank in _ranks(tensors):
         model.begin_stage(rank, torch.Generator())
     model.load_state_dict(tensors)

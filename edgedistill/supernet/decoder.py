@@ -16,10 +16,18 @@ from torch.nn import functional as F
 
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.subnet import LayerShape, SubnetConfig
-from edgedistill.supernet.encoder import ElasticNorm
+from edgedistill.supernet.encoder import ElasticEncoder, ElasticNorm
 from edgedistill.supernet.lowrank import ElasticLinear
 
-__all__ = ["ElasticDecoder", "ElasticDecoderLayer", "ElasticRmsNorm", "Rotations", "causal_bias", "rotations"]
+__all__ = [
+    "ElasticDecoder",
+    "ElasticDecoderLayer",
+    "ElasticModel",
+    "ElasticRmsNorm",
+    "Rotations",
+    "causal_bias",
+    "rotations",
+]
 
 Rotations = tuple[Tensor, Tensor]
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -138,6 +146,14 @@ class ElasticDecoder(nn.Module):
         Raises:
             RecipeError: a layer's heads are no whole groups.
         """
+        return self.answer(self.states(input_ids, attention_mask, subnet))
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor, subnet: SubnetConfig) -> Tensor:
+        """What `answer` makes logits of, behind the last norm: both [b, n] int64 → [b, n, d].
+
+        Raises:
+            RecipeError: a layer's heads are no whole groups.
+        """
         d, n = subnet.hidden, input_ids.shape[1]
         x = self.word(input_ids)[..., :d]
         if self.position is not None:
@@ -147,10 +163,11 @@ class ElasticDecoder(nn.Module):
         bias = causal_bias(attention_mask, x.dtype)
         for shape in subnet.layers:
             x = self.layers[shape.index](x, bias, turned, shape)
-        return self._answer(self.norm(x))
+        normed: Tensor = self.norm(x)
+        return normed
 
-    def _answer(self, x: Tensor) -> Tensor:
-        """x [b, n, d] → [b, n, v]."""
+    def answer(self, x: Tensor) -> Tensor:
+        """States x [..., d] → logits [..., v]."""
         d = x.shape[-1]
         if self.head is None:
             return F.linear(x, self.word.weight[:, :d])
@@ -174,11 +191,20 @@ class ElasticDecoder(nn.Module):
             if isinstance(module, ElasticNorm | ElasticRmsNorm):
                 module.requires_grad_(True)
 
+    def train_tables(self) -> None:
+        """Let the embedding tables train too in this stage, and so a tied head: weights that begin at random must."""
+        for table in (self.word, self.position):
+            if table is not None:
+                table.requires_grad_(True)
+
     def freeze(self) -> None:
         """End a stage: merge the pairs, and let nothing train."""
         for linear in self.elastic_linears().values():
             linear.freeze()
         self.requires_grad_(False)
+
+
+ElasticModel = ElasticEncoder | ElasticDecoder
 
 
 def causal_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,20 +1,11 @@
-"""Π of a decoder as a table: which part of each of the supernet's tensors a subnet keeps.
-
-The forward pass slices as it goes; plain checkpoints slice by this table. A test holds the two together.
-"""
+"""Π of a decoder as a table: which part of each of the supernet's tensors a subnet keeps."""
 
 from __future__ import annotations
 
-import re
-
-from torch import Tensor
-
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.subnet import LayerShape, SubnetConfig
-from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.slicing import slice_tensors
 
-__all__ = ["decoder_extents", "decoder_tensors", "sliced_decoder"]
+__all__ = ["decoder_extents"]
 
 
 def decoder_extents(arch: DecoderArchitecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
@@ -55,17 +46,3 @@ def _linear(name: str, rows: int, columns: int, *, bias: bool) -> dict[str, tupl
 
 def _norm(arch: DecoderArchitecture, name: str, d: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (d,), **({f"{name}.bias": (d,)} if arch.norm == "layer" else {})}
-
-
-def decoder_tensors(model: ElasticDecoder) -> dict[str, Tensor]:
-    """Every tensor of the maxnet, the low-rank pairs merged in; matrices are [out, in]."""
-    state, linears = model.state_dict(), model.elastic_linears()
-    merged = {f"{name}.weight": linear.full_weight().detach() for name, linear in linears.items()}
-    return {name: merged.get(name, state[name]) for name in decoder_extents(model.arch, model.arch.full)}
-
-
-def sliced_decoder(model: ElasticDecoder, subnet: SubnetConfig) -> dict[str, Tensor]:
-    """The subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
-    small = slice_tensors(decoder_tensors(model), decoder_extents(model.arch, subnet))
-    places = {str(index): str(place) for place, index in enumerate(subnet.kept)}
-    return {re.sub(r"(?<=^layers\.)\d+", lambda at: places[at.group()], name): t for name, t in small.items()}

@@ -1,12 +1,14 @@
 """Importance order: what a prefix keeps should be what matters most.
 
-Heads and FFN neurons are scored by how much the loss would change without them, to first order: the
-gradient of a gate on the unit, which for a unit that feeds columns J of an output matrix W is
-Σ W[:, J]·∂L/∂W[:, J]. Its absolute value a batch is summed over batches. Layers are ordered by greedy
-removal: the layer without which the validation loss is lowest goes first, so that the sets nest.
+Heads (of a decoder whole groups: a KV head with the query heads that read it) and FFN neurons are scored by how
+much the loss would change without them, to first order: the gradient of a gate on the unit, which for a unit that
+feeds columns J of an output matrix W is Σ W[:, J]·∂L/∂W[:, J]. Its absolute value a batch is summed over batches.
+Layers are ordered by greedy removal: the layer without which the validation loss is lowest goes first, so that the
+sets nest.
 
 A feature of the hidden width is one number of the residual stream: every norm writes it, all that reads the
-stream reads it. Its gate acts on what each norm gives, x = w·n + b, so its gradient is w·∂L/∂w + b·∂L/∂b.
+stream reads it. Its gate acts on what each norm gives, x = w·n + b, so its gradient is w·∂L/∂w + b·∂L/∂b, b being
+0 where the norm has none.
 """
 
 from __future__ import annotations
@@ -17,29 +19,31 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.subnet import SubnetConfig
-from edgedistill.supernet.encoder import ElasticEncoder, ElasticLayer, ElasticNorm
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticDecoderLayer, ElasticModel, ElasticRmsNorm
+from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
+from edgedistill.supernet.encoder import ElasticLayer, ElasticNorm
 from edgedistill.supernet.lowrank import ElasticLinear
 
 __all__ = ["nested_layers", "order_hidden", "rewire", "score_hidden", "score_units"]
 
 
-def score_units(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Scores (heads [h], neurons [f]) of each layer, from the maxnet's loss on each batch.
+def score_units(model: ElasticModel, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Scores (heads [h] or groups [h / group], neurons [f]) of each layer, from the maxnet's loss on each batch.
 
     Args:
         model: no stage may be training (see `ElasticEncoder.freeze`).
         losses: each computes one batch's loss from the model.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, ElasticLayer)]
+    layers = [layer for layer in model.layers if isinstance(layer, ElasticLayer | ElasticDecoderLayer)]
     gates = [(layer.attention_output, layer.ffn_down) for layer in layers]
-    zeros = model.classifier.weight.new_zeros
-    scores = [(zeros(model.arch.heads), zeros(model.arch.ffn)) for _ in layers]
+    zeros, groups = layers[0].ffn_down.weight.new_zeros, model.arch.heads // model.arch.group
+    scores = [(zeros(groups), zeros(model.arch.ffn)) for _ in layers]
     for matrix in (matrix for pair in gates for matrix in pair):
         matrix.merged.requires_grad_(True)
     for loss in losses:
         loss().backward()  # type: ignore[no-untyped-call]
         for (attention, ffn), (heads, neurons) in zip(gates, scores, strict=True):
-            heads.add_(_gate_gradient(attention).view(model.arch.heads, -1).sum(1).abs())
+            heads.add_(_gate_gradient(attention).view(groups, -1).sum(1).abs())
             neurons.add_(_gate_gradient(ffn).abs())
     for matrix in (matrix for pair in gates for matrix in pair):
         matrix.merged.requires_grad_(False)
@@ -55,8 +59,11 @@ def _gate_gradient(matrix: ElasticLinear) -> Tensor:
     return result
 
 
-def rewire(model: ElasticEncoder, scores: list[tuple[Tensor, Tensor]]) -> None:
+def rewire(model: ElasticModel, scores: list[tuple[Tensor, Tensor]]) -> None:
     """Permute each layer's heads and neurons from most to least important; the maxnet's function stays."""
+    if isinstance(model, ElasticDecoder):
+        rewire_decoder(model, scores)
+        return
     size = model.arch.head_size
     for layer, (heads, neurons) in zip(model.layers, scores, strict=True):
         assert isinstance(layer, ElasticLayer)
@@ -70,17 +77,18 @@ def rewire(model: ElasticEncoder, scores: list[tuple[Tensor, Tensor]]) -> None:
         layer.ffn_down.reorder(columns=units)
 
 
-def score_hidden(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
+def score_hidden(model: ElasticModel, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
     """A score of each feature of the hidden width [d]: |gate gradient|, summed over layers and batches.
 
-    The features are those of the embeddings' output and of each layer's, from the maxnet's loss on each batch.
+    The features are those that a norm gives: of an encoder the embeddings' and each layer's output, of a decoder
+    what each layer's attention and FFN read, and the head. From the maxnet's loss on each batch.
 
     Args:
         model: no stage may be training (see `ElasticEncoder.freeze`).
         losses: each computes one batch's loss from the model.
     """
-    norms = [model.embeddings.norm, *(layer.ffn_norm for layer in model.layers if isinstance(layer, ElasticLayer))]
-    score = model.classifier.weight.new_zeros(model.arch.hidden)
+    norms = _stream_norms(model)
+    score = norms[0].weight.new_zeros(model.arch.hidden)
     for norm in norms:
         norm.requires_grad_(True)
     for loss in losses:
@@ -92,21 +100,32 @@ def score_hidden(model: ElasticEncoder, losses: Iterable[Callable[[], Tensor]]) 
     return score
 
 
-def _norms_gate_gradient(norm: ElasticNorm) -> Tensor:
+def _stream_norms(model: ElasticModel) -> list[ElasticNorm | ElasticRmsNorm]:
+    if isinstance(model, ElasticDecoder):
+        layers = [layer for layer in model.layers if isinstance(layer, ElasticDecoderLayer)]
+        return [*(norm for layer in layers for norm in (layer.attention_norm, layer.ffn_norm)), model.norm]
+    return [model.embeddings.norm, *(layer.ffn_norm for layer in model.layers if isinstance(layer, ElasticLayer))]
+
+
+def _norms_gate_gradient(norm: ElasticNorm | ElasticRmsNorm) -> Tensor:
     """∂L/∂gate of each feature that the norm gives [d]; clears the gradients."""
-    assert norm.weight.grad is not None
-    assert norm.bias.grad is not None
-    result = norm.weight.detach() * norm.weight.grad + norm.bias.detach() * norm.bias.grad
-    norm.weight.grad = norm.bias.grad = None
+    result = torch.zeros_like(norm.weight)
+    for parameter in norm.parameters():
+        assert parameter.grad is not None
+        result += parameter.detach() * parameter.grad
+        parameter.grad = None
     return result
 
 
 @torch.no_grad()
-def order_hidden(model: ElasticEncoder, scores: Tensor) -> None:
+def order_hidden(model: ElasticModel, scores: Tensor) -> None:
     """Permute the features of the hidden width from most to least important [d]; the maxnet's function stays.
 
     The outputs keep their order, so the vectors of a sentence encoder stay the teacher's.
     """
+    if isinstance(model, ElasticDecoder):
+        order_decoder_hidden(model, scores)
+        return
     order = scores.argsort(descending=True, stable=True)
     tables = [module.weight for module in model.embeddings.children() if isinstance(module, nn.Embedding)]
     for table in (*tables, model.classifier.weight):
@@ -124,7 +143,7 @@ def order_hidden(model: ElasticEncoder, scores: Tensor) -> None:
 
 
 def nested_layers(
-    model: ElasticEncoder, depths: Iterable[int], loss: Callable[[SubnetConfig], float]
+    model: ElasticModel, depths: Iterable[int], loss: Callable[[SubnetConfig], float]
 ) -> tuple[tuple[int, ...], ...]:
     """The kept layers for each depth, from deep to shallow, each a part of the one before.
 

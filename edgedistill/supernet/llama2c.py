@@ -21,10 +21,19 @@ from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.errors import ModelError
 from edgedistill.supernet.decoder import ElasticDecoder
 
-__all__ = ["load_llama2c"]
+__all__ = ["llama2c_files", "load_llama2c"]
 
 _HEADER = struct.Struct("<7i")
 _THETA, _EPS = 10_000.0, 1e-5  # which the format does not state: llama2.c's own
+
+
+def llama2c_files(folder: Path) -> tuple[Path, Path] | None:
+    """The checkpoint and the tokenizer (tok*.bin) in a folder of llama2.c's; None where it is no such folder."""
+    if (folder / "config.json").exists():
+        return None
+    tokenizers = sorted(folder.glob("tok*.bin"))
+    checkpoints = sorted(set(folder.glob("*.bin")) - set(tokenizers))
+    return (checkpoints[0], tokenizers[0]) if len(checkpoints) == len(tokenizers) == 1 else None
 
 
 def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:

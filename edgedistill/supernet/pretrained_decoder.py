@@ -13,9 +13,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.decoder_slicing import sliced_decoder
 from edgedistill.supernet.families.decoders import decoder_family_of
 from edgedistill.supernet.pretrained import quiet
+from edgedistill.supernet.slicing import tensors_alone
 
 __all__ = ["load_causal_hugging_face", "load_pretrained_decoder", "to_hugging_face"]
 
@@ -93,7 +93,7 @@ def to_hugging_face(
     config = AutoConfig.for_model(arch.model_type, **family.settings(arch, model.eps), **token_ids)
     with quiet():
         small: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    missing, unexpected = small.load_state_dict(family.write(sliced_decoder(model, subnet), arch), strict=False)
+    missing, unexpected = small.load_state_dict(family.write(tensors_alone(model, subnet), arch), strict=False)
     assert not unexpected
     assert set(missing) <= ({"lm_head.weight"} if arch.tied else set())
     return small.eval()

@@ -1,4 +1,4 @@
-"""Π as a table: which part of each of the supernet's tensors a subnet keeps.
+"""Π as a table: which part of each of the supernet's tensors a subnet keeps, of encoders and decoders alike.
 
 The forward pass slices as it goes; exporters and plain checkpoints slice by this table. A test holds
 the two together.
@@ -6,54 +6,26 @@ the two together.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.decoder import ElasticModel
+from edgedistill.supernet.decoder_slicing import decoder_extents
+from edgedistill.supernet.encoder_slicing import encoder_extents
 
-__all__ = ["extents", "full_tensors", "slice_tensors"]
+__all__ = ["extents", "full_tensors", "slice_tensors", "tensors_alone"]
 
 
-def extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+def extents(arch: AnyArchitecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
     """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
-    d = subnet.hidden
-    kept: dict[str, tuple[int, ...]] = {
-        "embeddings.word.weight": (arch.vocabulary, d),
-        "embeddings.position.weight": (arch.positions, d),
-        **({"embeddings.token_type.weight": (arch.token_types, d)} if arch.token_types else {}),
-        **_norm("embeddings.norm", d),
-    }
-    for layer in subnet.layers:
-        kept |= _layer(f"layers.{layer.index}", layer, d, arch.head_size)
-    dense = _linear("dense", d, d) if arch.dense else {}
-    return kept | dense | _linear("classifier", arch.outputs, d)
+    return decoder_extents(arch, subnet) if isinstance(arch, DecoderArchitecture) else encoder_extents(arch, subnet)
 
 
-def _layer(prefix: str, shape: LayerShape, d: int, head_size: int) -> dict[str, tuple[int, ...]]:
-    inner = shape.heads * head_size
-    return {
-        **_linear(f"{prefix}.query", inner, d),
-        **_linear(f"{prefix}.key", inner, d),
-        **_linear(f"{prefix}.value", inner, d),
-        **_linear(f"{prefix}.attention_output", d, inner),
-        **_norm(f"{prefix}.attention_norm", d),
-        **_linear(f"{prefix}.ffn_up", shape.ffn, d),
-        **_linear(f"{prefix}.ffn_down", d, shape.ffn),
-        **_norm(f"{prefix}.ffn_norm", d),
-    }
-
-
-def _linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
-
-
-def _norm(name: str, d: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
-
-
-def full_tensors(model: ElasticEncoder) -> dict[str, Tensor]:
+def full_tensors(model: ElasticModel) -> dict[str, Tensor]:
     """Every tensor of the maxnet, the low-rank pairs merged in; matrices are [out, in]."""
     state = model.state_dict()
     linears = model.elastic_linears()
@@ -65,3 +37,10 @@ def full_tensors(model: ElasticEncoder) -> dict[str, Tensor]:
 def slice_tensors(tensors: Mapping[str, Tensor], kept: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The leading part of each kept tensor, contiguous."""
     return {name: tensors[name][tuple(slice(end) for end in ends)].contiguous() for name, ends in kept.items()}
+
+
+def tensors_alone(model: ElasticModel, subnet: SubnetConfig) -> dict[str, Tensor]:
+    """The subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
+    small = slice_tensors(full_tensors(model), extents(model.arch, subnet))
+    places = {str(index): str(place) for place, index in enumerate(subnet.kept)}
+    return {re.sub(r"(?<=^layers\.)\d+", lambda at: places[at.group()], name): t for name, t in small.items()}

@@ -56,8 +56,8 @@ def trim(model: ElasticEncoder, tokenizer: Tokenizer, used: Iterable[int]) -> tu
 
 def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
     """The supernet with a trimmed copy of its model and tokenizer (see `trim`)."""
-    model, tokenizer = trim(supernet.model, supernet.tokenizer, used)
-    pad = tokenizer.token_to_id(supernet.info.pad_token)
+    model, tokenizer = trim(supernet.encoder, supernet.tokenizer, used)
+    pad = tokenizer.token_to_id(str(supernet.info.pad_token))
     info = supernet.info.model_copy(update={"pad_token_id": pad, "architecture": model.arch})
     return replace(supernet, model=model, tokenizer=tokenizer, info=info)
 

@@ -9,18 +9,14 @@ from typing import Any
 import pytest
 import tiny_encoder
 import torch
-from tiny_training import RECIPE, data, model_folder, rows, same_weights, train
+from tiny_training import RECIPE, data, model_folder, rows, same_weights, train, train_with_kills
 
-from edgedistill.distillation import loop, mlfs, resume
+from edgedistill.distillation import loop, mlfs
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.errors import CheckpointError, DataError, ModelError, RecipeError, TrainingError
 from edgedistill.supernet import checkpoint
-
-
-class Killed(BaseException):
-    """As SIGKILL, from inside: nothing that catches errors catches it."""
 
 
 @pytest.fixture
@@ -45,32 +41,15 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
     tmp_path: Path, source: ResolvedModel, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    """Killed at a step of each stage: some steps after what was saved, so that these are done again."""
-    monkeypatch.setattr(loop, "_SAVED_EVERY_S", 0.0)
     recipe = Recipe.model_validate(RECIPE.model_dump() | {"dropout": 0.2} | changes)
     whole, log = train(mlfs.begin(source, data(), recipe), data(), tmp_path / "whole")
-    folder, real = tmp_path / "parts", resume.save_state
-    for stage, last_saved in ((0, 3), (1, 2), (2, 4)):
-
-        def save(place: Path, position: resume.Position, *rest: Any, at: tuple[int, int] = (stage, last_saved)) -> None:
-            if (position.stage, position.step) > at:
-                raise Killed
-            real(place, position, *rest)
-
-        monkeypatch.setattr(resume, "save_state", save)
-        begun = checkpoint.load(folder) if folder.exists() else mlfs.begin(source, data(), recipe)
-        with pytest.raises(Killed):
-            train(begun, data(), folder)
-        assert checkpoint.load(folder).info.stages == list(range(stage))
-    monkeypatch.setattr(resume, "save_state", real)
-    parts, rest = train(checkpoint.load(folder), data(), folder)
-    assert rest.reports[0].step == 5
-    same_weights(_weights(folder), _weights(tmp_path / "whole"), 0.0)
+    parts, _ = train_with_kills(lambda: mlfs.begin(source, data(), recipe), data(), tmp_path / "parts", monkeypatch)
+    same_weights(_weights(tmp_path / "parts"), _weights(tmp_path / "whole"), 0.0)
     assert parts.space == whole.space
     assert [(s.curve, s.flops, s.steps) for s in parts.info.scores] == [
         (s.curve, s.flops, s.steps) for s in whole.info.scores
     ]
-    assert not (folder / "resume").exists()
+    assert not (tmp_path / "parts" / "resume").exists()
     assert {report.stage for report in log.reports} == {0, 1, 2}
 
 

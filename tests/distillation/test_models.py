@@ -81,3 +81,12 @@ def test_an_id_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(ModelError, match=r"could not be fetched; give a folder"):
         resolve_model("some/model")
+
+
+def test_a_folder_of_llama2c_is_a_model_by_its_checkpoint_and_tokenizer(tmp_path: Path) -> None:
+    for name in ("stories.bin", "tok512.bin", "README.md"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert resolve_model(tmp_path).sha256 == hashlib.sha256(b"stories.bin").hexdigest()
+    (tmp_path / "other.bin").write_bytes(b"which of the two?")
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        resolve_model(tmp_path)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_text
 import torch
 from commands import invoke
 from tiny_training import RECIPE, model_folder, rows, same_weights
@@ -47,7 +48,22 @@ def test_two_processes_train_to_the_weights_of_one(
     The launcher's variables tell Accelerate of the processes; without a GPU gloo carries what they sum. With the
     minnet alone layers go without a gradient, which must not move them.
     """
-    command = _training(tmp_path, changes)
+    _assert_two_train_as_one(tmp_path, _training(tmp_path, changes), tolerance)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"batch_size": 7, "alpha": 0.5, "random_weights": True}], ids=["teacher", "random, labels too"]
+)
+def test_two_processes_train_a_decoder_to_the_weights_of_one(tmp_path: Path, changes: dict[str, object]) -> None:
+    """Each with a frozen teacher of its own."""
+    tiny_text.model_folder(tmp_path / "model")
+    tiny_text.write(tmp_path / "data")
+    recipe = Recipe.model_validate(tiny_text.RECIPE.model_dump() | {"optimizer": "sgd", "micro_batch": 2} | changes)
+    (tmp_path / "recipe.toml").write_text(recipe_as_toml(recipe))
+    _assert_two_train_as_one(tmp_path, [*_command(tmp_path), "--task", "text-generation"], 1e-5)
+
+
+def _assert_two_train_as_one(tmp_path: Path, command: list[str], tolerance: float) -> None:
     (tmp_path / "skewed.py").write_text(_SKEWED)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(tmp_path / "skewed.py")]
     two = [sys.executable, *launch, *command, "-o", str(tmp_path / "two")]
@@ -77,5 +93,9 @@ def _training(folder: Path, changes: dict[str, object]) -> list[str]:
         (folder / "data" / f"{split}.jsonl").write_text("\n".join(part))
     recipe = Recipe.model_validate(RECIPE.model_dump() | {"dropout": 0.0, "micro_batch": 2} | changes)
     (folder / "recipe.toml").write_text(recipe_as_toml(recipe))
+    return _command(folder)
+
+
+def _command(folder: Path) -> list[str]:
     given = ("--data", folder / "data", "--recipe", folder / "recipe.toml", "--json")
     return ["train", str(folder / "model"), *map(str, given)]

@@ -19,10 +19,10 @@ from transformers import AutoModelForCausalLM
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.subnet import LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.decoder_slicing import decoder_extents, decoder_tensors
+from edgedistill.supernet.decoder_slicing import decoder_extents
 from edgedistill.supernet.families.decoders import decoder_family_of
 from edgedistill.supernet.pretrained_decoder import load_causal_hugging_face, load_pretrained_decoder, to_hugging_face
-from edgedistill.supernet.slicing import slice_tensors
+from edgedistill.supernet.slicing import full_tensors, slice_tensors
 
 CHECKPOINTS = tiny_decoder.CHECKPOINTS
 SPACE = SearchSpace(layers=((0, 1, 2), (0, 2)), hidden=(32, 16), heads=(4, 2), ffn=(40, 10))
@@ -70,7 +70,7 @@ def test_every_subnet_that_transformers_can_express_is_its_model(tmp_path: Path,
 @torch.no_grad()
 def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(tmp_path: Path, name: str) -> None:
     model, rng = _load(tmp_path, name), random.Random(0)
-    tensors, (ids, mask) = decoder_tensors(model), tiny_decoder.inputs(2, 11)
+    tensors, (ids, mask) = full_tensors(model), tiny_decoder.inputs(2, 11)
     for subnet in [*SPACE, *(tiny_decoder.random_subnet(model.arch, rng) for _ in range(5))]:
         sliced = slice_tensors(tensors, decoder_extents(model.arch, subnet))
         for text, kept, logits in zip(ids, mask.bool(), model(ids, mask, subnet), strict=True):
@@ -100,7 +100,7 @@ def test_a_subnet_written_by_transformers_is_read_again(tmp_path: Path, name: st
 def test_a_family_writes_what_it_reads(tmp_path: Path, name: str) -> None:
     model = _load(tmp_path, name)
     family, stored = decoder_family_of(model.arch.model_type), load_file(tmp_path / "model.safetensors")
-    written = family.write(decoder_tensors(model), model.arch)
+    written = family.write(full_tensors(model), model.arch)
     assert written.keys() == stored.keys()
     assert all(torch.equal(written[key], stored[key]) for key in stored)
 

@@ -8,7 +8,7 @@ import torch
 
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
-from edgedistill.supernet.decoder_slicing import decoder_tensors
+from edgedistill.supernet.slicing import full_tensors
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
 
@@ -20,14 +20,14 @@ def test_rewiring_is_a_permutation_that_keeps_the_function(name: str) -> None:
     arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
     model = tiny_decoder.decoder(arch)
     model.freeze()
-    tensors, before = decoder_tensors(model), model(*feeds, arch.full)
+    tensors, before = full_tensors(model), model(*feeds, arch.full)
     torch.manual_seed(1)
     groups = torch.arange(arch.heads // arch.group).float()
     rewire_decoder(model, [(groups, torch.rand(arch.ffn)) for _ in range(arch.layers)])
     torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     model.freeze()
     torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
-    _assert_permuted(decoder_tensors(model), tensors)
+    _assert_permuted(full_tensors(model), tensors)
 
 
 def _assert_permuted(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.decoder_slicing import decoder_extents, decoder_tensors, sliced_decoder
-from edgedistill.supernet.slicing import slice_tensors
+from edgedistill.supernet.decoder_slicing import decoder_extents
+from edgedistill.supernet.slicing import full_tensors, slice_tensors, tensors_alone
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
 
@@ -45,7 +45,7 @@ def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(name: str) -> Non
     model = tiny_decoder.decoder(arch)
     model.freeze()
     ids, mask = tiny_decoder.inputs(3, 13)
-    tensors = decoder_tensors(model)
+    tensors = full_tensors(model)
     for subnet in [*tiny_decoder.SPACE, *(tiny_decoder.random_subnet(arch, rng) for _ in range(10))]:
         sliced = slice_tensors(tensors, decoder_extents(arch, subnet))
         for text, kept, logits in zip(ids, mask.bool(), model(ids, mask, subnet), strict=True):
@@ -61,7 +61,7 @@ def test_a_uniform_subnet_is_an_elastic_decoder_of_its_own(name: str) -> None:
     model.freeze()
     for subnet in tiny_decoder.SPACE:
         alone = ElasticDecoder(arch.alone(subnet))
-        alone.load_state_dict(sliced_decoder(model, subnet))
+        alone.load_state_dict(tensors_alone(model, subnet))
         alone.freeze()
         actual = alone.eval()(*feeds, alone.arch.full)
         torch.testing.assert_close(actual, model(*feeds, subnet), atol=1e-5, rtol=1e-4)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny_encoder
 import torch
+from gates import gate_slope
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,19 +31,10 @@ def test_a_units_score_is_the_gradient_of_a_gate_on_it() -> None:
     heads, neurons = score_units(model, [lambda: _loss(model)])[1]
     layer = model.layers[1]
     for scores, matrix, width in ((heads, layer.attention_output.merged, 8), (neurons, layer.ffn_down.merged, 1)):
-        expected = torch.stack([_gate_slope(model, matrix, unit * width, width) for unit in range(len(scores))])
+        expected = torch.stack(
+            [gate_slope(lambda: _loss(model), matrix, unit * width, width) for unit in range(len(scores))]
+        )
         torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-8)
-
-
-def _gate_slope(model: ElasticEncoder, matrix: Tensor, start: int, width: int) -> Tensor:
-    """How fast the loss changes as a gate on some input columns opens and closes."""
-    columns, step, losses = slice(start, start + width), 1e-4, []
-    kept = matrix[:, columns].clone()
-    for gate in (1 + step, 1 - step):
-        matrix[:, columns] = kept * gate
-        losses.append(_loss(model).detach())
-    matrix[:, columns] = kept
-    return (losses[0] - losses[1]).abs() / (2 * step)
 
 
 def test_rewiring_keeps_the_function_and_sorts() -> None:

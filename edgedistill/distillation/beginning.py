@@ -1,0 +1,179 @@
+"""A supernet of a pretrained model before any stage: its weights, its tokenizer, and what is known of both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from edgedistill.distillation.batches import load_tokenizer, read_tokenizer
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.models import ResolvedModel
+from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.seeds import seed_of
+from edgedistill.distillation.tasks import task_of
+from edgedistill.errors import ModelError
+from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
+from edgedistill.supernet.llama2c import llama2c_files, load_llama2c
+from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
+from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrained
+from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
+from edgedistill.supernet.random_weights import random_decoder
+from edgedistill.supernet.slicing import tensors_alone
+
+__all__ = ["begin", "begin_alone", "recipe_for"]
+
+
+@dataclass(frozen=True)
+class _Pretrained:
+    """A model, its tokenizer, the padding token and its id, and for a decoder what generating needs."""
+
+    model: ElasticModel
+    tokenizer: Tokenizer
+    pad_token: str | None
+    pad_token_id: int
+    generation: GenerationInfo | None = None
+
+
+def recipe_for(recipe: Recipe, data: TaskData) -> Recipe:
+    """Where train has no labels, the model is the teacher as it is, and its outputs are all there is to learn."""
+    return recipe if data.labelled else recipe.model_copy(update={"fine_tuned": True})
+
+
+def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
+    """A supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
+
+    Raises:
+        ModelError: the model is to be the teacher as it is, and has no head for the data's labels.
+        RecipeError: the recipe does not fit the model.
+    """
+    recipe = recipe_for(recipe, data)
+    found = (_decoder if data.task == "text-generation" else _encoder)(source, data, recipe)
+    arch = found.model.arch
+    recipe.check(arch)
+    info = SupernetInfo(
+        architecture=arch,
+        eps=found.model.eps,
+        task=data.task,
+        base_model=source.name,
+        base_revision=source.revision,
+        base_sha256=source.sha256,
+        labels=list(data.label_names),
+        max_tokens=min(recipe.max_tokens, arch.positions),
+        pad_token=found.pad_token,
+        pad_token_id=found.pad_token_id,
+        data=DataSource(
+            data=data.source,
+            unlabelled=data.unlabelled,
+            text_columns=data.columns.text,
+            label_column=data.columns.label,
+            sha256=data.sha256,
+        ),
+        recipe=recipe.model_dump(mode="json"),
+        rank=recipe.rank,
+        scale=recipe.scale,
+        seed=recipe.seed,
+        scores=[],
+        versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
+        generation=found.generation,
+    )
+    full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
+    return Supernet(found.model, full, info, found.tokenizer)
+
+
+def begin_alone(supernet: Supernet, subnet: SubnetConfig, seed: int | None = None) -> Supernet:
+    """A decoder's subnet as a supernet of its own, with no other subnets and no stage done.
+
+    It has the subnet's weights, or where a seed is given random ones. What is separately trained is begun so.
+
+    Raises:
+        ModelError: the supernet is an encoder's.
+    """
+    arch, eps = supernet.decoder.arch.alone(subnet), supernet.model.eps
+    recipe = Recipe.model_validate(supernet.info.recipe)
+    whole = dict.fromkeys(("head_shares", "ffn_shares", "hidden_shares", "depth_shares"), (1.0,))
+    recipe = recipe.model_copy(update={**whole, "random_weights": seed is not None})
+    if seed is None:
+        model = ElasticDecoder(arch, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
+        model.load_state_dict(tensors_alone(supernet.decoder, subnet))
+        model.freeze()
+    else:
+        model = random_decoder(arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
+    changes = {"architecture": arch, "recipe": recipe.model_dump(mode="json"), "scores": [], "ordered": False}
+    space = SearchSpace((arch.full.kept,), (arch.hidden,), (arch.heads,), (arch.ffn,))
+    return Supernet(model.eval(), space, supernet.info.model_copy(update=changes), supernet.tokenizer)
+
+
+def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrained:
+    if llama2c_files(source.folder) is not None:
+        raise ModelError(f"{source.name} is a decoder of llama2.c's, which is for text-generation, not {data.task}")
+    outputs = task_of(data.task).outputs(len(data.label_names), hidden_width(source.folder))
+    if recipe.fine_tuned and not has_head(source.folder, data.task, outputs):
+        raise ModelError(
+            f"{source.name} has no {data.task} head with {outputs} outputs; give a model that is fine-tuned for it"
+        )
+    torch.manual_seed(seed_of(recipe.seed, "head"))
+    model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
+    recipe.check(model.arch)
+    tokenizer, pad_token = load_tokenizer(source.folder, data.task)
+    pad = tokenizer.token_to_id(pad_token)
+    assert pad is not None
+    return _Pretrained(model, tokenizer, pad_token, pad)
+
+
+def _decoder(source: ResolvedModel, _data: TaskData, recipe: Recipe) -> _Pretrained:
+    of_llama2c = llama2c_files(source.folder)
+    found = _hugging_face(source.folder, recipe) if of_llama2c is None else _llama2c(*of_llama2c, recipe)
+    if not recipe.random_weights:
+        return found
+    seed, eps = seed_of(recipe.seed, "weights"), found.model.eps
+    assert isinstance(found.model, ElasticDecoder)
+    model = random_decoder(found.model.arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
+    return _Pretrained(model, found.tokenizer, found.pad_token, found.pad_token_id, found.generation)
+
+
+def _llama2c(checkpoint: Path, tokens: Path, recipe: Recipe) -> _Pretrained:
+    """Its models see the beginning of the next text where one ends."""
+    model = load_llama2c(checkpoint, scale=recipe.scale, dropout=recipe.dropout)
+    tokenizer = load_llama2c_tokenizer(tokens, model.arch.vocabulary)
+    generation = GenerationInfo(
+        context_tokens=model.arch.positions, eos_token_ids=[BEGIN, END], bos_token_id=BEGIN, chat_template=None
+    )
+    return _Pretrained(model, tokenizer, None, END, generation)
+
+
+def _hugging_face(folder: Path, recipe: Recipe) -> _Pretrained:
+    model = load_pretrained_decoder(folder, scale=recipe.scale, dropout=recipe.dropout)
+    wrapper, document = read_tokenizer(folder)
+    tokenizer = Tokenizer.from_str(json.dumps(document))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ends = _ends(folder, wrapper)
+    template = wrapper.chat_template
+    generation = GenerationInfo(
+        context_tokens=model.arch.positions,
+        eos_token_ids=ends,
+        bos_token_id=wrapper.bos_token_id,
+        chat_template=template if isinstance(template, str) else None,
+    )
+    pad = wrapper.pad_token_id
+    return _Pretrained(model, tokenizer, wrapper.pad_token, pad if pad is not None else (ends or [0])[0], generation)
+
+
+def _ends(folder: Path, wrapper: Any) -> list[int]:
+    """The ids that end an answer: the tokenizer's own, and those that the model's note on generation names."""
+    note, named = folder / "generation_config.json", None
+    if note.is_file():
+        try:
+            named = json.loads(note.read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError) as error:
+            raise ModelError(f"{note} cannot be read; expected transformers' settings of generation") from error
+    found = [wrapper.eos_token_id, *(named if isinstance(named, list) else [named])]
+    return list(dict.fromkeys(one for one in found if one is not None))
