@@ -13,6 +13,7 @@ EdgeDistillError
 ├── PaletteError            a palette: missing, damaged, of another version
 ├── OnnxruntimeMissing      no onnxruntime can be imported
 ├── LoadError               a subnet's session could not be created
+├── GenerationError         no subnet in memory can go on with a text
 ├── RemoteError             a board over SSH: not reached, not fit for the work, or the work failed there
 └── SessionClosed           a call on a session after close()
 
@@ -25,6 +26,7 @@ __all__ = [
     "DataError",
     "EdgeDistillError",
     "ExportError",
+    "GenerationError",
     "InputError",
     "LoadError",
     "ModelError",
@@ -88,6 +90,10 @@ class OnnxruntimeMissing(EdgeDistillError):
 
 class LoadError(EdgeDistillError):
     """A subnet's session could not be created."""
+
+
+class GenerationError(EdgeDistillError):
+    """No subnet in memory could go on with a text."""
 
 
 class RemoteError(EdgeDistillError):

@@ -14,6 +14,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgedistill.cli.common import reported
+from edgedistill.cli.generation import (
+    AsChat,
+    FirstToken,
+    MostTokens,
+    Prompt,
+    Seed,
+    Stops,
+    Temperature,
+    TokensPerSecond,
+    TopK,
+    TopP,
+    check_options,
+    generate,
+)
 from edgedistill.errors import InputError
 from edgedistill.manifest import Manifest, load
 
@@ -41,9 +55,19 @@ def run(
         float | None,
         typer.Option(help="Share of the palette's out-of-scope texts that may be accepted; mark what is not."),
     ] = None,
+    prompt: Prompt = None,
+    chat: AsChat = False,
+    max_new_tokens: MostTokens = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
+    stop: Stops = None,
+    max_first_token_ms: FirstToken = None,
+    min_tokens_per_s: TokensPerSecond = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON Lines, one record a text.")] = False,
 ) -> None:
-    """Answer texts by the palette's task: labels, numbers, entities or vectors.
+    """Answer texts by the palette's task: labels, numbers, entities or vectors; or go on with a prompt.
 
     From standard input each line is an object with a "text": a string, a list of two for a pair, or a list of words
     to find entities in; each answer is a line too. A line that cannot be answered gets a record with "error"; the
@@ -52,10 +76,21 @@ def run(
     Example: edgedistill run palette "turn off the lights in the kitchen" --max-latency-ms 20
 
     Example: edgedistill run scorer --pair "a man is singing" "someone sings"
+
+    Example: edgedistill run writer --prompt "Once upon a time" --max-new-tokens 100 --min-tokens-per-s 20
     """
-    from edgedistill.runtime import AdaptiveSession
+    from edgedistill.runtime import AdaptiveSession, TextGenerator
 
     found = load(palette)
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "stop": stop}
+    sampling |= {"max_new_tokens": max_new_tokens}
+    budgets: dict[str, Any] = {"max_first_token_ms": max_first_token_ms, "min_tokens_per_s": min_tokens_per_s}
+    others = {"texts": texts, "pair": pair, "max_latency_ms": max_latency_ms, "false_accepts": false_accepts}
+    check_options(found, {"prompt": prompt, "chat": chat} | sampling | budgets, others)
+    if prompt is not None:
+        with TextGenerator(found, max_memory_mb=max_memory_mb, **budgets) as generator:
+            generate(generator, prompt, chat=chat, as_json=as_json, **sampling)
+        return
     given = None if not texts and not pair else _as_lines(texts or [], pair, found.manifest)
     with AdaptiveSession(found, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
         # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.

@@ -15,7 +15,8 @@ __all__ = ["DEFAULT_LENGTHS", "Plan", "plan", "usable_lengths"]
 DEFAULT_LENGTHS = (16, 64, 128)
 _MOST_SUBNETS = 5  # of a precision, that a quick profile measures
 # Of a session: that of MiniLM-L6 took 20 MB, and a little more than its layers' weights (x86-64, onnxruntime 1.32).
-_SESSION_MB, _BYTES_A_WEIGHT = 20.0, {"fp32": 4.4, "int8": 1.2}
+_SESSION_MB = 20.0
+_BYTES_A_WEIGHT: dict[Precision, float] = {"fp32": 4.4, "int8": 1.2, "int4": 0.7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,18 @@ def plan(
 ) -> Plan:
     """All subnets at everything that is asked for; if ``quick``, at most five of each precision at the ends of it.
 
-    Sessions that are open together take at most half of ``free_mb``.
+    Sessions that are open together take at most half of ``free_mb``. Of generation, a single token is measured too.
 
     Raises:
-        InputError: a length, batch or number of threads below 1, or none.
+        InputError: a length, batch or number of threads below 1, or none; or what generation does not do.
     """
     lengths, batches, threads = (_numbers(of, name) for name, of in _named(lengths, batches, threads))
     lengths = usable_lengths(palette, lengths)
     batches = tuple(sorted(set(batches)))
+    if palette.manifest.generation is not None and (quick or batches != (1,)):
+        raise InputError(
+            "the palette generates one text at a time, and is profiled in full: leave out quick and batches"
+        )
     entries, measured = palette.manifest.subnets, (lengths, batches)
     if quick:
         measured = (_ends(lengths), _ends(batches))
@@ -86,9 +91,14 @@ def _numbers(values: Iterable[int], name: str) -> tuple[int, ...]:
 
 
 def usable_lengths(palette: Palette, lengths: Iterable[int]) -> tuple[int, ...]:
-    """``lengths`` in tokens, ascending, none longer than the palette takes: a longer one becomes its longest."""
-    longest = palette.manifest.tokenizer.max_tokens
-    return tuple(sorted({min(length, longest) for length in lengths}))
+    """``lengths`` in tokens, ascending, none longer than the palette takes: a longer one becomes its longest.
+
+    Of generation, they are of prompts, and 1 is among them: the tokens after it.
+    """
+    generation = palette.manifest.generation
+    longest = palette.manifest.tokenizer.max_tokens if generation is None else generation.context_tokens
+    alone = set() if generation is None else {1}
+    return tuple(sorted({min(length, longest) for length in lengths} | alone))
 
 
 def _ends(values: Sequence[int]) -> tuple[int, ...]:

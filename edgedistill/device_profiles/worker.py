@@ -9,8 +9,9 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import product
+from functools import partial
 from math import comb
 from pathlib import Path
 from statistics import median
@@ -21,6 +22,8 @@ import numpy as np
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
 from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
+from edgedistill.runtime.generation.cache import Cache, heads_of
+from edgedistill.runtime.generation.steps import Steps
 from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime
 
 __all__ = ["main", "median_interval"]
@@ -29,8 +32,10 @@ _LEAST_ROUNDS = 20
 _WARM_UP = 2
 _KNOWN = 0.9  # of the points, when it is enough
 _WARM_LOADS = 3
-_Feeds = dict[str, Any]
+_TEXT_BEFORE = 64  # tokens, before one whose time is measured by itself
+_Run = Callable[[], object]
 _Shape = tuple[int, int]
+_Feeds = dict[_Shape, dict[str, Any]]
 
 
 def main() -> int:
@@ -53,7 +58,7 @@ def _say(line: str) -> None:
 def _memory(job: Job) -> MemoryResult:
     import_onnxruntime()  # its own memory belongs to the baseline
     graph, *smallest = job.graphs.values()
-    feeds = [_feeds(job, shape) for shape in job.shapes]
+    feeds = _feeds(job)
     _uncache(graph, job.weights)
     _forget_peak()
     baseline_mb = _resident_mb("VmRSS")
@@ -74,7 +79,7 @@ def _memory(job: Job) -> MemoryResult:
     )
 
 
-def _beside(graph: str, smallest: list[str], job: Job, feeds: list[_Feeds]) -> tuple[list[float], float]:
+def _beside(graph: str, smallest: list[str], job: Job, feeds: _Feeds) -> tuple[list[float], float]:
     """Milliseconds of loads beside the smallest, as while it serves, and the peak of both, which varies by the load."""
     resident = [_loaded(one, job)[0] for one in smallest]
     for session in resident:
@@ -97,9 +102,28 @@ def _loaded(graph: str, job: Job) -> tuple[Any, float]:
     return session, (time.perf_counter() - begin) * 1e3
 
 
-def _run_all(session: Any, feeds: list[_Feeds]) -> None:
-    for feed in feeds:
-        session.run(None, feed)
+def _run_all(session: Any, feeds: _Feeds) -> None:
+    for run in _runs(session, feeds).values():
+        run()
+
+
+def _runs(session: Any, feeds: _Feeds) -> dict[_Shape, _Run]:
+    """By shape, what runs so much: a request, or where it generates, a prompt or the next token of a text."""
+    generates = any(node.name == "total_sequence_length" for node in session.get_inputs())
+    if generates:
+        return {shape: _generating(session, feed["input_ids"][0].tolist()) for shape, feed in feeds.items()}
+    return {shape: partial(session.run, None, feed) for shape, feed in feeds.items()}
+
+
+def _generating(session: Any, ids: list[int]) -> _Run:
+    before = _TEXT_BEFORE if len(ids) == 1 else 0
+    steps = Steps(session, Cache(heads_of(session.get_inputs()), before + len(ids)))
+
+    def run() -> None:
+        steps.cache.tokens = before
+        steps.run(ids)
+
+    return run
 
 
 def _uncache(*paths: str) -> None:
@@ -134,29 +158,28 @@ def _resident_mb(field: str) -> float:
 
 def _latency(job: Job) -> LatencyResult:
     sessions = {name: create_session(Path(graph), job.threads) for name, graph in job.graphs.items()}
-    feeds = {shape: _feeds(job, shape) for shape in job.shapes}
-    times = _interleaved(job, sessions, feeds)
+    feeds = _feeds(job)
+    runs = {(name, shape): run for name, session in sessions.items() for shape, run in _runs(session, feeds).items()}
+    times = _interleaved(job, runs)
     return LatencyResult(
         latency={name: [_point(job.threads, shape, times[name, shape]) for shape in job.shapes] for name in sessions},
         cpu_s=time.process_time(),
     )
 
 
-def _interleaved(
-    job: Job, sessions: dict[str, Any], feeds: dict[_Shape, _Feeds]
-) -> dict[tuple[str, _Shape], list[float]]:
+def _interleaved(job: Job, runs: dict[tuple[str, _Shape], _Run]) -> dict[tuple[str, _Shape], list[float]]:
     """Milliseconds by (subnet, shape). Every round takes all points in another order, so that drift hits all alike."""
-    points = list(product(sessions, feeds))
-    for name, shape in points * _WARM_UP:
-        sessions[name].run(None, feeds[shape])
+    points = list(runs)
+    for point in points * _WARM_UP:
+        runs[point]()
     times: dict[tuple[str, _Shape], list[float]] = {point: [] for point in points}
     rng = random.Random(0)
     deadline = time.perf_counter() + job.budget_s
     for done in range(1, job.rounds + 1):
-        for name, shape in rng.sample(points, len(points)):
+        for point in rng.sample(points, len(points)):
             begin = time.perf_counter()
-            sessions[name].run(None, feeds[shape])
-            times[name, shape].append((time.perf_counter() - begin) * 1e3)
+            runs[point]()
+            times[point].append((time.perf_counter() - begin) * 1e3)
         _say(f"{ROUND}{done}")
         if done < _LEAST_ROUNDS:
             continue
@@ -190,8 +213,13 @@ def _point(threads: int, shape: _Shape, times: list[float]) -> LatencyPoint:
     return LatencyPoint(threads=threads, batch=shape[0], tokens=shape[1], samples=len(times), **rounded)
 
 
-def _feeds(job: Job, shape: _Shape) -> _Feeds:
-    """Inputs [batch, tokens], int64: random ids, all of them attended to, in one segment."""
+def _feeds(job: Job) -> _Feeds:
+    """By shape, the inputs [batch, tokens], int64."""
+    return {shape: _feed(job, shape) for shape in job.shapes}
+
+
+def _feed(job: Job, shape: _Shape) -> dict[str, Any]:
+    """Random ids, all of them attended to, in one segment."""
     ids = np.random.default_rng(0).integers(0, job.vocabulary, shape, dtype=np.int64)
     known = {"attention_mask": np.ones(shape, np.int64), "token_type_ids": np.zeros(shape, np.int64)}
     return {spec.name: known.get(spec.name, ids) for spec in job.inputs}

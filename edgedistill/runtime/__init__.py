@@ -1,7 +1,7 @@
 """On the device: sensors, selector, sessions.
 
 `AdaptiveSession` stands where an ``onnxruntime.InferenceSession`` stood; for texts there is a class a task:
-`TextClassifier`, `TextRegressor`, `TokenClassifier` and `SentenceEncoder`.
+`TextClassifier`, `TextRegressor`, `TokenClassifier`, `SentenceEncoder` and `TextGenerator`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings, Sensors, SystemSensors
 
 if TYPE_CHECKING:
+    from edgedistill.runtime.generation import Generated, Stream, TextGenerator
     from edgedistill.runtime.text import (
         Entity,
         Label,
@@ -30,6 +31,7 @@ __all__ = [
     "Answer",
     "DecisionRecord",
     "Entity",
+    "Generated",
     "Label",
     "Node",
     "Policy",
@@ -38,14 +40,18 @@ __all__ = [
     "Reason",
     "Sensors",
     "SentenceEncoder",
+    "Stream",
     "SystemSensors",
     "Tagged",
     "TextClassifier",
+    "TextGenerator",
     "TextRegressor",
     "TokenClassifier",
     "Vectors",
     "Word",
 ]
+
+_GENERATING = {"Generated", "Stream", "TextGenerator"}
 
 if __name__ != "edgedistill.runtime":  # reached through the link at the root: every module would load twice
     raise ImportError("import edgedistill.runtime, not runtime: the folder at the root is a link for readers")
@@ -55,6 +61,10 @@ def __getattr__(name: str) -> Any:
     """What takes texts, imported when it is used: an application that has token ids does without."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _GENERATING:
+        from edgedistill.runtime import generation
+
+        return getattr(generation, name)
     from edgedistill.runtime import text
 
     return getattr(text, name)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgedistill.errors import InputError, LoadError
-from edgedistill.manifest import Palette, load, write_profile
-from edgedistill.runtime.controller import Controller
+from edgedistill.manifest import Palette, load
 from edgedistill.runtime.costs import costs_for
 from edgedistill.runtime.decisions import DecisionRecord
-from edgedistill.runtime.drift import Drifted, corrected
-from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession, create_session, emptying_options, usable_cores
-from edgedistill.runtime.profiles import choose_profile
-from edgedistill.runtime.reload import Reloader
+from edgedistill.runtime.finite import all_finite
+from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession, emptying_options
 from edgedistill.runtime.selector import Policy
-from edgedistill.runtime.sensors import Sensors, SystemSensors
+from edgedistill.runtime.sensors import Sensors
+from edgedistill.runtime.serving import Serving
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
-from edgedistill.runtime.source import Source
+from edgedistill.runtime.tasks import wrong_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +48,7 @@ class Node:
     shape: list[int | str | None]
 
 
-class AdaptiveSession:
+class AdaptiveSession(Serving):
     """An ``onnxruntime.InferenceSession`` over a palette. All methods may be called from any thread.
 
     A request that a subnet fails at, or answers with numbers that are not finite, is asked of the smallest subnet; if
@@ -77,7 +71,7 @@ class AdaptiveSession:
         clock: seconds from any start, never going back.
 
     Raises:
-        PaletteError: the palette is damaged, or has no profile or no subnet of that name.
+        PaletteError: the palette is damaged, is for generation, or has no profile or no subnet of that name.
         InputError: an option is out of its range.
         OnnxruntimeMissing: no onnxruntime.
         LoadError: the first subnet cannot be loaded.
@@ -99,33 +93,24 @@ class AdaptiveSession:
         create: Callable[[str], OnnxSession] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not 0 < interval_s < threading.TIMEOUT_MAX:
-            raise InputError(f"interval_s is {interval_s}; expected a positive number of seconds")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; expected at least 1")
-        policy = _policy(policy, max_latency_ms, max_memory_mb)
         opened = palette if isinstance(palette, Palette) else load(palette)
-        opened.check_hashes()
-        size = Size(1, min(_USUAL_TOKENS, opened.manifest.tokenizer.max_tokens))
-
-        def source_of(of: Palette) -> Source:
-            costs = costs_for(of.manifest, choose_profile(of, profile), threads or usable_cores())
-            return Source(costs, create or _creator(of, threads), _known(of, only), of)
-
-        self._clock, self._profile = clock, profile
-        self._controller = Controller(
-            source=source_of(opened),
-            sensors=sensors or SystemSensors(),
-            policy=policy,
+        if opened.manifest.task == "text-generation":
+            raise wrong_task(opened.manifest)
+        super().__init__(
+            opened,
+            policy=_policy(policy, max_latency_ms, max_memory_mb),
+            size=Size(1, min(_USUAL_TOKENS, opened.manifest.tokenizer.max_tokens)),
+            costs_of=costs_for,
+            warm_up=_warm_up,
+            threads=threads,
+            interval_s=interval_s,
+            profile=profile,
+            only=only,
+            on_decision=on_decision,
+            sensors=sensors,
+            create=create,
             clock=clock,
-            size=size,
-            listener=on_decision,
-            reloader=None if create else Reloader(opened, source_of, size),
         )
-        self._controller.step()
-        self._controller.start(interval_s)
-        # When the session is forgotten; nothing may be waited for inside a garbage collection.
-        weakref.finalize(self, self._controller.stop).atexit = False
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
@@ -167,7 +152,7 @@ class AdaptiveSession:
                 if instead is None:
                     raise
                 return instead
-            if _finite(found.outputs):
+            if all_finite(found.outputs):
                 return found
             why = "it answered with numbers that are not finite"
             return self._ask_other(subnet, output_names, feeds, why) or found
@@ -194,7 +179,7 @@ class AdaptiveSession:
                 found = self._ask(other, output_names, feeds)
             except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
                 return None
-        if not _finite(found.outputs):
+        if not all_finite(found.outputs):
             return None
         self._controller.complain(failed, why)
         return found
@@ -211,90 +196,6 @@ class AdaptiveSession:
         with self._controller.lease() as live:
             return [Node(node.name, node.type, node.shape) for node in getattr(live.session, nodes)()]
 
-    @property
-    def palette(self) -> Palette:
-        """The palette that it serves from; another one after one was put in its place."""
-        palette = self._controller.source.palette
-        assert palette is not None
-        return palette
-
-    @property
-    def subnets(self) -> tuple[str, ...]:
-        """Those that may serve."""
-        return tuple(entry.name for entry in self.palette.manifest.subnets if self._may_serve(entry.name))
-
-    def _may_serve(self, subnet: str) -> bool:
-        only = self._controller.source.only
-        return only is None or subnet in only
-
-    @property
-    def active(self) -> str:
-        """The subnet that answers now."""
-        return self._controller.active
-
-    @property
-    def decisions(self) -> tuple[DecisionRecord, ...]:
-        """The last decisions, newest last; one that repeats the one before it is not listed again."""
-        return self._controller.decisions.listed
-
-    def explain(self) -> str:
-        """In words: what serves, the last decision and why, and what was expected of each subnet."""
-        return f"{self.active} answers\n{self._controller.decisions.latest}"
-
-    @property
-    def swaps(self) -> int:
-        """How often the subnet was exchanged."""
-        return self._controller.swaps
-
-    @property
-    def drift(self) -> Mapping[str, Drifted]:
-        """By subnet, how latencies on the quiet machine compare with the profile; of those with 30 requests or more."""
-        return self._controller.drift.found
-
-    def write_corrected_profile(self) -> Path:
-        """Put a profile with the latencies that were observed beside the palette's, as ``<device>-corrected``.
-
-        It is used where it is named: ``AdaptiveSession(palette, profile="<device>-corrected")``.
-
-        Raises:
-            InputError: there is no profile to correct, or there were too few requests on the quiet machine.
-        """
-        palette, drift = self.palette, self.drift
-        profile = choose_profile(palette, self._profile)
-        if profile is None:
-            raise InputError(f"no profile of {palette.folder} is used here, so there is none to correct")
-        if not drift:
-            raise InputError("no subnet has answered enough requests on the quiet machine to correct the profile by")
-        return write_profile(palette, corrected(profile, drift), folder=palette.profiles_folder)
-
-    def pin(self, subnet: str | None) -> None:
-        """Serve this subnet, once it is loaded in the background, whatever the machine says; None ends that.
-
-        Raises:
-            PaletteError: the palette has no such subnet.
-            InputError: it is none of those that may serve.
-        """
-        if subnet is not None:
-            self.palette.manifest.subnet(subnet)
-            if not self._may_serve(subnet):
-                raise InputError(f"{subnet} may not serve here; only {', '.join(self.subnets)} may")
-        self._controller.pin(subnet)
-
-    def close(self) -> None:
-        """Let the requests under way end, then drop the sessions. Further calls raise SessionClosed.
-
-        Within a request (in a signal handler, say) or in ``on_decision`` it returns at once, and that happens later.
-        """
-        self._controller.close()
-
-    def __enter__(self) -> AdaptiveSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _policy(policy: Policy | None, max_latency_ms: float | None, max_memory_mb: float | None) -> Policy:
     if policy is None:
@@ -302,24 +203,6 @@ def _policy(policy: Policy | None, max_latency_ms: float | None, max_memory_mb: 
     if max_latency_ms is not None or max_memory_mb is not None:
         raise InputError("budgets are given twice: by themselves and in policy; give them in policy alone")
     return policy
-
-
-def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | None:
-    """The subnets that may serve; every one must be there."""
-    if only is None:
-        return None
-    if not only:
-        raise InputError("only names no subnet; expected at least one, or None for all")
-    return frozenset(palette.manifest.subnet(name).name for name in only)
-
-
-def _creator(palette: Palette, threads: int | None) -> Callable[[str], OnnxSession]:
-    def create(subnet: str) -> OnnxSession:
-        session = create_session(palette.graph_path(subnet), usable_cores() if threads is None else threads)
-        _warm_up(session)
-        return session
-
-    return create
 
 
 def _warm_up(session: OnnxSession) -> None:
@@ -336,21 +219,6 @@ def _warm_up(session: OnnxSession) -> None:
         session.run(None, feeds)
     except Exception as error:  # onnxruntime's share no base class
         raise LoadError(f"it answers nothing: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
-
-
-def _finite(outputs: Sequence[Any]) -> bool:
-    """Whether every floating-point output is.
-
-    One number that is not finite makes the sum of squares so, in less time than a look at each takes. After a request
-    has emptied the caches, most of that is reading the code, of which a dot product needs the least.
-    """
-    for output in outputs:
-        if getattr(getattr(output, "dtype", None), "kind", "") == "f":
-            flat = output.ravel()
-            # Half floats nearly always overflow, and others may: then with more room.
-            if (output.itemsize < 4 or not math.isfinite(flat.dot(flat))) and not math.isfinite(flat.sum(dtype="f8")):
-                return False
-    return True
 
 
 def _size_of(feeds: Mapping[str, Any]) -> Size:

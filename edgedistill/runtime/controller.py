@@ -26,6 +26,7 @@ from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader, Spawn, in_background
+from edgedistill.runtime.observations import Observation, Observations
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.residents import Residents
 from edgedistill.runtime.selector import (
@@ -47,7 +48,6 @@ __all__ = ["Controller"]
 
 _log = logging.getLogger(__name__)
 
-_PENDING_OBSERVATIONS = 64  # more between two steps add work, not knowledge
 _COMPLAINTS = 64
 _REMEMBERED_SWAPS = 1000
 _LOAD_LIMIT_S = 60.0
@@ -59,13 +59,6 @@ _LOGGED_EVERY_S = 600.0  # what fails at every step must not fill the log
 # From these the smallest takes over at once, if it is better off.
 _URGENT = {Reason.TOO_SLOW, Reason.LOW_MEMORY, Reason.QUARANTINED, Reason.NO_FIT_SMALLEST}
 _WAITING = {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
-
-
-class _Observation(NamedTuple):
-    at_s: float
-    subnet: LoadedSubnet
-    size: Size
-    latency_ms: float
 
 
 class _Heading(NamedTuple):
@@ -121,10 +114,11 @@ class Controller:
         self._wake = threading.Event()
         self._loader = Loader(clock, self._wake.set, spawn)
         self._heading: _Heading | None = None
-        self._pending: deque[_Observation] = deque(maxlen=_PENDING_OBSERVATIONS)
+        self._pending = Observations()
         self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
+        self._exchanged_for = Reason.FIRST
         self._pinned: str | None = None
         self._pin_lock = threading.Lock()
         self._logged_s = -math.inf
@@ -165,7 +159,7 @@ class Controller:
 
     def observe(self, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
         """Report an answered request."""
-        self._pending.append(_Observation(self._clock(), subnet, size, latency_ms))
+        self._pending.add(Observation(self._clock(), subnet, size, latency_ms))
 
     def complain(self, subnet: LoadedSubnet, why: str) -> None:
         """Report that a subnet failed at what another could answer."""
@@ -183,10 +177,29 @@ class Controller:
         Raises:
             SessionClosed: after `close`.
         """
+        return self.live.name
+
+    @property
+    def live(self) -> LoadedSubnet:
+        """The live subnet; whoever runs it leases it.
+
+        Raises:
+            SessionClosed: after `close`.
+        """
         live = self._residents.live
         if live is None:
             raise SessionClosed("this session was closed; open the palette again")
-        return live.name
+        return live
+
+    @property
+    def floor(self) -> LoadedSubnet | None:
+        """The smallest, where it is in memory to take over at once."""
+        return self._residents.floor
+
+    @property
+    def exchanged_for(self) -> Reason:
+        """Why the live subnet was exchanged last."""
+        return self._exchanged_for
 
     @property
     def source(self) -> Source:
@@ -279,8 +292,7 @@ class Controller:
 
     def _take_in(self, is_beside_a_load: bool, readings: Readings) -> None:
         """What requests have told since the last step."""
-        for _ in range(len(self._pending)):  # and not what comes meanwhile
-            seen = self._pending.popleft()
+        for seen in self._pending.take():
             if seen.subnet.source is self._source:
                 ratio = self._source.costs.ratio(seen.subnet.name, seen.size, seen.latency_ms)
                 self._slowdown.add(seen.at_s, None if is_beside_a_load else ratio, seen.size)
@@ -492,6 +504,8 @@ class Controller:
             return
         if heading is not None and heading.subnet == fresh.name:
             self._heading = heading._replace(since_s=self._clock())
+        if heading is not None:
+            self._exchanged_for = heading.reason  # told before the exchange is seen
         self._residents.exchange(fresh)
         if old is not None:
             self._swaps += 1

@@ -6,7 +6,7 @@ import logging
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetPr
 from edgedistill.runtime.selector import Beside, Candidate
 from edgedistill.runtime.slowdown import Size
 
-__all__ = ["Costs", "MacCosts", "ProfileCosts", "costs_for"]
+__all__ = ["Costs", "MacCosts", "ProfileCosts", "Rate", "costs_for", "qualities"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,17 +35,20 @@ class Costs(Protocol):
         """An observed latency over the expected one; None while nothing is expected."""
 
 
-def costs_for(manifest: Manifest, profile: DeviceProfile | None, threads: int | None = None) -> Costs:
-    """The profile's figures; without one, guesses by MACs, and a line in the log that says so."""
+def costs_for(
+    manifest: Manifest,
+    profile: DeviceProfile | None,
+    threads: int | None = None,
+    guesses: Callable[[Manifest], Costs] | None = None,
+) -> Costs:
+    """The profile's figures; without one, guesses (None: by MACs), and a line in the log that says so."""
     if profile is not None:
         return ProfileCosts(manifest, profile, threads)
-    _log.warning(
-        "no profile of this machine: latencies are guessed from MACs; measure one with 'edgedistill profile PALETTE'"
-    )
-    return MacCosts(manifest)
+    _log.warning("no profile of this machine: latencies are guessed; measure one with 'edgedistill profile PALETTE'")
+    return (guesses or MacCosts)(manifest)
 
 
-def _qualities(manifest: Manifest) -> dict[str, float]:
+def qualities(manifest: Manifest) -> dict[str, float]:
     """Validation scores (test is not for choosing); where one is missing, more MACs count as better for all."""
     scores = {entry.name: entry.score("validation") for entry in manifest.subnets}
     if any(math.isnan(score) for score in scores.values()):
@@ -60,7 +63,7 @@ class ProfileCosts:
     """
 
     def __init__(self, manifest: Manifest, profile: DeviceProfile, threads: int | None = None) -> None:
-        self._qualities = _qualities(manifest)
+        self._qualities = qualities(manifest)
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
         wanted = threads or profile.conditions.threads
         self._rows = {subnet.subnet: _rows(_on(subnet.latency, wanted)) for subnet in profile.subnets}
@@ -125,18 +128,36 @@ def _bracket(row: Sequence[LatencyPoint], tokens: int) -> tuple[LatencyPoint, La
     return low, high, (tokens - low.tokens) / (high.tokens - low.tokens)
 
 
+class Rate:
+    """The time of one unit of work, learnt: the lowest median seen so far counts as the quiet machine."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=50)
+        self._ms: float | None = None
+
+    def learn(self, latency_ms: float, units: float) -> None:
+        """So much work took so long."""
+        self._recent.append(latency_ms / units)
+        if len(self._recent) >= _FEWEST:
+            usual = sorted(self._recent)[len(self._recent) // 2]
+            self._ms = min(usual, self._ms or usual)
+
+    def expected_ms(self, units: float) -> float | None:
+        """Of so much work; None before the first observations."""
+        return None if self._ms is None else self._ms * units
+
+
 class MacCosts:
     """Latency in proportion to MACs; the time of one MAC is learnt from whatever subnet answers.
 
-    Memory is taken to be the size on disk. The lowest median seen so far counts as the quiet machine.
+    Memory is taken to be the size on disk.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         self._macs = {entry.name: entry.macs for entry in manifest.subnets}
         self._sizes_mb = {entry.name: entry.size_mb for entry in manifest.subnets}
-        self._qualities = _qualities(manifest)
-        self._recent: deque[float] = deque(maxlen=50)
-        self._ms_per_mac: float | None = None
+        self._qualities = qualities(manifest)
+        self._rate = Rate()
 
     def candidates(self, size: Size) -> list[Candidate]:
         """Every subnet with its guesses; no latency before the first requests."""
@@ -151,15 +172,12 @@ class MacCosts:
         macs = self._macs_of(subnet, size)
         if macs <= 0:
             return None
-        self._recent.append(latency_ms / macs)
-        if len(self._recent) >= _FEWEST:
-            usual = sorted(self._recent)[len(self._recent) // 2]
-            self._ms_per_mac = min(usual, self._ms_per_mac or usual)
-        expected_ms = self._expected_ms(subnet, size)
+        self._rate.learn(latency_ms, macs)
+        expected_ms = self._rate.expected_ms(macs)
         return latency_ms / expected_ms if expected_ms else None
 
     def _expected_ms(self, subnet: str, size: Size) -> float | None:
-        return None if self._ms_per_mac is None else self._ms_per_mac * self._macs_of(subnet, size)
+        return self._rate.expected_ms(self._macs_of(subnet, size))
 
     def _macs_of(self, subnet: str, size: Size) -> float:
         return self._macs[subnet] * size.work / _MANIFEST_TOKENS

@@ -48,7 +48,8 @@ class DecisionRecord:
         for of in reversed(self.expected):
             latency = "unknown" if of.p95_ms is None else f"{of.p95_ms:.1f} ms"
             verdict = "fits" if of.misfit is None else of.misfit
-            lines += [f"  {of.subnet}: p95 {latency}, {of.memory_mb:.0f} MB: {verdict}"]
+            first = "" if of.first_token_ms is None else f", first token {of.first_token_ms:.1f} ms"
+            lines += [f"  {of.subnet}: p95 {latency}{first}, {of.memory_mb:.0f} MB: {verdict}"]
         return "\n".join(lines)
 
 

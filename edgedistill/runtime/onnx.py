@@ -11,20 +11,25 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "LARGE_TOKENS",
     "PROVIDER",
     "OnnxSession",
+    "StepSession",
     "create_session",
     "emptying_options",
     "give_back_memory",
     "import_onnxruntime",
     "is_jetson",
+    "ort_value",
     "usable_cores",
 ]
 
@@ -45,6 +50,16 @@ class OnnxSession(Protocol):
 
     def get_outputs(self) -> Sequence[Any]:
         """Name, type and shape of each output."""
+
+
+class StepSession(OnnxSession, Protocol):
+    """What generation needs beside that: runs whose inputs and outputs stay where they are."""
+
+    def io_binding(self) -> Any:
+        """An ``onnxruntime.IOBinding`` of this session."""
+
+    def run_with_iobinding(self, iobinding: Any, run_options: Any = None) -> None:
+        """Run on what is bound."""
 
 
 def import_onnxruntime(root: Path = Path("/")) -> ModuleType:
@@ -106,6 +121,11 @@ def emptying_options() -> Any:
     options = import_onnxruntime().RunOptions()
     options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
+
+
+def ort_value(array: NDArray[Any]) -> Any:
+    """An ``onnxruntime.OrtValue`` that lies where the array does, and holds on to it."""
+    return import_onnxruntime().OrtValue.ortvalue_from_numpy(array)
 
 
 def _first_line(error: Exception) -> str:

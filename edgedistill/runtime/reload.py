@@ -115,6 +115,7 @@ def _check_same_use(old: Manifest, new: Manifest) -> None:
         "the labels": old.labels == new.labels,
         "the inputs": old.inputs == new.inputs,
         "the outputs": old.outputs == new.outputs,
+        "how it generates": old.generation == new.generation,
         "the tokenizer": old.tokenizer == new.tokenizer and before[old.tokenizer.file] == after[new.tokenizer.file],
         "whether it knows texts out of scope": (old.out_of_scope is None) == (new.out_of_scope is None),
         # An index holds vectors of some subnet, and whoever asks it was checked against the mixing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal, get_args
 
@@ -73,6 +73,8 @@ class Policy:
         max_latency_ms: budget for the predicted 95th percentile of one run; None for no budget.
         max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes: the one that serves, the smallest
             beside it, and one that loads; None for no budget.
+        max_first_token_ms: budget for the predicted 95th percentile of reading a prompt; None for no budget. It is of
+            generation, whose ``max_latency_ms`` is the budget of each token after the first.
         prefer: the best quality, the lowest latency, or the least memory.
         min_quality: validation score that a subnet must have; None for any.
         max_temperature_c: where to keep the processor below; None for the kernel's own limit.
@@ -89,6 +91,7 @@ class Policy:
 
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
+    max_first_token_ms: float | None = None
     prefer: Preference = "quality"
     min_quality: float | None = None
     max_temperature_c: float | None = None
@@ -100,7 +103,7 @@ class Policy:
     reserve_mb: float = 32.0
 
     def __post_init__(self) -> None:
-        for name in ("max_latency_ms", "max_memory_mb", "max_temperature_c"):
+        for name in ("max_latency_ms", "max_memory_mb", "max_first_token_ms", "max_temperature_c"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}; expected a positive number, or None for no budget")
@@ -128,7 +131,10 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the length in use, None if unknown."""
+    """A subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the length in use, None if unknown.
+
+    ``first_token_ms``: where it generates, the median of reading a prompt of the length in use.
+    """
 
     name: str
     quality: float
@@ -136,6 +142,7 @@ class Candidate:
     p50_ms: float | None
     p95_ms: float | None
     beside: Beside | None = None
+    first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +174,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was expected of a subnet: its 95th percentile (None: unknown), and what keeps it from serving."""
+    """What was expected of a subnet: its 95th percentile (None: unknown), and what keeps it from serving.
+
+    ``first_token_ms``: the 95th percentile of reading a prompt, where it generates.
+    """
 
     subnet: str
     p95_ms: float | None
     memory_mb: float
     misfit: Reason | None
+    first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +199,8 @@ def decide(candidates: Sequence[Candidate], readings: Readings, state: State, po
     """Choose the subnet that should serve from now on; ``candidates`` holds the active one if there is one."""
     at = _Moment({c.name: c for c in candidates}, readings, state, policy, now_s)
     expected = tuple(
-        Expected(c.name, at.predicted_ms(c), c.memory_mb, at.misfit(c)) for c in sorted(candidates, key=at.rank)
+        Expected(c.name, at.predicted_ms(c), c.memory_mb, at.misfit(c), at.predicted_first_ms(c))
+        for c in sorted(candidates, key=at.rank)
     )
     fitting = [at.candidates[found.subnet] for found in expected if found.misfit is None]
     subnet, reason = at.choice(fitting)
@@ -260,14 +272,27 @@ class _Moment:
             return Reason.TOO_POOR
         if not self._memory_fits(candidate, rises):
             return Reason.LOW_MEMORY
-        predicted = self.predicted_ms(candidate)
-        if policy.max_latency_ms is not None and predicted is not None:
-            budget_ms = policy.max_latency_ms * (policy.headroom if rises else 1.0)
-            if predicted > budget_ms:
-                return Reason.TOO_SLOW
+        if self._too_slow(candidate, policy.headroom if rises else 1.0):
+            return Reason.TOO_SLOW
         if self._too_hot(candidate):
             return Reason.TOO_HOT
         return Reason.DWELL if rises and candidate.name in self.state.unproven else None
+
+    def _too_slow(self, candidate: Candidate, share: float) -> bool:
+        """Whether it takes more than this share of a budget."""
+        pairs = (
+            (self.policy.max_latency_ms, self.predicted_ms(candidate)),
+            (self.policy.max_first_token_ms, self.predicted_first_ms(candidate)),
+        )
+        return any(most is not None and ms is not None and ms > most * share for most, ms in pairs)
+
+    def predicted_first_ms(self, candidate: Candidate) -> float | None:
+        """The 95th percentile of reading a prompt, which scatters as single tokens do; None if unknown."""
+        first_ms = candidate.first_token_ms
+        if first_ms is None:
+            return None
+        tail = candidate.p95_ms / candidate.p50_ms if candidate.p95_ms and candidate.p50_ms else 1.0
+        return self.predicted_ms(replace(candidate, p50_ms=first_ms, p95_ms=first_ms * tail))
 
     def predicted_ms(self, candidate: Candidate) -> float | None:
         """Its 95th percentile in the present contention: of what serves the likeliest, of others with confidence."""

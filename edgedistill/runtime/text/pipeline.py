@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from edgedistill.errors import InputError, PaletteError
-from edgedistill.manifest import Manifest, Palette
+from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
+from edgedistill.runtime.tasks import check_task
 from edgedistill.runtime.text.reading import Read, Reader
 from edgedistill.subnet import TaskName
 
@@ -25,12 +26,6 @@ Source = AdaptiveSession | str | Path | Palette
 
 _BATCH = 32
 _OUTPUT = "logits"
-_CLASSES: dict[TaskName, str] = {
-    "text-classification": "TextClassifier",
-    "text-regression": "TextRegressor",
-    "token-classification": "TokenClassifier",
-    "sentence-embedding": "SentenceEncoder",
-}
 _R = TypeVar("_R", bound=Read)
 _Self = TypeVar("_Self", bound="Pipeline")
 
@@ -51,7 +46,7 @@ class Pipeline:
             raise InputError(f"the session is open already; give {', '.join(options)} to it")
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
         try:
-            _check_task(self._session.palette.manifest, self.task)
+            check_task(self._session.palette.manifest, self.task)
             self._reader = Reader(self._session.palette)
         except PaletteError:
             self.close()
@@ -106,8 +101,3 @@ def countdown(deadline_ms: float | None) -> Callable[[], float | None]:
         return lambda: None
     end_s = time.perf_counter() + deadline_ms / 1e3
     return lambda: (end_s - time.perf_counter()) * 1e3
-
-
-def _check_task(manifest: Manifest, task: TaskName) -> None:
-    if manifest.task != task:
-        raise PaletteError(f"the palette is for {manifest.task}: {_CLASSES[manifest.task]} answers it")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Read", "ReadWords", "Reader"]
+__all__ = ["Read", "ReadWords", "Reader", "checked", "load_tokenizer"]
 
 _MOST_CHARACTERS = 64  # a token; what lies beyond is not read, so that a huge text costs no more than a long one
 # Which property of an encoding a graph's input is.
@@ -65,7 +65,8 @@ class Reader:
         self._pairs = manifest.texts == 2
         self._pad_id = manifest.tokenizer.pad_token_id
         self._most = manifest.tokenizer.max_tokens * _MOST_CHARACTERS
-        self._tokenizer = _load_tokenizer(palette.folder, manifest.tokenizer)
+        self._tokenizer = load_tokenizer(palette.folder, manifest.tokenizer)
+        self._tokenizer.enable_truncation(manifest.tokenizer.max_tokens)
 
     def read(self, text: object, place: int) -> Read:
         """A text, or a pair of them where the palette's task is about pairs; the caller's ``place``-th, from 1.
@@ -94,15 +95,15 @@ class Reader:
 
     def _words(self, text: object, place: int) -> Words:
         if not isinstance(text, tuple | list):
-            return split(self._tokenizer, _checked(text, f"text {place}"), self._most)
+            return split(self._tokenizer, checked(text, f"text {place}"), self._most)
         if not text:
             raise InputError(f"text {place} is empty; expected at least one word")
-        checked = [_checked(word, f"word {number} of text {place}") for number, word in enumerate(text, start=1)]
-        return joined(checked, self._most)
+        words = [checked(word, f"word {number} of text {place}") for number, word in enumerate(text, start=1)]
+        return joined(words, self._most)
 
     def _start(self, text: object, what: str) -> tuple[str, bool]:
         """As much of a text as is read, and whether there is more."""
-        whole = _checked(text, what)
+        whole = checked(text, what)
         whole = whole if len(whole) <= self._most else whole.strip()
         return whole[: self._most], len(whole) > self._most
 
@@ -127,7 +128,12 @@ class Reader:
         return feeds
 
 
-def _checked(text: object, what: str) -> str:
+def checked(text: object, what: str) -> str:
+    """The text, which is a string, and neither blank nor broken; ``what`` names it in a message.
+
+    Raises:
+        InputError: it is none of that.
+    """
     if not isinstance(text, str):
         raise InputError(f"{what} is a {type(text).__name__}; expected a string")
     if not text.strip():
@@ -139,7 +145,12 @@ def _checked(text: object, what: str) -> str:
     return text
 
 
-def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
+def load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
+    """A palette's tokenizer, which neither pads nor cuts.
+
+    Raises:
+        PaletteError: it is damaged.
+    """
     from tokenizers import Tokenizer
 
     path = folder / entry.file
@@ -148,5 +159,5 @@ def _load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
     except Exception as error:  # tokenizers raises bare Exception
         raise PaletteError(f"{path} is no tokenizer: {error}; export the palette again") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(entry.max_tokens)
+    tokenizer.no_truncation()
     return tokenizer

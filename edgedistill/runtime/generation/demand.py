@@ -1,0 +1,75 @@
+"""The texts under way: what they take and ask for, as far as the choice of a subnet depends on it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Protocol
+
+__all__ = ["Demand", "UnderWay"]
+
+_USUAL_PROMPT = 64  # tokens, before the first prompt
+_REMEMBERED = 8
+
+
+class UnderWay(Protocol):
+    """What is asked of a text."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of its prompt."""
+
+    @property
+    def capacity(self) -> int:
+        """Tokens that its cache has room for."""
+
+    def cancel(self) -> None:
+        """No further token."""
+
+    def end(self) -> None:
+        """Give everything back."""
+
+
+class Demand:
+    """Of all texts of one generator together. Thread-safe."""
+
+    def __init__(self, context: int) -> None:
+        self._texts: set[UnderWay] = set()
+        self._prompts: deque[int] = deque([min(_USUAL_PROMPT, context)], maxlen=_REMEMBERED)
+        self._lock = threading.RLock()  # a text may end in a garbage collection, even one inside this lock
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens that all caches have room for."""
+        return sum(text.capacity for text in self._under_way())
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the longest of the last prompts."""
+        with self._lock:
+            return max(self._prompts)
+
+    def begin(self, text: UnderWay) -> None:
+        """One more."""
+        with self._lock:
+            self._texts.add(text)
+            self._prompts.append(text.prompt_tokens)
+
+    def end(self, text: UnderWay) -> None:
+        """It has given its cache back."""
+        with self._lock:
+            self._texts.discard(text)
+
+    def cancel_all(self) -> None:
+        """Let each end after the token that is under way."""
+        for text in self._under_way():
+            text.cancel()
+
+    def end_all(self) -> None:
+        """The same, and wait for it."""
+        for text in self._under_way():
+            text.end()
+
+    def _under_way(self) -> tuple[UnderWay, ...]:
+        with self._lock:
+            return tuple(self._texts)

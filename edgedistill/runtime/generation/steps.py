@@ -1,0 +1,75 @@
+"""A subnet's step graph with a cache bound to it, in place: what goes in and comes out stays where it is.
+
+Shapes: n new tokens, v entries of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedistill.runtime.generation.cache import Cache
+from edgedistill.runtime.onnx import LARGE_TOKENS, StepSession, emptying_options, ort_value
+
+__all__ = ["Steps"]
+
+
+class Steps:
+    """Runs one generation's tokens through a session. Not thread-safe; the session may serve other threads as well.
+
+    Past and present of a layer are bound to the same memory. The inputs of single tokens are bound once, and written
+    where they lie; a prompt's are bound for its own run.
+    """
+
+    def __init__(self, session: StepSession, cache: Cache) -> None:
+        self._session, self.cache = session, cache
+        self._binding = session.io_binding()
+        for heads, array in cache.arrays.items():
+            value = ort_value(array)
+            self._binding.bind_ortvalue_input(heads.past, value)
+            self._binding.bind_ortvalue_output(heads.present, value)
+        vocabulary = next(node.shape[-1] for node in session.get_outputs() if node.name == "logits")
+        self._logits: NDArray[np.float32] = np.empty((1, 1, vocabulary), np.float32)
+        self._binding.bind_ortvalue_output("logits", ort_value(self._logits))
+        self._takes_positions = any(node.name == "position_ids" for node in session.get_inputs())
+        self._single = self._inputs(1)
+        self._bound: dict[str, NDArray[Any]] | None = None
+
+    def run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """The logits [v] after these new tokens, which the cache holds from then on; valid until the next run.
+
+        There must be room for them.
+        """
+        count, total = len(tokens), self.cache.tokens + len(tokens)
+        assert total <= self.cache.capacity, "more tokens than the cache has room for"
+        feeds = self._single if count == 1 else self._inputs(count)
+        feeds["input_ids"][0] = tokens
+        feeds["seqlens_k"][0] = total - 1
+        feeds["total_sequence_length"][...] = total
+        feeds["logit_positions"][0] = count - 1
+        if self._takes_positions:
+            feeds["position_ids"][0] = np.arange(self.cache.tokens, total)
+        self._bind(feeds)
+        self._session.run_with_iobinding(self._binding, emptying_options() if count > LARGE_TOKENS else None)
+        self.cache.tokens = total
+        logits: NDArray[np.float32] = self._logits[0, 0]
+        return logits
+
+    def _inputs(self, count: int) -> dict[str, NDArray[Any]]:
+        made: dict[str, NDArray[Any]] = {
+            "input_ids": np.zeros((1, count), np.int64),
+            "seqlens_k": np.zeros(1, np.int32),
+            "total_sequence_length": np.zeros((), np.int32),
+            "logit_positions": np.zeros(1, np.int64),
+        }
+        return made | ({"position_ids": np.zeros((1, count), np.int64)} if self._takes_positions else {})
+
+    def _bind(self, feeds: dict[str, NDArray[Any]]) -> None:
+        if feeds is self._bound:
+            return
+        for name, array in feeds.items():
+            self._binding.bind_ortvalue_input(name, ort_value(array))
+        self._bound = feeds

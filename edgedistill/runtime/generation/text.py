@@ -1,0 +1,198 @@
+"""One text under way: its tokens so far, and the subnet that gives the next one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedistill.errors import GenerationError
+from edgedistill.runtime.controller import Controller
+from edgedistill.runtime.finite import all_finite
+from edgedistill.runtime.generation.cache import capacity_for
+from edgedistill.runtime.generation.costs import STEP
+from edgedistill.runtime.generation.demand import Demand
+from edgedistill.runtime.generation.moving import Move, is_worth_it
+from edgedistill.runtime.generation.sampling import Sampler
+from edgedistill.runtime.generation.seat import Seat
+from edgedistill.runtime.sessions import Lease, LoadedSubnet
+from edgedistill.runtime.slowdown import Size
+
+__all__ = ["Text"]
+
+
+class Text:
+    """Asks for the live subnet at each token, and moves to it where that is called for (`moving`).
+
+    A subnet that fails, or answers with numbers that are not finite, is left for the smallest, which reads the tokens
+    so far and goes on. One thread at a time asks for tokens; `cancel` and `end` may come from any. It takes nothing
+    before its first token.
+
+    Args:
+        controller: of the subnets.
+        demand: told that it is under way.
+        clock: seconds from any start.
+        prompt: token ids, at least one.
+        most: how many tokens to generate at most; there must be room for them.
+        context: tokens that a text may have at most.
+        first_token_ms: by when the first token should be there; None for no matter.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        demand: Demand,
+        clock: Callable[[], float],
+        prompt: Sequence[int],
+        most: int,
+        context: int,
+        first_token_ms: float | None,
+    ) -> None:
+        self._controller, self._demand, self._clock = controller, demand, clock
+        self._tokens = list(prompt)
+        self.prompt_tokens, self._most = len(prompt), most
+        self._first_token_ms = first_token_ms
+        self.capacity = capacity_for(len(prompt) + most, context)
+        self._seat: Seat | None = None
+        self._failed: LoadedSubnet | None = None
+        self._lock = threading.Lock()
+        self._asking: int | None = None  # the thread that asks for a token
+        self._cancelled = False
+        self.subnets: list[tuple[str, int]] = []
+
+    @property
+    def generated(self) -> list[int]:
+        """The tokens after the prompt."""
+        return self._tokens[self.prompt_tokens :]
+
+    def next_token(self, sampler: Sampler) -> int | None:
+        """One more token; None once it was cancelled.
+
+        ``subnets`` then counts it for the subnet that gave it: [(name, tokens in a row), ...].
+
+        Raises:
+            GenerationError: the subnet failed, and there is none in memory that can go on.
+            SessionClosed: the controller was closed.
+        """
+        with self._lock:
+            if self._cancelled:
+                return None
+            self._asking = threading.get_ident()
+            try:
+                token = sampler.pick(self._logits())
+            finally:
+                self._asking = None
+            self._tokens.append(token)
+            self._count()
+            return token
+
+    def _count(self) -> None:
+        assert self._seat is not None
+        name = self._seat.subnet.name
+        before = self.subnets.pop()[1] if self.subnets and self.subnets[-1][0] == name else 0
+        self.subnets.append((name, before + 1))
+
+    def cancel(self) -> None:
+        """No token after the one that is under way."""
+        self._cancelled = True
+
+    def end(self) -> None:
+        """Cancel it, and give back the subnet and the cache, after the token that is under way."""
+        self._cancelled = True
+        if self._asking == threading.get_ident():
+            return  # within a token, by a signal's handler: whoever asked for it ends the text
+        with self._lock:
+            self._leave()
+            self._demand.end(self)
+
+    def _logits(self) -> NDArray[np.float32]:
+        seat = self._settled()
+        try:
+            found = self._run(seat)
+        except Exception as error:  # noqa: BLE001 (onnxruntime's share no base class)
+            why = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            return self._rescued(seat.subnet, why, error)
+        if all_finite([found]):
+            return found
+        return self._rescued(seat.subnet, "it answered with numbers that are not finite", None)
+
+    def _run(self, seat: Seat) -> NDArray[np.float32]:
+        tokens = seat.missing(self._tokens)
+        start_s = self._clock()
+        logits = seat.run(tokens)
+        self._controller.observe(seat.subnet, Size(1, len(tokens)), (self._clock() - start_s) * 1e3)
+        return logits
+
+    def _rescued(self, failed: LoadedSubnet, why: str, error: Exception | None) -> NDArray[np.float32]:
+        """Another one's logits, and with it a complaint of the one that failed."""
+        lease = self._controller.lease_other(failed)
+        if lease is not None:
+            seat = self._sit(lease)
+            try:
+                found = self._run(seat)
+            except Exception:  # noqa: BLE001 (then the text is at fault, and the first error tells)
+                found = None
+            if found is not None and all_finite([found]):
+                self._controller.complain(failed, why)
+                self._failed = failed
+                return found
+        self._leave()
+        raise GenerationError(f"{failed.name} could not go on with a text, nor any other subnet: {why}") from error
+
+    # Where it sits.
+
+    def _settled(self) -> Seat:
+        """Where the next token comes from."""
+        seat = self._seat
+        if seat is None:
+            self._demand.begin(self)
+            return self._sit(self._first_lease())
+        if self._controller.live in (seat.subnet, self._failed):
+            return seat
+        lease = self._controller.lease()
+        live = lease.subnet
+        if live.name == seat.subnet.name and live.palette is seat.subnet.palette:
+            seat.change_session(lease)  # of the same graph, loaded again
+        elif is_worth_it(self._move(seat.subnet, live)):
+            return self._sit(lease)
+        else:
+            lease.release()
+        return seat
+
+    def _first_lease(self) -> Lease:
+        if self._first_token_ms is None:
+            return self._controller.lease()
+        return self._controller.lease_for(self._first_token_ms, Size(1, self.prompt_tokens))
+
+    def _sit(self, lease: Lease) -> Seat:
+        """On this subnet; the cache of the one before goes back first."""
+        self._leave()
+        self._seat = Seat(lease, self.capacity)
+        return self._seat
+
+    def _leave(self) -> None:
+        if self._seat is not None:
+            self._seat.leave()
+            self._seat = None
+
+    def _move(self, held: LoadedSubnet, live: LoadedSubnet) -> Move:
+        tokens = len(self._tokens)
+        return Move(
+            reason=self._controller.exchanged_for,
+            from_floor=held is self._controller.floor,
+            is_same_palette=live.palette is held.palette,
+            step_ms=_expected_ms(held, STEP),
+            new_step_ms=_expected_ms(live, STEP),
+            prefill_ms=_expected_ms(live, Size(1, tokens)),
+            tokens=tokens,
+            made=tokens - self.prompt_tokens,
+            most=self._most,
+        )
+
+
+def _expected_ms(subnet: LoadedSubnet, size: Size) -> float | None:
+    """On a quiet machine: contention slows all subnets alike."""
+    assert subnet.source is not None
+    return subnet.source.costs.candidate(subnet.name, size).p50_ms

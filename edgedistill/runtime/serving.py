@@ -1,0 +1,194 @@
+"""What holds a palette open and keeps the right one of its subnets live, whatever is asked of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from edgedistill.errors import InputError
+from edgedistill.manifest import DeviceProfile, Manifest, Palette, write_profile
+from edgedistill.runtime.controller import Controller
+from edgedistill.runtime.costs import Costs
+from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.drift import Drifted, corrected
+from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
+from edgedistill.runtime.profiles import choose_profile
+from edgedistill.runtime.reload import Reloader
+from edgedistill.runtime.selector import Policy
+from edgedistill.runtime.sensors import Sensors, SystemSensors
+from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.source import Source
+
+__all__ = ["CostsOf", "Serving"]
+
+CostsOf = Callable[[Manifest, DeviceProfile | None, int], Costs]
+"""What a palette's subnets are expected to cost, by its profile, or without one, with so many threads."""
+
+_Self = TypeVar("_Self", bound="Serving")
+
+
+class Serving:
+    """Serves from a palette until it is closed; the base of what applications hold.
+
+    Args:
+        palette: read already; every file's SHA-256 is checked.
+        policy: the budgets, and what to prefer within them.
+        size: of requests, until they tell theirs.
+        costs_of: what the subnets are expected to cost.
+        warm_up: a short request to a session that was just made; raises LoadError where it fails.
+        threads, interval_s, profile, only, on_decision, sensors, create, clock: as `AdaptiveSession` tells.
+
+    Raises:
+        PaletteError, InputError, OnnxruntimeMissing, LoadError: as `AdaptiveSession` tells.
+    """
+
+    def __init__(
+        self,
+        palette: Palette,
+        *,
+        policy: Policy,
+        size: Size,
+        costs_of: CostsOf,
+        warm_up: Callable[[OnnxSession], None],
+        threads: int | None = None,
+        interval_s: float = 0.25,
+        profile: str | None = None,
+        only: Collection[str] | None = None,
+        on_decision: Callable[[DecisionRecord], None] | None = None,
+        sensors: Sensors | None = None,
+        create: Callable[[str], OnnxSession] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if not 0 < interval_s < threading.TIMEOUT_MAX:
+            raise InputError(f"interval_s is {interval_s}; expected a positive number of seconds")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; expected at least 1")
+        palette.check_hashes()
+
+        def source_of(of: Palette) -> Source:
+            costs = costs_of(of.manifest, choose_profile(of, profile), threads or usable_cores())
+            return Source(costs, create or _creator(of, threads, warm_up), _known(of, only), of)
+
+        self._clock, self._profile = clock, profile
+        self._controller = Controller(
+            source=source_of(palette),
+            sensors=sensors or SystemSensors(),
+            policy=policy,
+            clock=clock,
+            size=size,
+            listener=on_decision,
+            reloader=None if create else Reloader(palette, source_of, size),
+        )
+        self._controller.step()
+        self._controller.start(interval_s)
+        # When it is forgotten; nothing may be waited for inside a garbage collection.
+        weakref.finalize(self, self._controller.stop).atexit = False
+
+    @property
+    def palette(self) -> Palette:
+        """The palette that it serves from; another one after one was put in its place."""
+        palette = self._controller.source.palette
+        assert palette is not None
+        return palette
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """Those that may serve."""
+        return tuple(entry.name for entry in self.palette.manifest.subnets if self._may_serve(entry.name))
+
+    def _may_serve(self, subnet: str) -> bool:
+        only = self._controller.source.only
+        return only is None or subnet in only
+
+    @property
+    def active(self) -> str:
+        """The subnet that answers now."""
+        return self._controller.active
+
+    @property
+    def decisions(self) -> tuple[DecisionRecord, ...]:
+        """The last decisions, newest last; one that repeats the one before it is not listed again."""
+        return self._controller.decisions.listed
+
+    def explain(self) -> str:
+        """In words: what serves, the last decision and why, and what was expected of each subnet."""
+        return f"{self.active} answers\n{self._controller.decisions.latest}"
+
+    @property
+    def swaps(self) -> int:
+        """How often the subnet was exchanged."""
+        return self._controller.swaps
+
+    @property
+    def drift(self) -> Mapping[str, Drifted]:
+        """By subnet, how latencies on the quiet machine compare with the profile; of those with 30 requests or more."""
+        return self._controller.drift.found
+
+    def write_corrected_profile(self) -> Path:
+        """Put a profile with the latencies that were observed beside the palette's, as ``<device>-corrected``.
+
+        It is used where it is named: ``AdaptiveSession(palette, profile="<device>-corrected")``.
+
+        Raises:
+            InputError: there is no profile to correct, or there were too few requests on the quiet machine.
+        """
+        palette, drift = self.palette, self.drift
+        profile = choose_profile(palette, self._profile)
+        if profile is None:
+            raise InputError(f"no profile of {palette.folder} is used here, so there is none to correct")
+        if not drift:
+            raise InputError("no subnet has answered enough requests on the quiet machine to correct the profile by")
+        return write_profile(palette, corrected(profile, drift), folder=palette.profiles_folder)
+
+    def pin(self, subnet: str | None) -> None:
+        """Serve this subnet, once it is loaded in the background, whatever the machine says; None ends that.
+
+        Raises:
+            PaletteError: the palette has no such subnet.
+            InputError: it is none of those that may serve.
+        """
+        if subnet is not None:
+            self.palette.manifest.subnet(subnet)
+            if not self._may_serve(subnet):
+                raise InputError(f"{subnet} may not serve here; only {', '.join(self.subnets)} may")
+        self._controller.pin(subnet)
+
+    def close(self) -> None:
+        """Let the requests under way end, then drop the sessions. Further calls raise SessionClosed.
+
+        Within a request (in a signal handler, say) or in ``on_decision`` it returns at once, and that happens later.
+        """
+        self._controller.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | None:
+    """The subnets that may serve; every one must be there."""
+    if only is None:
+        return None
+    if not only:
+        raise InputError("only names no subnet; expected at least one, or None for all")
+    return frozenset(palette.manifest.subnet(name).name for name in only)
+
+
+def _creator(
+    palette: Palette, threads: int | None, warm_up: Callable[[OnnxSession], None]
+) -> Callable[[str], OnnxSession]:
+    def create(subnet: str) -> OnnxSession:
+        session = create_session(palette.graph_path(subnet), usable_cores() if threads is None else threads)
+        warm_up(session)
+        return session
+
+    return create
