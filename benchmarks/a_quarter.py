@@ -54,10 +54,10 @@ def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig
 
 def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) -> dict[SubnetConfig, Path]:
     """Their graphs over one weights file, in a new folder."""
-    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
+    arch, tensors = supernet.encoder.arch, full_tensors(supernet.encoder)
     subnets = list(subnets)
     folder.mkdir()
-    base = fused_template(template(export_supergraph(arch, supernet.model.eps), arch), arch)
+    base = fused_template(template(export_supergraph(arch, supernet.encoder.eps), arch), arch)
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}
@@ -105,7 +105,7 @@ def chosen(
     ratios: dict[SubnetConfig, dict[int, dict[str, float]]] = {}
     for subnet in scores:
         small = create_session(graphs[subnet], threads=1)
-        ratios[subnet] = latency_ratios(large, small, supernet.model.arch.vocabulary)
+        ratios[subnet] = latency_ratios(large, small, supernet.encoder.arch.vocabulary)
         if max(of["ratio"] for of in ratios[subnet].values()) <= _LATENCY:
             taken = subnet
             break
@@ -121,7 +121,7 @@ def chosen(
 
 def described(supernet: Supernet, subnet: SubnetConfig, teacher: Supernet, data: TaskData) -> dict[str, Any]:
     """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
-    arch, full = supernet.model.arch, teacher.model.arch
+    arch, full = supernet.encoder.arch, teacher.model.arch
     pair = lab.answers(supernet, subnet, data), lab.answers(teacher, full.full, data)
     score, examples = lab.score_of(data, pair[0])
     (difference,), _ = lab.differences(data, [pair])
@@ -140,7 +140,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     teacher_folder = lab.teacher(known, data, Path(work_folder))
     teacher = checkpoint.load(teacher_folder)
     supernet = checkpoint.load(Path(work_folder) / f"{teacher_folder.name}-palette-{float(share):g}")
-    arch = supernet.model.arch
+    arch = supernet.encoder.arch
     of_layers, of_all = _PART * arch.layer_parameters(arch.full), _PART * arch.total_parameters(arch.full)
     used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
     few = trimmed(supernet, used)

@@ -37,6 +37,7 @@ BASE: dict[str, Any] = {
     "ffn_shares": (1.0, 0.5, 0.25),
     "depth_shares": (1.0, 2 / 3, 1 / 3),
 }
+BASE_EPOCHS = {"widths": 2.0, "depths": 5.5}
 MEAN_OF = ("1/2", "1/2.4", "1/3", "1/4", "1/6")  # in every variant's space
 DEFAULTS = "the recipe's defaults"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -105,6 +106,8 @@ def main(data_folder: str, work_folder: str, share: str = "0.25", seed: str = "0
     work = Path(work_folder)
     defaults = lab.base_recipe(known, int(seed))
     base = changed(defaults, BASE)
+    lengths = {stage: getattr(base, stage).model_copy(update={"epochs": of}) for stage, of in BASE_EPOCHS.items()}
+    base = base.model_copy(update=lengths)
     start = checkpoint.load(lab.teacher(known, data, work))
     flops = float(share) * lab.predicted_flops(start, data, base, lab.space_of(start, base))
     variants: dict[str, Any] = {}

@@ -55,7 +55,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     known, data = lab.read(Path(data_folder))
     teacher = lab.teacher(known, data, Path(work_folder))
     supernet = checkpoint.load(Path(work_folder) / f"{teacher.name}-palette-{float(share):g}")
-    arch, table = supernet.model.arch, supernet.model.embeddings.word.weight
+    arch, table = supernet.encoder.arch, supernet.encoder.embeddings.word.weight
     used = Counter(token for ids in encode_data(supernet, data).train.ids for token in ids)
     rows: dict[str, Any] = {
         "whole": {"table_parameters": table.numel(), "scores": scores(supernet, data, teacher)},
@@ -67,7 +67,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     }
     counts = torch.tensor([float(used[token]) for token in range(arch.vocabulary)])
     for rank in RANKS:
-        narrow = copy.deepcopy(supernet.model)
+        narrow = copy.deepcopy(supernet.encoder)
         narrow.embeddings.word.weight.data.copy_(factored(table.data, counts, rank))
         rows[f"factors of rank {rank}"] = {
             "table_parameters": rank * (arch.vocabulary + arch.hidden),

@@ -17,7 +17,7 @@ from typing import Any
 import lab
 import numpy as np
 
-from edgedistill.cli.export import PRECISIONS, export_palette
+from edgedistill.cli.export import ENCODER_PRECISIONS, export_palette
 from edgedistill.cli.search import Asked, found_family
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.tasks import task_of
@@ -40,7 +40,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        palette = export_palette(supernet, data, family, Path(scratch) / "palette", PRECISIONS)
+        palette = export_palette(supernet, data, family, Path(scratch) / "palette", ENCODER_PRECISIONS)
         exact = {entry.config: entry for entry in palette.manifest.subnets if entry.precision == "fp32"}
         for entry in palette.manifest.subnets:
             if entry.precision == "int8":

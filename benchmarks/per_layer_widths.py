@@ -51,7 +51,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     known, data = lab.read(Path(data_folder))
     teacher = lab.teacher(known, data, Path(work_folder))
     supernet = checkpoint.load(Path(work_folder) / f"{teacher.name}-palette-{float(share):g}")
-    arch, members = supernet.model.arch, lab.reference_subnets(teacher)
+    arch, members = supernet.encoder.arch, lab.reference_subnets(teacher)
     found: dict[str, Any] = {}
     for size in SIZES:
         uniform = members[size]

@@ -4,7 +4,8 @@ Claim: where a palette is told to accept 20, 10, 5 or 2 % of the out-of-scope te
 of CLINC150's own out-of-scope test texts that pass differs by at most a point between the largest member and every
 other, in fp32 and in int8. Beside it what passes where the largest member's energy is the least for all, how well each
 member's energies and its probabilities tell texts in scope from others (area under the ROC curve), and the calibration
-error of each before and after.
+error of each before and after. And what chance alone would do: were every member to pass the same share of all texts
+there are, how far the one furthest from the largest would be on as many texts as these, in resamples of them.
 
 Usage: python benchmarks/rejection.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
 palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
@@ -37,6 +38,7 @@ from edgedistill.supernet.checkpoint import Supernet
 PASSING = (0.2, 0.1, 0.05, 0.02)
 LENT = {"sst2": "text", "stsb": "sentence1"}  # data sets of another domain, and their column
 LENT_TEXTS = 1000  # of each
+DRAWS = 2000
 
 _Logits = NDArray[np.float32]
 
@@ -74,6 +76,11 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
             ),
         }
     result["accepting"] = {str(passing): _passed(palette, logits, passing) for passing in PASSING}
+    energies = np.stack([energy(of) for of, _ in logits.values()])
+    result["by_chance"] = {
+        passing: _by_chance(energies, of[entries[0].name]["out_of_scope"])
+        for passing, of in result["accepting"].items()
+    }
     lab.keep(f"rejection-{known.name}", result)
 
 
@@ -88,6 +95,15 @@ def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passin
         }
         for name, (out, within) in logits.items()
     }
+
+
+def _by_chance(energies: NDArray[np.float64], share: float) -> dict[str, float]:
+    """The largest difference from the first member, of members [m, texts] that all pass ``share`` of the texts."""
+    passing = energies < np.quantile(energies, share, axis=1, keepdims=True)
+    rng, texts = np.random.default_rng(0), energies.shape[1]
+    drawn = np.array([passing[:, rng.integers(0, texts, texts)].mean(1) for _ in range(DRAWS)])
+    median, most = np.percentile(np.abs(drawn - drawn[:, :1]).max(1), (50, 95))
+    return {"median": round(float(median), 4), "p95": round(float(most), 4)}
 
 
 def _logits(palette: Palette, name: str, rows: Encoded) -> _Logits:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import report_decoders
 import report_device
 import report_exporting
 import report_profiles
@@ -49,6 +50,10 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "install-size": report_device.install_size,
     "arm": report_device.arm,
     "memory-returns": report_runtime.memory_returns,
+    "slicing-against-random": report_decoders.slicing_against_random,
+    "decoder-distillation": report_decoders.decoder_distillation,
+    "decoder-resistance": report_decoders.decoder_resistance,
+    "decoder-sizes": report_decoders.decoder_sizes,
 }
 
 

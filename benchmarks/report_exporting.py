@@ -36,7 +36,17 @@ def rejection(result: Result) -> str:
     header = ["member", "other labels, %", "calibration error, %", "area: probability → energy"]
     for passing in result["accepting"]:
         header += [f"pass of {float(passing):.0%}", "in scope"]
-    return table(header, rows)
+    chance = "; ".join(
+        f"told {float(passing):.0%}, {100 * _furthest(result['accepting'][passing], first):.1f} here, by chance "
+        f"{100 * by['median']:.1f} at the median and {100 * by['p95']:.1f} in one case of twenty"
+        for passing, by in result["by_chance"].items()
+    )
+    return "\n".join([table(header, rows), "", f"The furthest member from the first, in points: {chance}."])
+
+
+def _furthest(passed: Result, first: str) -> float:
+    """The largest difference of what a member lets pass."""
+    return float(max(abs(of["out_of_scope"] - passed[first]["out_of_scope"]) for of in passed.values()))
 
 
 def shared_weights(result: Result) -> str:

@@ -26,10 +26,11 @@ import lab
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.distillation.baseline import word_count_score
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 
 RATES = {"full": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "low-rank": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)}
@@ -160,7 +161,7 @@ def _published(data: TaskData, outputs: NDArray[np.float32]) -> float:
     return score(np.arange(lab.published_tests(data)))
 
 
-def _layer_share(arch: Architecture, subnet: SubnetConfig) -> float:
+def _layer_share(arch: AnyArchitecture, subnet: SubnetConfig) -> float:
     return arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "DeviceInfo",
     "DeviceProfile",
     "FileEntry",
+    "Generation",
     "LatencyPoint",
     "Layer",
     "Manifest",
@@ -53,7 +54,7 @@ __all__ = [
     "write_profile",
 ]
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 PROFILE_VERSION: Final = 6
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
@@ -67,7 +68,7 @@ def _plain_file_name(name: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "int4"]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -90,17 +91,20 @@ class TensorSpec(_Strict):
     """An input or output of every graph; a dimension is a number or a symbolic name."""
 
     name: str
-    dtype: Literal["int64", "float32"]
+    dtype: Literal["int64", "int32", "float32"]
     shape: list[int | str]
 
 
 class TokenizerEntry(_Strict):
-    """The tokenizer's file, and how texts are cut: ``max_tokens`` with the special ones."""
+    """The tokenizer's file, and how texts are cut: ``max_tokens`` with the special ones.
+
+    A palette for generation may have no ``pad_token``: its texts are never padded.
+    """
 
     file: FileName
     max_tokens: Positive
     pad_token_id: Count
-    pad_token: str
+    pad_token: str | None
 
 
 class Provenance(_Strict):
@@ -119,11 +123,12 @@ class Provenance(_Strict):
 
 
 class Layer(_Strict):
-    """A kept layer: its index in the supernet, its heads and its FFN width."""
+    """A kept layer: its index in the supernet, its heads and its FFN width; of a decoder, its heads in the cache."""
 
     index: Count
     heads: Positive
     ffn: Positive
+    kv_heads: Positive | None = None
 
 
 class Quality(_Strict):
@@ -163,7 +168,10 @@ class Calibration(_Strict):
 
 
 class SubnetEntry(_Strict):
-    """A subnet in one precision. ``macs`` are of one sequence of 64 tokens."""
+    """A subnet in one precision. ``macs`` are of one sequence of 64 tokens.
+
+    ``cache_bytes_a_token``: what each token of a text adds to its cache, where the task is generation.
+    """
 
     name: str
     precision: Precision
@@ -177,6 +185,7 @@ class SubnetEntry(_Strict):
     size_mb: Finite
     quality: Annotated[list[Quality], Field(min_length=1)]
     calibration: Calibration | None = None
+    cache_bytes_a_token: Positive | None = None
 
     @property
     def config(self) -> SubnetConfig:
@@ -226,10 +235,26 @@ class OutOfScope(_Strict):
     ranks: Annotated[list[Share], _Percentiles, AfterValidator(_ascending)]
 
 
+class Generation(_Strict):
+    """What a runtime needs to know to generate text.
+
+    ``context_tokens``: how many a prompt and its answer may have together. ``chat_template``: the tokenizer's, in
+    Jinja. ``head_size``: of a head in the cache, whose tensors are [1, KV heads, capacity, head size].
+    """
+
+    context_tokens: Positive
+    eos_token_ids: list[Count]
+    bos_token_id: Count | None
+    chat_template: str | None
+    head_size: Positive
+
+
 class Probes(_Strict):
     """One batch of real rows, and what each member answered to it where it was exported.
 
-    ``inputs`` [batch, sequence] by name; ``answers``: the outputs by member, flattened.
+    ``inputs`` [batch, sequence] by name; ``answers``: the outputs by member, flattened. Of a palette for generation,
+    ``inputs`` are a ``prompt`` and its ``continuation``, and the ids ``asked`` for, all [1, n]; ``answers`` are the
+    logits of these ids behind the prompt, and behind each token of the continuation.
     """
 
     inputs: dict[str, list[list[int]]]
@@ -242,7 +267,7 @@ class Manifest(_Strict):
     ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
     """
 
-    schema_version: Literal[6]
+    schema_version: Literal[7]
     task: TaskName
     texts: Literal[1, 2]
     labels: list[str]
@@ -255,6 +280,7 @@ class Manifest(_Strict):
     files: list[FileEntry]
     mixing: Mixing | None = None
     out_of_scope: OutOfScope | None = None
+    generation: Generation | None = None
     digest: str = ""
 
     @model_validator(mode="after")
@@ -264,6 +290,10 @@ class Manifest(_Strict):
             raise ValueError("two subnets have the same name")
         if self.task in ("text-classification", "token-classification") and len(self.labels) < 2:
             raise ValueError(f"labels has {len(self.labels)} names; {self.task} needs two or more")
+        if (self.task == "text-generation") != (self.generation is not None):
+            raise ValueError("generation belongs to text-generation, and text-generation needs it")
+        if any((entry.cache_bytes_a_token is None) != (self.generation is None) for entry in self.subnets):
+            raise ValueError("cache_bytes_a_token belongs to all subnets of text-generation, and to no others")
         if self.mixing is not None and set(self.mixing.recall) != set(names):
             raise ValueError("mixing is not of the palette's subnets")
         found = [subnet.calibration for subnet in self.subnets]

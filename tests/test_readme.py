@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import readme
+import tiny_text
 from conftest import run_shell
 from tiny_training import model_folder
 
@@ -46,6 +47,19 @@ def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert checkpoint.load(tmp_path / "scorer").info.recipe["rank"] == 8
     assert checkpoint.load(tmp_path / "taught").info.scores[2].metric == "agreement"
+
+
+def test_the_page_of_decoders_runs(tmp_path: Path) -> None:
+    """On a small random model and little text, under the names that the page uses."""
+    sizes = {"hidden_size": 64, "head_dim": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
+    tiny_text.model_folder(tmp_path / "smollm", **sizes, intermediate_size=128, max_position_embeddings=256)
+    tiny_text.write(tmp_path / "wikitext", words=4000)
+    done = run_shell(readme.block("commands", "docs/decoders.md"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    code = readme.block("python", "docs/decoders.md")
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert re.search(r" (eos|length|stop) \[\('l", said.stdout)
 
 
 def test_the_two_commands_name_real_extras_and_commands() -> None:

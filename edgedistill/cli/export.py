@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["PRECISIONS", "export", "export_palette", "load_trained", "source_of"]
+__all__ = ["ENCODER_PRECISIONS", "export", "export_palette", "load_trained", "plain_name", "source_of"]
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+ENCODER_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 @reported
@@ -40,9 +41,15 @@ def export(
     max_memory_mb: MaxMemory = None,
     tokens: Tokens = 64,
     profiled: Profiled = None,
-    precision: Annotated[Literal["both", "fp32", "int8"], typer.Option(help="Of each subnet's graph.")] = "both",
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of each subnet's graph: fp32, int8 or, of a decoder, int4; may be repeated. Default: all that there are."
+        ),
+    ] = None,
     keep_fp32: Annotated[
-        list[str] | None, typer.Option(help="Leave this part out of int8: embeddings, layers.0, ...; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Leave this part out of int8 and int4: embeddings, layers.0, ...; may be repeated."),
     ] = None,
     out_of_scope: Annotated[
         Path | None,
@@ -84,13 +91,15 @@ def export(
     from edgedistill.exporters import check_place
 
     started = time.monotonic()
-    if keep_fp32 and precision == "fp32":
+    if keep_fp32 and precision == ["fp32"]:
         raise InputError("--keep-fp32 leaves parts out of int8, and --precision fp32 has none; drop one of the two")
     check_place(output)
     boards = [] if profiled else [load_board(name) for name in device or []]
     trained = load_trained(supernet)
+    precisions = _precisions(trained, precision or [])
+    if trained.info.generation is not None:
+        _check_decoder(boards=bool(boards), vocabulary=vocabulary, out_of_scope=out_of_scope)
     rows = read_data(source_of(trained, data, unlabelled))
-    precisions: tuple[Precision, ...] = PRECISIONS if precision == "both" else (precision,)
     first = next(iter(device or []), None)
     asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)
     changing = load(output) if add or drop else None
@@ -111,9 +120,52 @@ def export(
         print_json(document)
     else:
         console.print(palette_table(palette, profile))
-        texts = palette.manifest.task == "text-classification" and palette.manifest.texts == 1
-        using = f"edgedistill run {output} 'a text'" if texts else "edgedistill.runtime.AdaptiveSession, with token ids"
-        console.print(f"Next: {using}")
+        console.print(f"Next: {_using(palette)}")
+
+
+def _using(palette: Palette) -> str:
+    """What may be done with it."""
+    if palette.manifest.generation is not None:
+        return f"edgedistill run {palette.folder} --prompt 'a text that goes on'"
+    if palette.manifest.task == "text-classification" and palette.manifest.texts == 1:
+        return f"edgedistill run {palette.folder} 'a text'"
+    return "edgedistill.runtime.AdaptiveSession, with token ids"
+
+
+def _precisions(trained: Supernet, asked: Sequence[str]) -> tuple[Precision, ...]:
+    """Those that are asked for, or all that there are for this kind of model.
+
+    Raises:
+        InputError: there is no such precision, or it is for decoders alone.
+    """
+    known = _PRECISIONS if trained.info.generation is not None else ENCODER_PRECISIONS
+    unknown = next((one for one in asked if one not in known), None)
+    if unknown is not None:
+        raise InputError(
+            f"--precision: got {unknown!r}, expected {' or '.join(known)} of a supernet for {trained.info.task}"
+        )
+    return tuple(one for one in known if one in asked) or known
+
+
+def _check_decoder(*, boards: bool, vocabulary: int | None, out_of_scope: Path | None) -> None:
+    """Refuse what an export of a decoder does not do.
+
+    Raises:
+        InputError: one of these is asked for.
+    """
+    asked = {"--device": boards, "--vocabulary": vocabulary is not None, "--out-of-scope": out_of_scope is not None}
+    refused = " and ".join(name for name, given in asked.items() if given)
+    if refused:
+        raise InputError(
+            f"{refused}: of an encoder alone; leave it out, and run 'edgedistill profile' on the board for its costs"
+        )
+
+
+def plain_name(member: str) -> str:
+    """A subnet's name without its precision."""
+    for precision in _PRECISIONS:
+        member = member.removesuffix(f"-{precision}")
+    return member
 
 
 def _changed(
@@ -128,10 +180,10 @@ def _changed(
 
     entries, arch = palette.manifest.subnets, trained.model.arch
     family = {entry.config.name: entry.config for entry in entries}
-    for name in (name.removesuffix("-int8") for name in drop):
+    for name in map(plain_name, drop):
         if family.pop(name, None) is None:
             raise InputError(f"there is no {name!r} to drop from {palette.folder}; it has {', '.join(family)}")
-    for name in (name.removesuffix("-int8") for name in add):
+    for name in map(plain_name, add):
         if name in family:
             raise InputError(f"{name!r} is in {palette.folder} already; it has {', '.join(family)}")
         family[name] = named_subnet(trained, name)
@@ -211,7 +263,7 @@ def export_palette(
     out_of_scope: Encoded | None = None,
     changing: Palette | None = None,
 ) -> Palette:
-    """Write the family; say where int8 costs too much."""
+    """Write the family; say where int8 or int4 costs too much."""
     from edgedistill.distillation.mlfs import encode_data
     from edgedistill.exporters import write_palette
 
@@ -229,23 +281,28 @@ def export_palette(
             out_of_scope=out_of_scope,
             changing=changing,
         )
-    _warn_of_int8(supernet, palette, rows.validation)
+    for precision in precisions:
+        _warn_of_losses(supernet, palette, precision, rows.validation)
     return palette
 
 
-def _warn_of_int8(supernet: Supernet, palette: Palette, validation: Encoded) -> None:
-    """Where int8 costs more than it should: how much, and what to keep in fp32."""
-    from edgedistill.exporters.sensitivity import BOUND, int8_losses, parts_that_cost
+def _warn_of_losses(supernet: Supernet, palette: Palette, precision: Precision, validation: Encoded) -> None:
+    """Where a precision costs more than it should: how much, and, of an encoder, what to keep in fp32."""
+    from edgedistill.exporters.sensitivity import BOUND, losses_in, parts_that_cost
 
-    losses = {name: loss for name, loss in int8_losses(palette.manifest).items() if loss > BOUND}
+    losses = {name: loss for name, loss in losses_in(palette.manifest, precision).items() if loss > BOUND}
     if not losses:
         return
     worst = max(losses, key=losses.__getitem__)
     entry = palette.manifest.subnet(worst)
+    cost = (
+        f"{precision} costs {len(losses)} members more than {100 * BOUND:g} point on validation, {worst} "
+        f"{100 * losses[worst]:.1f}"
+    )
+    if supernet.info.generation is not None:
+        console.print(f"[yellow]{cost}; '--keep-fp32' leaves a part out of it[/yellow]")
+        return
     with console.status("finding which layers int8 costs most in"):
         part = parts_that_cost(supernet, entry.config, validation)[0]
     gained = 100 * (part.score - entry.score("validation"))
-    console.print(
-        f"[yellow]int8 costs {len(losses)} members more than {100 * BOUND:g} point on validation, {worst} "
-        f"{100 * losses[worst]:.1f}; '--keep-fp32 {part.prefix}' gives it {gained:.1f} back[/yellow]"
-    )
+    console.print(f"[yellow]{cost}; '--keep-fp32 {part.prefix}' gives it {gained:.1f} back[/yellow]")

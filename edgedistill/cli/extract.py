@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, reported
 from edgedistill.errors import InputError
+from edgedistill.manifest import Precision
 
 if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig
@@ -32,8 +33,10 @@ def extract(
     """Write one subnet on its own, for tools that know nothing of palettes.
 
     Example: edgedistill extract supernet l4-d384-h12-f768 -o small.onnx
+
+    Example: edgedistill extract writer-supernet l20-d576-h9-f1024 --format hf -o small-writer
     """
-    from edgedistill.cli.export import load_trained
+    from edgedistill.cli.export import load_trained, plain_name
     from edgedistill.exporters.hugging_face import write_hugging_face
     from edgedistill.exporters.standalone import write_onnx
 
@@ -42,16 +45,16 @@ def extract(
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output.parent} is no folder; make it first")
     trained = load_trained(supernet)
-    name = subnet.removesuffix("-int8")
-    precision: Literal["fp32", "int8"] = "fp32" if name == subnet else "int8"
+    name = plain_name(subnet)
+    precision = cast(Precision, subnet.removeprefix(name).removeprefix("-") or "fp32")
     config = named_subnet(trained, name)
     if kind == "onnx":
+        if trained.info.generation is not None:
+            raise InputError("a decoder's subnet is written as a Hugging Face checkpoint: take --format hf")
         with console.status("exporting"):
             write_onnx(trained, config, output, precision)
-    elif precision == "int8":
-        raise InputError(
-            "a Hugging Face checkpoint holds the weights in fp32; leave '-int8' away, or use --format onnx"
-        )
+    elif precision != "fp32":
+        raise InputError(f"a Hugging Face checkpoint holds the weights in fp32; leave '-{precision}' away")
     else:
         with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=f".{output.name}-") as scratch:
             whole = Path(scratch) / "checkpoint"

@@ -41,6 +41,8 @@ def inspect(
     out.print(palette_table(found, shown))
     if found.manifest.subnets[0].calibration is not None:
         out.print(_scores(found.manifest))
+    if found.manifest.generation is not None:
+        out.print(_generation(found.manifest))
     out.print(_files(found))
     for name, value in _lines(found).items():
         out.print(f"[dim]{name:>14}[/dim]  {value}")
@@ -65,6 +67,20 @@ def _scores(manifest: Manifest) -> Table:
     return table
 
 
+def _generation(manifest: Manifest) -> Table:
+    """What is told of members that generate beside their first quality."""
+    table = Table(title="generation", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("subnet", no_wrap=True)
+    for column in ("perplexity on test", "on validation", "cache KB a token"):
+        table.add_column(column, justify="right")
+    for entry in manifest.subnets:
+        assert entry.cache_bytes_a_token is not None
+        found = {quality.split: quality.value for quality in entry.quality if quality.metric == "perplexity"}
+        shown = [f"{found[split]:.2f}" if split in found else "" for split in ("test", "validation")]
+        table.add_row(entry.name, *shown, f"{entry.cache_bytes_a_token / 1e3:.1f}")
+    return table
+
+
 def _files(palette: Palette) -> Table:
     table = Table("file", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("MB", justify="right")
@@ -85,8 +101,10 @@ def _lines(palette: Palette) -> dict[str, str]:
     manifest, origin = palette.manifest, palette.manifest.provenance
     labels = f", {len(manifest.labels)} labels" if manifest.labels else ""
     revision = f" at {origin.base_revision}" if origin.base_revision else ""
+    given = manifest.generation
+    longest = f"texts of up to {manifest.tokenizer.max_tokens if given is None else given.context_tokens} tokens"
     return {
-        "task": f"{manifest.task}{labels}; texts of up to {manifest.tokenizer.max_tokens} tokens",
+        "task": f"{manifest.task}{labels}; {longest}",
         "model": f"{origin.base_model}{revision}",
         "data": " and ".join(filter(None, [origin.data, origin.unlabelled])),
         "made with": ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items())),
@@ -102,6 +120,7 @@ def _origin(palette: Palette) -> dict[str, Any]:
         "labels": manifest.labels,
         "provenance": manifest.provenance.model_dump(mode="json"),
         "digest": manifest.digest,
+        "generation": None if manifest.generation is None else manifest.generation.model_dump(),
         "out_of_scope": None if manifest.out_of_scope is None else manifest.out_of_scope.model_dump(),
         "calibration": {
             entry.name: entry.calibration.model_dump() for entry in manifest.subnets if entry.calibration is not None

@@ -17,7 +17,6 @@ from edgedistill.errors import BoardError, InputError, SearchError
 if TYPE_CHECKING:
     from edgedistill.distillation.data import TaskData
     from edgedistill.search import Costs, Member, Search
-    from edgedistill.subnet import Architecture
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = [
@@ -115,7 +114,7 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
     from edgedistill.subnet import SubnetConfig
 
     arch, kind = trained.model.arch, task_of(trained.info.task)
-    model = _model_of(asked, arch)  # before the long part: what is wrong with it should be said now
+    model = _model_of(asked, trained)  # before the long part: what is wrong with it should be said now
     encoded, reference = encode_data(trained, rows), trained.teacher.get("validation")
 
     def quality(subnet: SubnetConfig) -> float:
@@ -136,7 +135,7 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
     return choose(qualities, terms, asked.count)
 
 
-def _model_of(asked: Asked, arch: Architecture) -> Costs | None:
+def _model_of(asked: Asked, trained: Supernet) -> Costs | None:
     """The device's costs: measured in the palette that was profiled there, else estimated from its data sheet."""
     from edgedistill.device_profiles import load_board
     from edgedistill.manifest import load
@@ -144,15 +143,20 @@ def _model_of(asked: Asked, arch: Architecture) -> Costs | None:
     from edgedistill.search import Estimated, Fitted, Limits
 
     limits = Limits(asked.max_latency_ms, asked.max_memory_mb)
+    if trained.info.generation is not None and (asked.profiled or asked.device):
+        raise InputError(
+            "what a subnet costs on a device is predicted of encoders alone; leave out --device and --profiled, "
+            "and search a decoder's space against parameters or macs"
+        )
     if asked.profiled is not None:
         palette = load(asked.profiled)
         profile = choose_profile(palette, asked.device)
         if profile is None or profile.kind != "measured":
             raise SearchError(f"{asked.profiled} has no measured profile; run 'edgedistill profile' on the device")
-        return Fitted(arch, palette, profile, asked.tokens)
+        return Fitted(trained.encoder.arch, palette, profile, asked.tokens)
     if asked.device is not None:
         try:
-            return Estimated(arch, load_board(asked.device), asked.tokens)
+            return Estimated(trained.encoder.arch, load_board(asked.device), asked.tokens)
         except BoardError as error:
             raise BoardError(f"{error}; of a device that you measured, give the palette by --profiled") from error
     if limits != Limits():

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from operator import gt
 
 from edgedistill.errors import ExportError
+from edgedistill.exporters.binding import read_tensors
 from edgedistill.exporters.calibration import Calibrator
-from edgedistill.exporters.surgery import read_tensors
-from edgedistill.exporters.weights import Stock, StoredTensor, WeightsFile
+from edgedistill.exporters.weights import Holdings, StoredTensor, WeightsFile
 from edgedistill.manifest import Palette, SubnetEntry, write_profile
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
@@ -44,7 +44,7 @@ def known_entries(
     return {entry.graph: entry for entry in manifest.subnets if calibrator is None or entry.name != first.name}
 
 
-def stored_weights(palette: Palette, stock: Stock, subnets: Iterable[SubnetConfig]) -> WeightsFile:
+def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
     """The palette's weights file of this stock's precision, as its members' graphs read it, for ``subnets`` to read.
 
     Raises:
@@ -69,7 +69,7 @@ def stored_weights(palette: Palette, stock: Stock, subnets: Iterable[SubnetConfi
     return WeightsFile(file, stored)
 
 
-def _agree(stored: Mapping[str, StoredTensor], stock: Stock, content: bytes) -> bool:
+def _agree(stored: Mapping[str, StoredTensor], stock: Holdings, content: bytes) -> bool:
     """Whether the file's bytes are the stock's, wherever a member reads them."""
     if not stored.keys() <= stock.tensors.keys():
         return False

@@ -17,7 +17,9 @@ from transformers import (
 from edgedistill.errors import ExportError
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.pretrained_decoder import to_hugging_face
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 __all__ = ["write_hugging_face"]
@@ -34,18 +36,40 @@ def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -
     Raises:
         ExportError: the architecture cannot express the subnet; the message names the dimension.
     """
-    arch = supernet.model.arch
+    if isinstance(supernet.model, ElasticDecoder):
+        _write_decoder(supernet, supernet.model, subnet, folder)
+        return
+    arch = supernet.encoder.arch
     head = _head(arch)
     _check(arch, subnet)
     config = _config(supernet, subnet)
     model = _CLASSES[head].from_config(config)
-    small = _renumbered(subnet, slice_tensors(full_tensors(supernet.model), extents(arch, subnet)))
+    small = _renumbered(subnet, slice_tensors(full_tensors(supernet.encoder), extents(arch, subnet)))
     theirs = family_of(arch.model_type).write(small, _alone(arch, subnet), head, supernet.info.pad_token_id)
     missing, unexpected = model.load_state_dict(theirs, strict=False)
     assert not unexpected
     assert not [name for name in missing if "position_ids" not in name]
     model.save_pretrained(folder)
     _tokenizer(supernet).save_pretrained(folder)
+
+
+def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: SubnetConfig, folder: Path) -> None:
+    """With what it needs to generate: the ids that begin and end a text, and the template of a chat."""
+    info, known = supernet.info, supernet.info.generation
+    assert known is not None
+    ends = known.eos_token_ids
+    ids = {"bos_token_id": known.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": None}
+    small = to_hugging_face(model, subnet, ids)
+    if small.generation_config is not None:
+        small.generation_config.eos_token_id = ends or None
+    small.save_pretrained(folder)
+    known_ids = {name.removesuffix("_id"): of for name, of in ids.items() if of is not None}
+    tokens = {name: supernet.tokenizer.id_to_token(of) for name, of in known_ids.items()}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=supernet.tokenizer, model_max_length=known.context_tokens, pad_token=info.pad_token, **tokens
+    )
+    tokenizer.chat_template = known.chat_template
+    tokenizer.save_pretrained(folder)
 
 
 def _head(arch: Architecture) -> Head:
@@ -95,7 +119,7 @@ def _renumbered(subnet: SubnetConfig, tensors: dict[str, Tensor]) -> dict[str, T
 
 
 def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
-    arch, info = _alone(supernet.model.arch, subnet), supernet.info
+    arch, info = _alone(supernet.encoder.arch, subnet), supernet.info
     family = family_of(arch.model_type)
     config = AutoConfig.for_model(
         arch.model_type,
@@ -106,7 +130,7 @@ def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
         num_labels=arch.outputs,
         pad_token_id=info.pad_token_id,
         **{family.ffn: arch.ffn},
-        **family.settings(arch, info.pad_token_id, supernet.model.eps),
+        **family.settings(arch, info.pad_token_id, supernet.encoder.eps),
     )
     if info.labels:
         config.id2label = dict(enumerate(info.labels))

@@ -1,56 +1,43 @@
-"""One member of a palette: its graph, written and checked, and what it scores."""
+"""The members of a palette of encoders: each one's graph, written and checked, and what it scores."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.distillation.tasks import Task
+from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.calibration import Calibrator
+from edgedistill.exporters.changes import known_entries
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.files import put
-from edgedistill.exporters.mixing import distinct_rows
+from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, quality_of
 from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.surgery import derive
+from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
+from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, WeightsFile
-from edgedistill.manifest import Calibration, Layer, Precision, Quality, SubnetEntry
-from edgedistill.subnet import SubnetConfig
+from edgedistill.manifest import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
+from edgedistill.runtime.onnx import create_session
+from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["MIXED_SPLIT", "Source", "export_member", "member_name", "member_template"]
+__all__ = ["MAC_TOKENS", "SCORED", "EncoderMembers", "member_name", "member_template", "put_graph"]
 
-MIXED_SPLIT = "validation"
-_MAC_TOKENS = 64
-_SCORED = ("validation", "test")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What every member's export in one precision needs.
-
-    ``vectors`` collects those of a sentence encoder's members; ``calibrator`` is a classifier's. ``known``: entries by
-    their graph's name that still hold, if the graph comes out the same.
-    """
-
-    supernet: Supernet
-    data: EncodedData
-    base: onnx.ModelProto
-    stock: Stock
-    weights: WeightsFile
-    task: Task
-    vectors: dict[str, NDArray[np.float32]]
-    calibrator: Calibrator | None
-    known: Mapping[str, SubnetEntry]
+MAC_TOKENS = 64
+SCORED = ("validation", "test")
+_MIXED_SPLIT = "validation"
+_PROBED_ROWS = 4
 
 
 def member_name(subnet: SubnetConfig, precision: Precision) -> str:
@@ -63,51 +50,116 @@ def member_template(base: onnx.ModelProto, stock: Stock) -> onnx.ModelProto:
     return quantised_template(base, stock.whole) if stock.whole else fused_template(base, stock.arch)
 
 
-def export_member(source: Source, subnet: SubnetConfig, folder: Path) -> SubnetEntry:
-    """Write the graph into ``folder``; check and score it, unless it is known.
-
-    Raises:
-        ExportError: it disagrees with torch, or is no valid graph.
-    """
-    arch, precision = source.supernet.model.arch, source.stock.precision
-    name = member_name(subnet, precision)
-    graph, weight_bytes = derive(source.base, source.stock, subnet, source.weights)
+def put_graph(graph: onnx.ModelProto, subnet: SubnetConfig, precision: Precision, folder: Path) -> Path:
+    """Write a member's graph under a name of its content; its path."""
     content = graph.SerializeToString(deterministic=True)
     path = folder / f"{subnet.name}-{precision}-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
     put(path, content)
-    if path.name in source.known:
-        return source.known[path.name]
-    if precision == "fp32":
-        check_graph(path, source.supernet.model, subnet)
-    else:
-        check_valid(path, source.supernet.model)
-    outputs = {split: graph_outputs(path, getattr(source.data, split), source.task) for split in _SCORED}
-    return SubnetEntry(
-        name=name,
-        precision=precision,
-        graph=path.name,
-        weights=source.weights.name,
-        layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
-        hidden=subnet.hidden,
-        layer_parameters=arch.layer_parameters(subnet),
-        total_parameters=arch.total_parameters(subnet),
-        macs=arch.macs(subnet, tokens=_MAC_TOKENS),
-        size_mb=round((len(content) + weight_bytes) / 1e6, 3),
-        quality=[_quality(source, name, outputs[split], split) for split in _SCORED],
-        calibration=_calibration(source, path, outputs),
-    )
+    return path
 
 
-def _quality(source: Source, name: str, outputs: Tensor, split: str) -> Quality:
-    supernet, task, data = source.supernet, source.task, getattr(source.data, split)
-    if task.name == "sentence-embedding" and split == MIXED_SPLIT:
-        source.vectors[name] = outputs[distinct_rows(data)].numpy()
-    reference = supernet.teacher.get(split)
-    return quality_of(outputs, split, data, task, names=supernet.info.labels, reference=reference)
+class EncoderMembers:
+    """What every member's export needs, and what the members of one palette are measured by together.
+
+    Args:
+        supernet: of an encoder.
+        data: the rows that quality is measured on.
+        out_of_scope: rows that a classifier should reject.
+    """
+
+    def __init__(self, supernet: Supernet, data: EncodedData, out_of_scope: Encoded | None) -> None:
+        self._supernet, self._data = supernet, data
+        self._task = task_of(supernet.info.task)
+        model = supernet.encoder
+        self._base = template(export_supergraph(model.arch, model.eps), model.arch)
+        self._tensors = full_tensors(model)
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._calibrator: Calibrator | None = None
+        if self._task.name == "text-classification":
+            self._calibrator = Calibrator(data, supernet.teacher, out_of_scope)
+
+    def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
+        """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
+        return known_entries(palette, self._supernet, largest, self._calibrator)
+
+    def stock(self, precision: Precision, keep_fp32: Collection[str]) -> Stock:
+        """What graphs of this precision may hold."""
+        return Stock.of(self._supernet.encoder.arch, self._tensors, precision, keep_fp32)
+
+    def export(
+        self, stock: Stock, weights: WeightsFile, subnet: SubnetConfig, folder: Path, known: Mapping[str, SubnetEntry]
+    ) -> SubnetEntry:
+        """Write the graph into ``folder``; check and score it, unless its entry is ``known`` by its name.
+
+        Raises:
+            ExportError: it disagrees with torch, or is no valid graph.
+        """
+        model, precision = self._supernet.encoder, stock.precision
+        graph, weight_bytes = derive(member_template(self._base, stock), stock, subnet, weights)
+        path = put_graph(graph, subnet, precision, folder)
+        if path.name in known:
+            return known[path.name]
+        if precision == "fp32":
+            check_graph(path, model, subnet)
+        else:
+            check_valid(path, model)
+        outputs = {split: graph_outputs(path, getattr(self._data, split), self._task) for split in SCORED}
+        name = member_name(subnet, precision)
+        return SubnetEntry(
+            name=name,
+            precision=precision,
+            graph=path.name,
+            weights=weights.name,
+            layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
+            hidden=subnet.hidden,
+            layer_parameters=model.arch.layer_parameters(subnet),
+            total_parameters=model.arch.total_parameters(subnet),
+            macs=model.arch.macs(subnet, tokens=MAC_TOKENS),
+            size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
+            quality=[self._quality(name, outputs[split], split) for split in SCORED],
+            calibration=self._calibration(path, outputs),
+        )
+
+    def _quality(self, name: str, outputs: Tensor, split: str) -> Quality:
+        info, data = self._supernet.info, getattr(self._data, split)
+        if self._task.name == "sentence-embedding" and split == _MIXED_SPLIT:
+            self._vectors[name] = outputs[distinct_rows(data)].numpy()
+        reference = self._supernet.teacher.get(split)
+        return quality_of(outputs, split, data, self._task, names=info.labels, reference=reference)
+
+    def _calibration(self, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
+        if self._calibrator is None:
+            return None
+        matched = [graph_outputs(graph, rows, self._task) for rows in self._calibrator.matched]
+        return self._calibrator.measure(outputs["validation"], outputs["test"], matched)
+
+    def probes(self, entries: Sequence[SubnetEntry], folder: Path) -> Probes:
+        """The first rows of validation, of different lengths as a rule, and what each member answers to them."""
+        rows = range(min(_PROBED_ROWS, len(self._data.validation)))
+        asked = make_batch(self._data.validation, rows)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        answers = {entry.name: _answers(folder / entry.graph, asked) for entry in entries}
+        return Probes(inputs={name: getattr(asked, name).tolist() for name in names}, answers=answers)
+
+    def described(self) -> dict[str, Any]:
+        """What a manifest says of all members."""
+        arch = self._supernet.encoder.arch
+        return {
+            "inputs": [
+                TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)
+            ],
+            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=_output_shape(arch))],
+            "mixing": measure_mixing(self._vectors, _MIXED_SPLIT) if self._vectors else None,
+            "out_of_scope": None if self._calibrator is None else self._calibrator.recorded(),
+        }
 
 
-def _calibration(source: Source, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
-    if source.calibrator is None:
-        return None
-    matched = [graph_outputs(graph, rows, source.task) for rows in source.calibrator.matched]
-    return source.calibrator.measure(outputs["validation"], outputs["test"], matched)
+def _answers(graph: Path, asked: Batch) -> list[float]:
+    session = create_session(graph, threads=1)
+    feeds = {node.name: getattr(asked, node.name).numpy() for node in session.get_inputs()}
+    (outputs,) = session.run([OUTPUT], feeds)
+    return [round(float(value), 6) for value in outputs.ravel()]
+
+
+def _output_shape(arch: Architecture) -> list[int | str]:
+    return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.outputs]

@@ -12,13 +12,13 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from edgedistill.distillation.batches import Batch, Encoded
-from edgedistill.distillation.evaluation import Score, answers_to, score_outputs
+from edgedistill.distillation.evaluation import answers_to, score_outputs
 from edgedistill.distillation.tasks import Task
 from edgedistill.exporters.supergraph import OUTPUT
 from edgedistill.manifest import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
 
-__all__ = ["graph_outputs", "quality_of"]
+__all__ = ["bootstrap", "graph_outputs", "quality_of"]
 
 _DRAWS = 500  # of the bootstrap: its 95 % interval then moves by about a twentieth of its width
 
@@ -50,12 +50,13 @@ def quality_of(
     else:
         given = None if reference is None else reference.numpy()
         value_of, examples = task.redrawn(outputs.numpy(), data.labels, names, given)
-        low, high = _bootstrap(value_of, examples, score)
+        low, high = bootstrap(value_of, examples, score.value)
     return Quality(metric=score.metric, split=split, value=score.value, low=low, high=high, examples=examples)
 
 
-def _bootstrap(value_of: Callable[[NDArray[np.intp]], float], examples: int, score: Score) -> tuple[float, float]:
+def bootstrap(value_of: Callable[[NDArray[np.intp]], float], examples: int, value: float) -> tuple[float, float]:
+    """The percentile bootstrap's 95 % interval of a ``value``, from that of any choice of examples."""
     rng = np.random.default_rng(0)
     values = [value_of(rng.integers(0, examples, examples)) for _ in range(_DRAWS)]
     low, high = np.percentile(values, [2.5, 97.5])
-    return min(float(low), score.value), max(float(high), score.value)
+    return min(float(low), value), max(float(high), value)

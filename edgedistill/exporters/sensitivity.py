@@ -1,4 +1,4 @@
-"""What int8 costs each member, and which parts of the network cost it."""
+"""What int8 and int4 cost each member, and which parts of the network cost it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from edgedistill.exporters.quantization import quantised_template
 from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Manifest
+from edgedistill.manifest import Manifest, Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["BOUND", "Part", "int8_losses", "parts_that_cost"]
+__all__ = ["BOUND", "Part", "losses_in", "parts_that_cost"]
 
 BOUND = 0.01  # of the headline: what int8 may lose before an export speaks of it
 
@@ -33,13 +33,13 @@ class Part:
     score: float
 
 
-def int8_losses(manifest: Manifest) -> dict[str, float]:
-    """By int8 member: how far its validation score lies below that of the same subnet in fp32."""
+def losses_in(manifest: Manifest, precision: Precision) -> dict[str, float]:
+    """By member in this precision: how far its validation score lies below that of the same subnet in fp32."""
     exact = {entry.config: entry.score("validation") for entry in manifest.subnets if entry.precision == "fp32"}
     return {
         entry.name: exact[entry.config] - entry.score("validation")
         for entry in manifest.subnets
-        if entry.precision == "int8" and entry.config in exact
+        if entry.precision == precision and entry.config in exact
     }
 
 
@@ -52,8 +52,8 @@ def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> 
 
 
 def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
-    arch, tensors, task = supernet.model.arch, full_tensors(supernet.model), task_of(supernet.info.task)
-    base = template(export_supergraph(arch, supernet.model.eps), arch)
+    arch, tensors, task = supernet.encoder.arch, full_tensors(supernet.encoder), task_of(supernet.info.task)
+    base = template(export_supergraph(arch, supernet.encoder.eps), arch)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:

@@ -29,8 +29,8 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
     Raises:
         ExportError: torch could not export, or the graph fails its check.
     """
-    arch, tensors = _at_width(supernet.model.arch, full_tensors(supernet.model), subnet.hidden)
-    base = template(export_supergraph(arch, supernet.model.eps), arch)
+    arch, tensors = _at_width(supernet.encoder.arch, full_tensors(supernet.encoder), subnet.hidden)
+    base = template(export_supergraph(arch, supernet.encoder.eps), arch)
     stock = Stock.of(arch, tensors, precision)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
@@ -40,9 +40,9 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
         whole = Path(scratch) / path.name
         onnx.save(graph, whole)
         if precision == "fp32":
-            check_graph(whole, supernet.model, subnet)
+            check_graph(whole, supernet.encoder, subnet)
         else:
-            check_valid(whole, supernet.model)
+            check_valid(whole, supernet.encoder)
         whole.replace(path)
 
 

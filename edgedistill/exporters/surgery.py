@@ -7,23 +7,21 @@ which onnxruntime folds when it creates the session, so that running costs nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from edgedistill.exporters.attention import fit_heads
-from edgedistill.exporters.weights import Stock, StoredTensor, WeightsFile, graph_extents
+from edgedistill.exporters.binding import attach, bounds, rename_inputs
+from edgedistill.exporters.weights import Stock, WeightsFile, graph_extents
 from edgedistill.subnet import Architecture, SubnetConfig
 
-__all__ = ["derive", "read_tensors", "template"]
+__all__ = ["derive", "template"]
 
 _EMBEDDING_NORM = "embeddings.norm.weight"
 _LAYER_NORM = "layers.{}.ffn_norm.weight"  # what a layer ends with
 _FIRST_LAYER = "layers.0."
-_DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
 
 
 def template(supergraph: onnx.ModelProto, arch: Architecture) -> onnx.ModelProto:
@@ -83,7 +81,7 @@ def _repeated(nodes: list[NodeProto], depth: int) -> list[NodeProto]:
     for index in range(depth):
         before += _layer_copy(layer, index, {start: last})
         last = before[-1].output[0]
-    _rename_inputs(behind, {end: last})
+    rename_inputs(behind, {end: last})
     return [*before, *behind]
 
 
@@ -110,20 +108,16 @@ def derive(
     nodes = _live(nodes, [value.name for value in model.graph.output])
     fit_heads(nodes, subnet)
     used = {name for node in nodes for name in node.input}
-    kept = {name: shape for name, shape in stock.extents(subnet).items() if name in used}
-    bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in kept.items()]
-    slices = [(name, kept[name]) for name in kept if weights.tensors[name].shape[1:] != kept[name][1:]]
-    cuts, constants = _column_slices(slices)
-    if subnet.hidden != arch.hidden:
-        nodes, end = _cut_embeddings(nodes, subnet.hidden)
-        constants |= end
-    _rename_inputs(nodes, {name: f"{name}.kept" for name, _ in slices})
     initializers = [i for i in model.graph.initializer if i.name in used]
+    if subnet.hidden != arch.hidden:
+        nodes, ends = _cut_embeddings(nodes, subnet.hidden)
+        initializers += ends
+    nodes, bound, weight_bytes = attach(nodes, stock.extents(subnet), weights)
     del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend([*cuts, *nodes])
-    model.graph.initializer.extend([*initializers, *constants.values(), *bound])
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend({i.name: i for i in [*initializers, *bound]}.values())
     model.graph.name = subnet.name
-    return model, sum(kept[name][0] * weights.tensors[name].row_bytes for name in kept)
+    return model, weight_bytes
 
 
 def _without_layers(nodes: list[NodeProto], arch: Architecture, subnet: SubnetConfig) -> list[NodeProto]:
@@ -136,7 +130,7 @@ def _without_layers(nodes: list[NodeProto], arch: Architecture, subnet: SubnetCo
             previous = own
         else:
             replaced[own] = previous
-    _rename_inputs(nodes, replaced)
+    rename_inputs(nodes, replaced)
     return nodes
 
 
@@ -144,12 +138,6 @@ def _output_of(nodes: Iterable[NodeProto], weight: str) -> str:
     """What is computed with a weight that is used once."""
     outputs: Iterator[str] = (node.output[0] for node in nodes if weight in node.input)
     return next(outputs)
-
-
-def _rename_inputs(nodes: Iterable[NodeProto], names: dict[str, str]) -> None:
-    for node in nodes:
-        for place, name in enumerate(node.input):
-            node.input[place] = names.get(name, name)
 
 
 def _live(nodes: list[NodeProto], outputs: list[str]) -> list[NodeProto]:
@@ -162,50 +150,10 @@ def _live(nodes: list[NodeProto], outputs: list[str]) -> list[NodeProto]:
     return kept[::-1]
 
 
-def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) -> TensorProto:
-    """An initializer that reads the kept rows of a stored tensor."""
-    data_type = _DATA_TYPES[stored.dtype]
-    tensor = TensorProto(name=name, data_type=data_type, dims=[shape[0], *stored.shape[1:]])
-    tensor.data_location = TensorProto.EXTERNAL
-    place = {"location": file, "offset": stored.offset, "length": shape[0] * stored.row_bytes}
-    for key, value in place.items():
-        tensor.external_data.add(key=key, value=str(value))
-    return tensor
-
-
-def read_tensors(graph: Path) -> dict[str, StoredTensor]:
-    """Where a written graph reads each tensor; of its rows as many as it keeps."""
-    model = onnx.load(graph, load_external_data=False)
-    types = {number: dtype for dtype, number in _DATA_TYPES.items()}
-    found = {}
-    for tensor in model.graph.initializer:
-        place = {entry.key: entry.value for entry in tensor.external_data}
-        if place:
-            found[tensor.name] = StoredTensor(tuple(tensor.dims), int(place["offset"]), types[tensor.data_type])
-    return found
-
-
-def _column_slices(slices: list[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:
-    """A Slice behind each weight that keeps fewer columns than the file has, and the bounds that they share."""
-    constants: dict[str, TensorProto] = {}
-    nodes = []
-    for name, shape in slices:
-        bounds = _bounds(1, shape[1])
-        constants |= bounds
-        nodes.append(helper.make_node("Slice", [name, *bounds], [f"{name}.kept"]))
-    return nodes, constants
-
-
-def _bounds(axis: int, end: int) -> dict[str, TensorProto]:
-    """Start, end and axis of a Slice of a prefix, as named constants."""
-    values = {"from_0": 0, f"to_{end}": end, f"axis_{axis}": axis}
-    return {name: numpy_helper.from_array(np.array([value], np.int64), name) for name, value in values.items()}
-
-
-def _cut_embeddings(nodes: list[NodeProto], hidden: int) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+def _cut_embeddings(nodes: list[NodeProto], hidden: int) -> tuple[list[NodeProto], list[TensorProto]]:
     """Cut the summed embeddings [b, n, d] before their norm."""
     place = next(i for i, node in enumerate(nodes) if _EMBEDDING_NORM in node.input)
-    bounds = _bounds(2, hidden)
-    cut = helper.make_node("Slice", [nodes[place].input[0], *bounds], ["embeddings.kept"])
+    ends = bounds(2, hidden)
+    cut = helper.make_node("Slice", [nodes[place].input[0], *ends], ["embeddings.kept"])
     nodes[place].input[0] = "embeddings.kept"
-    return [*nodes[:place], cut, *nodes[place:]], bounds
+    return [*nodes[:place], cut, *nodes[place:]], list(ends.values())

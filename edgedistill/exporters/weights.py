@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from edgedistill.manifest import Precision
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
 
-__all__ = ["Stock", "StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
+__all__ = ["Holdings", "Stock", "StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
 
 _ALIGNMENT = 4096  # a page: the file is mapped, and no tensor shares a page with another
 
@@ -44,6 +46,21 @@ class WeightsFile:
 
     name: str
     tensors: dict[str, StoredTensor]
+
+
+class Holdings(Protocol):
+    """Everything that graphs of one precision may hold, at full size, and what a subnet keeps of each tensor."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of the graphs."""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """As graphs hold them; those that share their memory are stored once."""
+
+    def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+        """What a subnet keeps of each tensor."""
 
 
 def graph_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
@@ -105,24 +122,37 @@ class Stock:
         return kept | scales
 
 
-def write_weights(folder: Path, stock: Stock, subnets: Iterable[SubnetConfig]) -> WeightsFile:
+def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
     """Write ``weights-<precision>-<sha12>.bin`` into ``folder``: of each tensor the most that any subnet keeps."""
-    union: dict[str, tuple[int, ...]] = {}
-    for subnet in subnets:
-        for name, shape in stock.extents(subnet).items():
-            union[name] = tuple(map(max, shape, union.get(name, shape)))
+    union = _union(stock, subnets)
     sources = slice_tensors(stock.tensors, union)
     scratch = folder / ".weights.part"
-    stored, digest = {}, hashlib.sha256()
+    stored, places, digest = {}, dict[int, int](), hashlib.sha256()
     with scratch.open("wb") as file:
         for name in sorted(union):
-            padding = bytes(-file.tell() % _ALIGNMENT)
-            stored[name] = StoredTensor(union[name], file.tell() + len(padding), sources[name].dtype)
-            for part in (padding, sources[name].numpy().tobytes()):
-                file.write(part)
-                digest.update(part)
+            memory = stock.tensors[name].data_ptr()
+            if memory not in places:
+                padding = bytes(-file.tell() % _ALIGNMENT)
+                places[memory] = file.tell() + len(padding)
+                for part in (padding, sources[name].numpy().tobytes()):
+                    file.write(part)
+                    digest.update(part)
+            stored[name] = StoredTensor(union[name], places[memory], sources[name].dtype)
         file.flush()
         os.fsync(file.fileno())
     name = f"weights-{stock.precision}-{digest.hexdigest()[:12]}.bin"
     scratch.replace(folder / name)
     return WeightsFile(name, stored)
+
+
+def _union(stock: Holdings, subnets: Iterable[SubnetConfig]) -> dict[str, tuple[int, ...]]:
+    """Of each tensor the most that any subnet keeps; all of those that share their memory."""
+    union: dict[str, tuple[int, ...]] = {}
+    for subnet in subnets:
+        for name, shape in stock.extents(subnet).items():
+            union[name] = tuple(map(max, shape, union.get(name, shape)))
+    owners = Counter(stock.tensors[name].data_ptr() for name in union)
+    for name in union:
+        if owners[stock.tensors[name].data_ptr()] > 1:
+            union[name] = tuple(stock.tensors[name].shape)
+    return union

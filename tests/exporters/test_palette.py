@@ -23,7 +23,7 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import members, write_palette
 from edgedistill.exporters import palette as palette_module
-from edgedistill.exporters.sensitivity import int8_losses, parts_that_cost
+from edgedistill.exporters.sensitivity import losses_in, parts_that_cost
 from edgedistill.manifest import DeviceProfile, Palette, Precision, load, write_profile
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -176,7 +176,7 @@ def test_a_subnet_in_two_precisions_is_two_members_over_two_weights_files(
     assert exact.config == whole.config == SUBNETS[0]
     assert exact.weights != whole.weights
     assert whole.size_mb < exact.size_mb
-    losses = int8_losses(written.manifest)
+    losses = losses_in(written.manifest, "int8")
     assert losses == {
         whole.name: exact.score("validation") - whole.score("validation")
         for exact, whole in zip(written.manifest.subnets[:2], written.manifest.subnets[2:], strict=True)

@@ -1,0 +1,169 @@
+"""The processes that generation_speed.py measures: one opens one model in one way, and answers prompts greedily.
+
+Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+_LONGEST_S = 900
+
+Job = Mapping[str, Any]
+Answer = Callable[[Sequence[int], int, Callable[[], None]], list[int]]
+"""A prompt's ids and how many are to follow them to those; what is called whenever one more is there."""
+
+
+def with_edgedistill(job: Job) -> Answer:
+    """Our product's own loop, its text included, which the others do not make."""
+    from edgedistill.runtime import TextGenerator
+
+    folder, member = job["model"]
+    generator = TextGenerator(folder, only=[member], threads=job["threads"])
+
+    def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
+        with generator.stream(list(prompt), max_new_tokens=tokens) as stream:
+            for _ in stream:  # a piece a token, but where a character takes several
+                tick()
+        return stream.result.token_ids
+
+    return answer
+
+
+def with_transformers(job: Job) -> Answer:
+    """Its eager fp32 model and its growing cache, in the shortest loop there is."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(job["threads"])
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
+
+    def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
+        ids, cache, found = torch.tensor([list(prompt)]), None, list[int]()
+        with torch.inference_mode():
+            while len(found) < tokens:
+                out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                ids, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
+                found.append(int(ids))
+                tick()
+        return found
+
+    return answer
+
+
+def with_genai(job: Job) -> Answer:
+    """onnxruntime-genai's model and its generator, a new one for each prompt, as it wants it."""
+    import onnxruntime_genai as genai  # type: ignore[import-not-found, unused-ignore]
+
+    config = genai.Config(job["model"])
+    options = {"intra_op_num_threads": job["threads"]}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    model = genai.Model(config)
+
+    def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
+        parameters = genai.GeneratorParams(model)
+        parameters.set_search_options(max_length=len(prompt) + tokens, do_sample=False)
+        generator, found = genai.Generator(model, parameters), list[int]()
+        generator.append_tokens(list(prompt))
+        while not generator.is_done():
+            generator.generate_next_token()
+            found.append(int(generator.get_next_tokens()[0]))
+            tick()
+        return found
+
+    return answer
+
+
+def with_llama_cpp(job: Job) -> Answer:
+    """llama.cpp through its Python package; what it remembers of the last prompt does not count."""
+    from llama_cpp import Llama  # type: ignore[import-not-found, unused-ignore]
+
+    threads = {"n_threads": job["threads"], "n_threads_batch": job["threads"]}
+    model = Llama(job["model"], n_ctx=job["capacity"], verbose=False, **threads)
+
+    def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
+        model.reset()
+        found = list[int]()
+        for token in islice(model.generate(list(prompt), temp=0.0, top_k=1, repeat_penalty=1.0), tokens):
+            found.append(token)
+            tick()
+        return found
+
+    return answer
+
+
+# Each way, and what it imports.
+WAYS: dict[str, tuple[Callable[[Job], Answer], tuple[str, ...]]] = {
+    "edgedistill": (with_edgedistill, ("edgedistill.runtime", "onnxruntime", "tokenizers")),
+    "transformers": (with_transformers, ("torch", "transformers.models.llama.modeling_llama")),
+    "onnxruntime-genai": (with_genai, ("numpy", "onnxruntime_genai")),
+    "llama.cpp": (with_llama_cpp, ("numpy", "llama_cpp")),
+}
+_DISTRIBUTIONS = ("onnxruntime", "torch", "transformers", "onnxruntime-genai", "llama-cpp-python")
+
+
+def timed(answer: Answer, prompt: Sequence[int], tokens: int) -> dict[str, Any]:
+    """Milliseconds to the first token, and each further one's; of the wall clock, and of the process' cores."""
+    clocks = [(time.perf_counter(), time.process_time())]
+    ids = answer(prompt, tokens, lambda: clocks.append((time.perf_counter(), time.process_time())))
+    assert len(ids) == tokens, f"it stopped after {len(ids)} of {tokens} tokens"
+    found: dict[str, Any] = {"answer": ids}
+    for place, clock in enumerate(("", "_cpu")):
+        start, first, last = (1000 * clocks[at][place] for at in (0, 1, -1))
+        found[f"first{clock}_ms"], found[f"token{clock}_ms"] = first - start, (last - first) / (tokens - 1)
+    return found
+
+
+def memory(key: str) -> float:
+    """Of this process, in 10⁶ bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{key}:"))
+
+
+def measured(job: Job) -> dict[str, Any]:
+    """The figures of each prompt, several times over, and memory after imports, once it is open, and after all."""
+    opened, imports = WAYS[job["way"]]
+    for name in imports:
+        importlib.import_module(name)
+    imported_mb = memory("VmRSS")
+    answer = opened(job)
+    shortest = min(job["prompts"].values(), key=len)
+    timed(answer, shortest, 2)  # what only the first answer pays
+    open_mb = memory("VmRSS")
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in job["prompts"]}
+    for _ in range(job["repeats"]):
+        for name, prompt in job["prompts"].items():
+            runs[name].append(timed(answer, prompt, job["tokens"]))
+    figures = {"imported_mb": imported_mb, "open_mb": open_mb, "steady_mb": memory("VmRSS"), "peak_mb": memory("VmHWM")}
+    return figures | {"anonymous_mb": memory("RssAnon"), "runs": runs}
+
+
+def installed() -> dict[str, str]:
+    """The versions of what there is to run on."""
+    found = {one.metadata["Name"].replace("_", "-"): one.version for one in metadata.distributions()}
+    return {name: found[name] for name in _DISTRIBUTIONS if name in found}
+
+
+def main() -> None:
+    """Do the job on standard input, on the last of the cores that there are; without one, tell what is installed."""
+    signal.alarm(_LONGEST_S)
+    job = json.loads(sys.stdin.readline() or "null")
+    if job is None:
+        print(json.dumps(installed()))
+        return
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-job["threads"] :])
+    print(json.dumps(measured(job)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Tables of docs/decoders.md: a function a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tables import Result, table
+
+
+def slicing_against_random(result: Result) -> str:
+    """How many times fewer, a row a shape and a way to learn; then the curves."""
+    rows, curves = [], []
+    for name, shape in result["shapes"].items():
+        random = shape["curves"]["random"]
+        for how, times in shape["times_fewer"].items():
+            found = [f"{times[key]:.1f}" if times[key] else "not reached" for key in ("step", "tokens", "flops")]
+            start, end = shape["curves"][how][0]["loss"], shape["curves"][how][-1]["loss"]
+            losses = [f"{random[-1]['loss']:.3f}", f"{start:.3f}", f"{end:.3f}", str(shape["curves"][how][-1]["step"])]
+            rows.append([f"{name} (`{shape['subnet']}`, {shape['share']:.2f}), by {how}", *found, *losses])
+        curves += [f"- {name}, {how}: {_curve(points)}" for how, points in shape["curves"].items()]
+    header = ["slice", "times fewer steps", "tokens", "FLOPs", "random's last loss", "cut", "trained", "its steps"]
+    title = f"Validation loss in nats a token at steps; random ones take {result['steps']}:"
+    return "\n".join([table(header, rows), "", title, "", *curves])
+
+
+def _curve(points: Sequence[Result]) -> str:
+    """Ten points of it at most, and the last."""
+    every = max(1, len(points) // 10)
+    chosen = [*points[:-1:every], points[-1]]
+    return ", ".join(f"{point['step']}: {point['loss']:.2f}" for point in chosen)
+
+
+def decoder_distillation(result: Result) -> str:
+    """A row an α."""
+    rows = []
+    for alpha, curves in result["curves"].items():
+        last = [f"{curve[-1]['loss']:.4f}" for curve in curves.values()]
+        gains = ", ".join(f"{gain:+.4f}" for gain in result["below_alpha_0"][alpha])
+        rows.append([alpha, *last, f"{result['last'][alpha]:.4f}", gains if float(alpha) else ""])
+    seeds = [f"loss, seed {seed}" for seed in result["seeds"]]
+    return table(["α", *seeds, "mean", "below α = 0, by seed"], rows)
+
+
+def decoder_sizes(result: Result) -> str:
+    """A row a size."""
+    rows = []
+    for size, cut in result["sliced_alone"].items():
+        own, plain = (result[side]["sizes"][size] for side in ("ours", "plain"))
+        alone = result["students"].get(size)
+        student = alone["sizes"][size] if alone else None
+        row = [size, f"{cut['test']:,.1f}", f"{own['test']:.2f}", f"{plain['test']:.2f}"]
+        row += [f"{student['test']:.2f}" if student else ""]
+        row += [f"{100 * of['accuracy']:.1f}" if of else "" for of in (own, student)]
+        rows.append(row + [f"{100 * of['repetition']:.0f}" if of else "" for of in (own, plain, student)])
+    header = ["layer parameters", "cut alone", "ours", "plain MLFS", "student", "tokens told, %: ours", "student"]
+    return table([*header, "repeated, %: ours", "plain", "student"], rows)
+
+
+def decoder_resistance(result: Result) -> str:
+    """A row a shape, cut and repaired; then the ranks."""
+    rows = []
+    ordered, prefix = (result["cut"][order] for order in ("importance", "prefix"))
+    for name, of in ordered.items():
+        mended = [result["repaired"].get(f"{order}: {name}") for order in ("importance", "prefix")]
+        losses = [f"{value:.2f}" if value else "" for value in mended]
+        rows.append([name, f"{of['share']:.2f}", f"{of['loss']:.2f}", f"{prefix[name]['loss']:.2f}", *losses])
+    ranks = ", ".join(
+        f"{name.rpartition(', ')[2]} {value:.2f}" for name, value in result["repaired"].items() if ", rank " in name
+    )
+    header = ["what is left", "of the layers", "cut alone", "in plain order", "repaired", "in plain order"]
+    note = f"Repaired by pairs instead of the matrices, FFN and heads narrower alike: {ranks}."
+    return "\n".join([table(header, rows), "", note])

@@ -1,0 +1,89 @@
+"""How a graph refers to the weights file: tensors as external data, and Slice nodes for what a read cannot cut.
+
+A prefix of rows is a shorter read. A prefix along the second dimension needs a Slice node behind the weight, which
+onnxruntime folds when it creates the session, so that running costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from edgedistill.exporters.weights import StoredTensor, WeightsFile
+
+__all__ = ["attach", "bounds", "read_tensors", "rename_inputs"]
+
+_DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
+
+
+def attach(
+    nodes: list[NodeProto], kept: Mapping[str, tuple[int, ...]], weights: WeightsFile
+) -> tuple[list[NodeProto], list[TensorProto], int]:
+    """Give nodes what they read of the file: the kept part of each tensor that one of their inputs names.
+
+    Returns:
+        The nodes with the slices before them, the initializers, and how many of the file's bytes they refer to.
+    """
+    used = {name for node in nodes for name in node.input}
+    read = {name: shape for name, shape in kept.items() if name in used}
+    bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in read.items()]
+    slices = [(name, shape) for name, shape in read.items() if weights.tensors[name].shape[1:] != shape[1:]]
+    cut, constants = _cuts(slices)
+    rename_inputs(nodes, {name: f"{name}.kept" for name, _ in slices})
+    ends: dict[int, int] = {}  # tensors that share their bytes are read once
+    for name, shape in read.items():
+        stored = weights.tensors[name]
+        ends[stored.offset] = max(shape[0] * stored.row_bytes, ends.get(stored.offset, 0))
+    return [*cut, *nodes], [*constants.values(), *bound], sum(ends.values())
+
+
+def rename_inputs(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
+    """Let nodes read something else, by the names of what they read now."""
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
+
+
+def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) -> TensorProto:
+    """An initializer that reads the kept rows of a stored tensor."""
+    data_type = _DATA_TYPES[stored.dtype]
+    tensor = TensorProto(name=name, data_type=data_type, dims=[shape[0], *stored.shape[1:]])
+    tensor.data_location = TensorProto.EXTERNAL
+    place = {"location": file, "offset": stored.offset, "length": shape[0] * stored.row_bytes}
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def read_tensors(graph: Path) -> dict[str, StoredTensor]:
+    """Where a written graph reads each tensor; of its rows as many as it keeps."""
+    model = onnx.load(graph, load_external_data=False)
+    types = {number: dtype for dtype, number in _DATA_TYPES.items()}
+    found = {}
+    for tensor in model.graph.initializer:
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        if place:
+            found[tensor.name] = StoredTensor(tuple(tensor.dims), int(place["offset"]), types[tensor.data_type])
+    return found
+
+
+def _cuts(slices: Iterable[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:
+    """A Slice behind each weight that keeps less of the second dimension than the file, and the bounds they share."""
+    constants: dict[str, TensorProto] = {}
+    nodes = []
+    for name, shape in slices:
+        ends = bounds(1, shape[1])
+        constants |= ends
+        nodes.append(helper.make_node("Slice", [name, *ends], [f"{name}.kept"]))
+    return nodes, constants
+
+
+def bounds(axis: int, end: int) -> dict[str, TensorProto]:
+    """Start, end and axis of a Slice of a prefix, as named constants."""
+    values = {"from_0": 0, f"to_{end}": end, f"axis_{axis}": axis}
+    return {name: numpy_helper.from_array(np.array([value], np.int64), name) for name, value in values.items()}

@@ -1,0 +1,92 @@
+"""Attention over the cache as one node of onnxruntime's own (``com.microsoft.GroupQueryAttention``).
+
+It turns queries and keys, writes the new keys and values into the cache, and reads them there. Turned apart, and
+padded, are heads whose size its CPU kernel does not take.
+"""
+
+from __future__ import annotations
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.exporters.decoder_weights import COSINES, SINES
+from edgedistill.exporters.draft import Draft
+from edgedistill.subnet import LayerShape
+
+__all__ = ["attend", "cache_head_size"]
+
+_LANES = 8  # the kernel takes heads of a multiple of this, and turns them by a multiple of this many angles
+_PARTS = ("query", "key", "value")
+
+
+def cache_head_size(arch: DecoderArchitecture) -> int:
+    """The size of a head in the cache."""
+    return -(-arch.head_size // _LANES) * _LANES
+
+
+def attend(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
+    """Queries, keys and values side by side [1, n, (h + 2k)·s] → context [1, n, h·s].
+
+    ``place``: of the layer in the subnet, by which its part of the cache is called.
+    """
+    prefix, size = f"layers.{shape.index}", arch.head_size
+    padded, turns = cache_head_size(arch) != size, arch.rope_theta is not None
+    turned_apart = turns and size // 2 % _LANES != 0
+    parts = [x, "", ""]
+    if arch.qk_norm or turned_apart or padded:
+        parts = _parted(draft, arch, shape, x)
+    if arch.qk_norm:
+        parts[:2] = [_norm_heads(draft, parts[i], f"{prefix}.{_PARTS[i]}_norm", size, eps) for i in range(2)]
+    if turned_apart:
+        parts[:2] = [_turn(draft, part) for part in parts[:2]]
+    if padded:
+        parts = [_pad_heads(draft, part, size, cache_head_size(arch)) for part in parts]
+    caches = [f"past_key_{place}", f"past_value_{place}", "seqlens_k", "total_sequence_length"]
+    angles = [COSINES, SINES] if turns and not turned_apart else []
+    context = draft.fuse(
+        "GroupQueryAttention",
+        [*parts, *caches, *angles],
+        f"{prefix}.attention",
+        f"present_key_{place}",
+        f"present_value_{place}",
+        num_heads=shape.heads,
+        kv_num_heads=arch.kv_heads_of(shape.heads),
+        do_rotary=int(bool(angles)),
+        scale=size**-0.5,
+    )
+    return _pad_heads(draft, context, cache_head_size(arch), size) if padded else context
+
+
+def _parted(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, x: str) -> list[str]:
+    shared = arch.kv_heads_of(shape.heads)
+    widths = [heads * arch.head_size for heads in (shape.heads, shared, shared)]
+    names = [f"layers.{shape.index}.{part}" for part in _PARTS]
+    draft.add("Split", [x, draft.constant(widths, "_".join(["widths", *map(str, widths)]))], *names, axis=2)
+    return names
+
+
+def _norm_heads(draft: Draft, x: str, norm: str, size: int, eps: float) -> str:
+    by_head = draft.add("Reshape", [x, draft.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.heads")
+    normed = draft.add(
+        "SimplifiedLayerNormalization", [by_head, f"{norm}.weight"], norm, axis=-1, epsilon=eps, stash_type=1
+    )
+    return draft.add("Reshape", [normed, draft.constant([0, 0, -1], "flat")], f"{norm}.flat")
+
+
+def _turn(draft: Draft, x: str) -> str:
+    """Rotary positions of x [1, n, heads·s], its first token being behind those in the cache."""
+    place = "first_position"
+    if not any(place in node.output for node in draft.nodes):
+        draft.add("Shape", ["input_ids"], "new_tokens", start=1, end=2)
+        draft.add("Cast", ["total_sequence_length"], "all_tokens", to=7)
+        draft.add("Sub", ["all_tokens", "new_tokens"], place)
+    return draft.fuse("RotaryEmbedding", [x, place, COSINES, SINES], f"{x}.turned")
+
+
+def _pad_heads(draft: Draft, x: str, size: int, wanted: int) -> str:
+    """Heads of x [1, n, heads·size] with zeros behind them, or, of a smaller size, without what is there."""
+    by_head = draft.add("Reshape", [x, draft.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.by_head")
+    if wanted > size:
+        ends = draft.constant([0, 0, 0, 0, 0, 0, 0, wanted - size], f"behind_{wanted - size}")
+        fitted = draft.add("Pad", [by_head, ends], f"{x}.fitted")
+    else:
+        fitted = draft.first(by_head, wanted, f"{x}.fitted", axis=3)
+    return draft.add("Reshape", [fitted, draft.constant([0, 0, -1], "flat")], f"{x}.padded")

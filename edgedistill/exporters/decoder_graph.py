@@ -1,0 +1,142 @@
+"""A subnet of a decoder as one graph for prefill and for each step after it, over the shared weights file.
+
+A step takes the n new tokens of one text and the cache of those before them, and gives the logits of the tokens that
+are asked for and the cache with the new ones. Bound to the same memory as what came in, the cache is written in place.
+Operators are onnxruntime's fused ones, for its CPU provider.
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, ValueInfoProto, helper
+
+from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.exporters.binding import attach
+from edgedistill.exporters.decoder_attention import attend, cache_head_size
+from edgedistill.exporters.decoder_products import Products
+from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderStock
+from edgedistill.exporters.draft import MICROSOFT, Draft
+from edgedistill.exporters.supergraph import OPSET, OUTPUT
+from edgedistill.exporters.weights import WeightsFile
+from edgedistill.manifest import TensorSpec
+from edgedistill.subnet import LayerShape, SubnetConfig
+
+__all__ = ["step_graph", "step_inputs"]
+
+_IR_VERSION = 10  # what opset 20 came with: older onnxruntimes refuse newer ones
+_TYPES = {"int64": TensorProto.INT64, "int32": TensorProto.INT32}
+_QKV = ("query", "key", "value")
+_ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
+
+
+def step_graph(stock: DecoderStock, subnet: SubnetConfig, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
+    """The subnet's graph over the weights file of this stock, and how many of the file's bytes it refers to.
+
+    Inputs: ``input_ids`` [1, n] int64, ``seqlens_k`` [1] and ``total_sequence_length`` [] int32 (the tokens in the
+    cache after the step, less one, and all of them), ``logit_positions`` [m] int64 (which of the n get logits),
+    ``position_ids`` [1, n] int64 where positions are learned, and by layer, counted from 0, ``past_key_0`` and
+    ``past_value_0`` [1, k, capacity, s] float32. Outputs: ``logits`` [1, m, V], ``present_key_0``, ...
+    """
+    writer = _Writer(stock, subnet)
+    writer.write()
+    nodes, bound, weight_bytes = attach(writer.draft.nodes, stock.extents(subnet), weights)
+    inputs, outputs = _inputs(stock.arch, subnet), _outputs(stock.arch, subnet)
+    initializers = {tensor.name: tensor for tensor in [*bound, *writer.draft.constants.values()]}
+    graph = helper.make_graph(nodes, subnet.name, inputs, outputs, list(initializers.values()))
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="edgedistill")
+    return model, weight_bytes
+
+
+def step_inputs(arch: DecoderArchitecture) -> list[TensorSpec]:
+    """The inputs that are not a subnet's cache."""
+    inputs = [
+        TensorSpec(name="input_ids", dtype="int64", shape=[1, "n"]),
+        TensorSpec(name="seqlens_k", dtype="int32", shape=[1]),
+        TensorSpec(name="total_sequence_length", dtype="int32", shape=[]),
+        TensorSpec(name="logit_positions", dtype="int64", shape=["m"]),
+    ]
+    learned = TensorSpec(name="position_ids", dtype="int64", shape=[1, "n"])
+    return inputs if arch.rope_theta is not None else [*inputs, learned]
+
+
+def _inputs(arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+    values = [helper.make_tensor_value_info(one.name, _TYPES[one.dtype], one.shape) for one in step_inputs(arch)]
+    return [*values, *_caches("past", arch, subnet)]
+
+
+def _outputs(arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+    logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, "m", arch.vocabulary])
+    return [logits, *_caches("present", arch, subnet)]
+
+
+def _caches(when: str, arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+    shapes = [[1, arch.kv_heads_of(layer.heads), "capacity", cache_head_size(arch)] for layer in subnet.layers]
+    parts = [(f"{when}_{part}_{place}", shape) for place, shape in enumerate(shapes) for part in ("key", "value")]
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in parts]
+
+
+class _Writer:
+    """Writes the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
+
+    def __init__(self, stock: DecoderStock, subnet: SubnetConfig) -> None:
+        self.draft = Draft()
+        self._products = Products(self.draft, stock, subnet)
+        self._stock, self._subnet, self._arch = stock, subnet, stock.arch
+
+    def write(self) -> None:
+        added, stream, bias = self._positions(), self._products.rows(WORDS, "input_ids", "words"), ""
+        for place, shape in enumerate(self._subnet.layers):
+            prefix, is_last = f"layers.{shape.index}", place == len(self._subnet.layers) - 1
+            normed, stream = self._norm(f"{prefix}.attention_norm", added, stream, bias)
+            context = self._attention(place, shape, normed)
+            if is_last:  # behind it tokens do not meet any more, so that only those go on whose logits are asked for
+                context, stream = self._asked(context), self._asked(stream)
+            added = self._product(context, f"{prefix}.attention_output")
+            bias = f"{prefix}.attention_output.bias" if self._arch.output_bias else ""
+            normed, stream = self._norm(f"{prefix}.ffn_norm", added, stream, bias)
+            added = self._product(self._inner(prefix, normed), f"{prefix}.ffn_down")
+            bias = f"{prefix}.ffn_down.bias" if self._arch.ffn_bias else ""
+        normed, _ = self._norm("norm", added, stream, bias)
+        self._products.product(normed, [HEAD.removesuffix(".weight")], OUTPUT)
+
+    def _positions(self) -> str:
+        learned = self._arch.rope_theta is None
+        return self._products.rows(POSITIONS, "position_ids", "positions") if learned else ""
+
+    def _norm(self, name: str, added: str, stream: str, bias: str) -> tuple[str, str]:
+        """What is normed, and the stream [1, n, d] that it is the norm of: ``stream`` plus what is ``added`` to it."""
+        weights, rms = [f"{name}.weight"], self._arch.norm == "rms"
+        weights += [] if rms else [f"{name}.bias"]
+        if not added:
+            kind, stash = ("SimplifiedLayerNormalization" if rms else "LayerNormalization"), {"stash_type": 1}
+            return self.draft.add(kind, [stream, *weights], name, axis=-1, epsilon=self._stock.eps, **stash), stream
+        kind = "SkipSimplifiedLayerNormalization" if rms else "SkipLayerNormalization"
+        inputs, total = [added, stream, *weights, *([bias] if bias else [])], f"{name}.stream"
+        outputs = [name] if name == "norm" else [name, "", "", total]
+        return self.draft.fuse(kind, inputs, *outputs, epsilon=self._stock.eps), total
+
+    def _attention(self, place: int, shape: LayerShape, normed: str) -> str:
+        """[1, n, d] → context [1, n, h·s]."""
+        prefix = f"layers.{shape.index}"
+        modules = [f"{prefix}.{part}" for part in _QKV]
+        x = self._products.product(normed, modules, f"{prefix}.qkv", biased=self._arch.qkv_bias)
+        return attend(self.draft, self._arch, shape, place, x, self._stock.eps)
+
+    def _asked(self, x: str) -> str:
+        return self.draft.add("Gather", [x, "logit_positions"], f"{x}.asked", axis=1)
+
+    def _product(self, x: str, module: str, *, biased: bool = False) -> str:
+        return self._products.product(x, [module], f"{module}.product", biased=biased)
+
+    def _inner(self, prefix: str, x: str) -> str:
+        """[1, n, d] → what the FFN multiplies its second matrix with [1, n, f]."""
+        up = self._product(x, f"{prefix}.ffn_up", biased=self._arch.ffn_bias)
+        if not self._arch.gated:
+            return self._activated(f"{prefix}.ffn_up", up)
+        gate = self._product(x, f"{prefix}.ffn_gate", biased=self._arch.ffn_bias)
+        return self.draft.add("Mul", [self._activated(f"{prefix}.ffn_gate", gate), up], f"{prefix}.ffn_inner")
+
+    def _activated(self, module: str, x: str) -> str:
+        alpha = {"alpha": 1.0} if self._arch.activation == "silu" else {}
+        return self.draft.fuse(_ACTIVATIONS[self._arch.activation], [x], f"{module}.activated", **alpha)

@@ -1,0 +1,126 @@
+"""The members of a palette of decoders: each one's step graph, written and checked, and how it tells next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.exporters.changes import known_entries
+from edgedistill.exporters.decoder_attention import cache_head_size
+from edgedistill.exporters.decoder_checks import check_step_graph, check_steps_run
+from edgedistill.exporters.decoder_graph import step_graph, step_inputs
+from edgedistill.exporters.decoder_quality import graph_figures, next_token_qualities
+from edgedistill.exporters.decoder_steps import Steps
+from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.members import MAC_TOKENS, SCORED, member_name, put_graph
+from edgedistill.exporters.supergraph import OUTPUT
+from edgedistill.exporters.weights import WeightsFile
+from edgedistill.manifest import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.checkpoint import Supernet
+
+__all__ = ["DecoderMembers"]
+
+_FLOAT_BYTES = 4
+_PROMPT, _CONTINUATION, _ASKED = 12, 6, 16
+
+
+class DecoderMembers:
+    """What every member's export needs.
+
+    Args:
+        supernet: of a decoder.
+        data: the rows that quality is measured on.
+    """
+
+    def __init__(self, supernet: Supernet, data: EncodedData) -> None:
+        self._supernet, self._data, self._model = supernet, data, supernet.decoder
+        self._arch = self._model.arch
+        assert supernet.info.generation is not None
+        self._generation = supernet.info.generation
+
+    def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
+        """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
+        return known_entries(palette, self._supernet, largest, None)
+
+    def stock(self, precision: Precision, keep_fp32: Collection[str]) -> DecoderStock:
+        """What graphs of this precision may hold."""
+        context = self._generation.context_tokens
+        return DecoderStock.of(self._model, precision, context_tokens=context, kept=keep_fp32)
+
+    def export(
+        self,
+        stock: DecoderStock,
+        weights: WeightsFile,
+        subnet: SubnetConfig,
+        folder: Path,
+        known: Mapping[str, SubnetEntry],
+    ) -> SubnetEntry:
+        """Write the graph into ``folder``; check and score it, unless its entry is ``known`` by its name.
+
+        Raises:
+            ExportError: it disagrees with torch.
+        """
+        arch, precision = self._arch, stock.precision
+        graph, weight_bytes = step_graph(stock, subnet, weights)
+        path = put_graph(graph, subnet, precision, folder)
+        if path.name in known:
+            return known[path.name]
+        if precision == "fp32":
+            check_step_graph(path, self._model, subnet, stock.context_tokens)
+        else:
+            check_steps_run(path, self._model, stock.context_tokens)
+        heads = [arch.kv_heads_of(layer.heads) for layer in subnet.layers]
+        return SubnetEntry(
+            name=member_name(subnet, precision),
+            precision=precision,
+            graph=path.name,
+            weights=weights.name,
+            layers=[
+                Layer(index=la.index, heads=la.heads, ffn=la.ffn, kv_heads=shared)
+                for la, shared in zip(subnet.layers, heads, strict=True)
+            ],
+            hidden=subnet.hidden,
+            layer_parameters=arch.layer_parameters(subnet),
+            total_parameters=arch.total_parameters(subnet),
+            macs=arch.macs(subnet, tokens=MAC_TOKENS),
+            size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
+            quality=[quality for split in SCORED for quality in self._qualities(path, split)],
+            cache_bytes_a_token=2 * _FLOAT_BYTES * cache_head_size(arch) * sum(heads),
+        )
+
+    def _qualities(self, graph: Path, split: str) -> list[Quality]:
+        figures = graph_figures(graph, getattr(self._data, split), self._arch.vocabulary)
+        return next_token_qualities(figures, split)
+
+    def probes(self, entries: Sequence[SubnetEntry], folder: Path) -> Probes:
+        """A text of validation as a prompt and its continuation, and logits of some ids behind each token of it."""
+        longest = max(self._data.validation.ids, key=len)[: _PROMPT + _CONTINUATION]
+        prompt, continuation = longest[:_PROMPT], longest[_PROMPT:]
+        asked = np.linspace(0, self._arch.vocabulary - 1, _ASKED).astype(int).tolist()
+        answers = {}
+        for entry in entries:
+            steps = Steps(folder / entry.graph, _PROMPT + _CONTINUATION, 1)
+            parts = [steps.step(prompt, [len(prompt) - 1]), *(steps.step([token]) for token in continuation)]
+            answers[entry.name] = [round(float(value), 6) for value in np.concatenate(parts)[:, asked].ravel()]
+        inputs = {"prompt": [list(prompt)], "continuation": [list(continuation)], "asked": [asked]}
+        return Probes(inputs=inputs, answers=answers)
+
+    def described(self) -> dict[str, Any]:
+        """What a manifest says of all members, their caches aside: those of a subnet are as many as its layers."""
+        given = self._generation
+        return {
+            "inputs": step_inputs(self._arch),
+            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=[1, "m", self._arch.vocabulary])],
+            "generation": Generation(
+                context_tokens=given.context_tokens,
+                eos_token_ids=given.eos_token_ids,
+                bos_token_id=given.bos_token_id,
+                chat_template=given.chat_template,
+                head_size=cache_head_size(self._arch),
+            ),
+        }

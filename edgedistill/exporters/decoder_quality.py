@@ -1,0 +1,52 @@
+"""How well a step graph tells next tokens: its answers on real texts, through onnxruntime, with their uncertainty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgedistill.distillation.batches import Encoded
+from edgedistill.distillation.next_tokens import TokenFigures
+from edgedistill.exporters.decoder_steps import Steps
+from edgedistill.exporters.quality import bootstrap
+from edgedistill.manifest import Quality
+from edgedistill.runtime.onnx import usable_cores
+
+__all__ = ["graph_figures", "next_token_qualities"]
+
+_MOST = 1 << 24  # logits that are held at once: 64 MB
+
+
+def graph_figures(graph: Path, data: Encoded, vocabulary: int) -> TokenFigures:
+    """What the graph tells of every row of next tokens, a part of a row at a time."""
+    steps = Steps(graph, max(map(len, data.ids)), usable_cores())
+    figures = TokenFigures.empty(len(data))
+    size = max(1, _MOST // vocabulary)
+    for row, ids in enumerate(data.ids):
+        labels = data.unit_labels([row])
+        assert labels is not None
+        assert data.words is not None
+        places = data.words[row]
+        steps.begin()
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            own = [unit for unit, place in enumerate(places) if start <= place < start + len(part)]
+            logits = steps.step(part, [places[unit] - start for unit in own])
+            figures.add(row, torch.from_numpy(logits), labels[own])
+    return figures
+
+
+def next_token_qualities(figures: TokenFigures, split: str) -> list[Quality]:
+    """The metrics of a split, each with a percentile bootstrap's 95 % interval over texts."""
+    rows = len(figures.tokens)
+    found = []
+    for metric, value in figures.metrics().items():
+
+        def redrawn(chosen: np.ndarray, metric: str = metric) -> float:
+            return figures.metrics(chosen)[metric]
+
+        low, high = bootstrap(redrawn, rows, value)
+        found.append(Quality(metric=metric, split=split, value=value, low=low, high=high, examples=rows))
+    return found

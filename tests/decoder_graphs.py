@@ -1,0 +1,37 @@
+"""Step graphs of decoders, written into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedistill.exporters.decoder_graph import step_graph
+from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.weights import WeightsFile, write_weights
+from edgedistill.manifest import Precision
+from edgedistill.subnet import SubnetConfig
+from edgedistill.supernet.decoder import ElasticDecoder
+
+
+@dataclass(frozen=True)
+class Written:
+    """Graphs over one weights file, by subnet, and how many of its bytes each refers to."""
+
+    stock: DecoderStock
+    weights: WeightsFile
+    graphs: dict[SubnetConfig, Path]
+    weight_bytes: dict[SubnetConfig, int]
+
+
+def write(
+    model: ElasticDecoder, folder: Path, subnets: Sequence[SubnetConfig], precision: Precision = "fp32"
+) -> Written:
+    stock = DecoderStock.of(model, precision)
+    weights = write_weights(folder, stock, subnets)
+    graphs, weight_bytes = {}, {}
+    for subnet in subnets:
+        graph, weight_bytes[subnet] = step_graph(stock, subnet, weights)
+        graphs[subnet] = folder / f"{subnet.name}-{precision}.onnx"
+        graphs[subnet].write_bytes(graph.SerializeToString())
+    return Written(stock, weights, graphs, weight_bytes)
