@@ -51,6 +51,8 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "arm": report_device.arm,
     "memory-returns": report_runtime.memory_returns,
     "slicing-against-random": report_decoders.slicing_against_random,
+    "generation-swaps": report_decoders.generation_swaps,
+    "generation-speed": report_decoders.generation_speed,
     "decoder-distillation": report_decoders.decoder_distillation,
     "decoder-resistance": report_decoders.decoder_resistance,
     "decoder-sizes": report_decoders.decoder_sizes,

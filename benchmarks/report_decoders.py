@@ -70,3 +70,40 @@ def decoder_resistance(result: Result) -> str:
     header = ["what is left", "of the layers", "cut alone", "in plain order", "repaired", "in plain order"]
     note = f"Repaired by pairs instead of the matrices, FFN and heads narrower alike: {ranks}."
     return "\n".join([table(header, rows), "", note])
+
+
+def generation_swaps(result: Result) -> str:
+    """In words."""
+    resident = result["resident_mb"]
+    return (
+        f"{result['texts']} texts, {result['tokens']:,} tokens; {result['exchanges']} exchanges, "
+        f"{result['moves_in_mid_text']} moves in mid-text, in {result['texts_with_moves']} texts. "
+        f"Lost: {len(result['lost'])}; garbled: {len(result['garbled'])}; cached tokens at the end: "
+        f"{result['cached_tokens_at_the_end']}. Resident memory: {resident['after_a_tenth']:.1f} MB after a tenth of "
+        f"the texts, {resident['at_the_end']:.1f} MB at the end."
+    )
+
+
+def generation_speed(result: Result) -> str:
+    """A table a number of threads: a row a way to run it."""
+    parts = []
+    for threads, of in result["threads"].items():
+        rows = []
+        for name, memory in of["memory"].items():
+            row = [name]
+            for prompt in of["prompts"].values():
+                own = prompt[name]
+                row += [f"{own['first_ms'][0]:,.0f} ({own['over_ours']['first_ms'][0]:.2f})"]
+                row += [f"{own['tokens_a_second'][0]:.1f} ({own['over_ours']['token_ms'][0]:.2f})"]
+            rows.append([*row, f"{memory['steady_mb']:.0f}", f"{memory['peak_mb']:.0f}"])
+        header = [f"threads: {threads}"]
+        header += [part for prompt in of["prompts"] for part in (f"first token of {prompt}, ms", "tokens a second")]
+        parts.append(table([*header, "MB, steady", "peak"], rows))
+    same = all(all(of.values()) for one in result["threads"].values() for of in one["same_answers"].values())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    note = (
+        f"Medians of {result['rounds']} rounds; in brackets the time over ours of the same precision, above 1 where "
+        f"ours is faster. All fp32 ways give the same tokens: {'yes' if same else 'no'}. {versions}."
+    )
+    skipped = f" Skipped: {', '.join(result['skipped'])}." if result["skipped"] else ""
+    return "\n\n".join([*parts, note + skipped])

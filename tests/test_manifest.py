@@ -15,6 +15,14 @@ import tiny_palette
 from edgedistill import manifest
 from edgedistill.errors import PaletteError
 
+_GENERATION = {
+    "context_tokens": 64,
+    "eos_token_ids": [2],
+    "bos_token_id": None,
+    "chat_template": None,
+    "head_size": 8,
+}
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -82,6 +90,23 @@ def test_a_bad_manifest_is_refused_in_one_line(
     with pytest.raises(PaletteError, match=says) as caught:
         manifest.load(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.update(task="text-generation"), "text-generation needs it"),
+        (lambda d: d.update(generation=_GENERATION), "generation belongs to text-generation"),
+        (lambda d: d.update(task="text-generation", generation=_GENERATION), "cache_bytes_a_token belongs to all"),
+        (lambda d: d["subnets"][0].update(cache_bytes_a_token=64), "and to no others"),
+    ],
+)
+def test_what_is_of_generation_is_there_together_or_not_at_all(
+    folder: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    _edit(folder, change)
+    with pytest.raises(PaletteError, match=says):
+        manifest.load(folder)
 
 
 def test_an_edited_manifest_is_noticed(folder: Path) -> None:

@@ -44,7 +44,7 @@ def export(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of each subnet's graph: fp32, int8 or, of a decoder, int4; may be repeated. Default: all that there are."
+            help="Of each subnet's graph: fp32, int8, of a decoder int4 too; may be repeated. Default: all there are."
         ),
     ] = None,
     keep_fp32: Annotated[

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from edgedistill.device_profiles.boards import Board
 from edgedistill.device_profiles.cost_model import Work
 from edgedistill.device_profiles.plan import DEFAULT_LENGTHS, usable_lengths
+from edgedistill.errors import BoardError
 from edgedistill.manifest import (
     PROFILE_VERSION,
     Conditions,
@@ -52,7 +53,13 @@ _METHOD = (
 
 
 def estimate(palette: Palette, board: Board) -> DeviceProfile:
-    """What each subnet may cost on ``board``, all its cores used, batch 1: kind "estimated", 0 samples."""
+    """What each subnet may cost on ``board``, all its cores used, batch 1: kind "estimated", 0 samples.
+
+    Raises:
+        BoardError: the palette generates text: no rate of its passes is known.
+    """
+    if palette.manifest.generation is not None:
+        raise BoardError(f"{palette.folder} generates text, whose costs are not estimated; profile it on the board")
     lengths = usable_lengths(palette, DEFAULT_LENGTHS)
     labels = len(palette.manifest.labels)
     subnets = [_subnet(entry, labels, board, lengths) for entry in palette.manifest.subnets]

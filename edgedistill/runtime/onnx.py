@@ -105,8 +105,10 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     # that they go back with the session, and `emptying_options` empty it after large requests.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    # An idle pool that spins takes the cores from whoever runs next.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A pool that spins on after a run takes the cores from whoever is next. Within one it may, for a moment: a token of
+    # a decoder is hundreds of short products, and took 8 ms so on two threads, 12 where each wakes sleepers.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
     try:
         session: OnnxSession = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     except Exception as error:  # its exceptions share no base class

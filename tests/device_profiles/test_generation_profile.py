@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import stories_palette
 
-from edgedistill.device_profiles import profile
-from edgedistill.errors import InputError
+from edgedistill.device_profiles import estimate, load_board, profile
+from edgedistill.errors import BoardError, InputError
 from edgedistill.manifest import load, write_profile
 from edgedistill.runtime import TextGenerator
 
@@ -34,6 +34,11 @@ def test_tokens_and_prompts_are_measured_and_budgets_go_by_them(stories: Path) -
     with TextGenerator(stories, min_tokens_per_s=1e6, profile=measured.device.name, threads=1) as generator:
         assert generator.active == fastest.subnet
         assert "no subnet keeps to 1e+06 tokens a second" in generator.explain()
+
+
+def test_costs_on_a_board_that_is_not_at_hand_are_not_made_up(stories: Path) -> None:
+    with pytest.raises(BoardError, match="generates text, whose costs are not estimated"):
+        estimate(load(stories), load_board("pi5"))
 
 
 @pytest.mark.parametrize("asked", [{"quick": True}, {"batches": (1, 8)}])
