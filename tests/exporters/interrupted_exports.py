@@ -18,8 +18,7 @@ import tiny_encoder
 import tiny_supernet
 
 from edgedistill import manifest
-from edgedistill.exporters import palette as palette_module
-from edgedistill.exporters import write_palette
+from edgedistill.exporters import members, write_palette
 from edgedistill.subnet import SubnetConfig
 
 KILLS = 20
@@ -32,8 +31,8 @@ def main(folder: Path) -> None:
     subnets = list(tiny_encoder.SPACE)
     _export(folder, subnets[:3])
     model = tiny_supernet.supernet().model
-    graph = palette_module.export_supergraph(model.arch, model.eps)
-    palette_module.export_supergraph = lambda *_: graph
+    graph = members.export_supergraph(model.arch, model.eps)
+    members.export_supergraph = lambda *_: graph
     started = time.monotonic()
     _export(folder, subnets[:3])
     usual = time.monotonic() - started

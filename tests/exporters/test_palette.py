@@ -22,7 +22,6 @@ import torch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import members, write_palette
-from edgedistill.exporters import palette as palette_module
 from edgedistill.exporters.sensitivity import losses_in, parts_that_cost
 from edgedistill.manifest import DeviceProfile, Palette, Precision, load, write_profile
 from edgedistill.supernet import checkpoint
@@ -39,7 +38,7 @@ def supernet() -> Supernet:
 @pytest.fixture(autouse=True, scope="module")
 def one_supergraph() -> Iterator[None]:
     """Torch's exporter takes seconds and gives the same graph each time: let the tests here share it."""
-    real, made = palette_module.export_supergraph, []
+    real, made = members.export_supergraph, []
 
     def shared(*arguments: Any) -> onnx.ModelProto:
         if not made:
@@ -47,7 +46,7 @@ def one_supergraph() -> Iterator[None]:
         return made[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(palette_module, "export_supergraph", shared)
+        patch.setattr(members, "export_supergraph", shared)
         yield
 
 
