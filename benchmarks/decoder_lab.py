@@ -42,29 +42,30 @@ BATCH = 16
 LAYERS = 6
 SCORED_CHARACTERS = 200_000
 WATCHED = 150  # rows of validation that curves are of
-_END = "<|endoftext|>"
+END = "<|endoftext|>"
 _PEAK = 2e-3
 _WARM_UP = 0.05
 _SAVED_EVERY = 200
 
 
+def byte_level(texts: Path, vocabulary: int) -> Tokenizer:
+    """Byte-level BPE of a text file, with so many tokens at most; the end of a text is token 0."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
+    )
+    made.train([str(texts)], trainer)
+    return made
+
+
 def tokenizer(wikitext: Path, work: Path) -> Tokenizer:
-    """Byte-level BPE of the training text; the end of a text is token 0."""
+    """Of the training text."""
     file = work / "wikitext2-tokenizer.json"
     if not file.exists():
-        made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = decoders.ByteLevel()
-        made.train(
-            [str(wikitext / "train.txt")],
-            trainers.BpeTrainer(
-                vocab_size=VOCABULARY,
-                special_tokens=[_END],
-                initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-                show_progress=False,
-            ),
-        )
-        made.save(str(file))
+        byte_level(wikitext / "train.txt", VOCABULARY).save(str(file))
     return Tokenizer.from_file(str(file))
 
 
@@ -102,7 +103,7 @@ def teacher(wikitext: Path, work: Path) -> Path:
     _train(model, tokens(wikitext, "train", made), tokens(wikitext, "valid", made), work / "wikitext2-teacher.pt")
     model.save_pretrained(folder)
     made.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": _END, "pad_token": _END}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END, "pad_token": END}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
 

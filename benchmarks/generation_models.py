@@ -13,7 +13,8 @@ from pathlib import Path
 
 import lab
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from decoder_lab import END, byte_level
+from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from edgedistill.distillation.batches import Encoded
@@ -25,7 +26,6 @@ from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 
-END = "<|endoftext|>"
 VOCABULARY = 49152
 _SCALE = 2.5  # of the layers' matrices: with transformers' own random ones greedy answers repeat one token
 # As the builder does unless told otherwise, which in four bits is blocks of 32, 8-bit products, and one table for
@@ -41,14 +41,7 @@ GENAI = {
 
 def tokenizer_of(texts: Path) -> Tokenizer:
     """A byte-level BPE with as many tokens as the model has rows; those that the texts do not give stay unused."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train([str(texts)], trainer)
+    tokenizer = byte_level(texts, VOCABULARY)
     tokenizer.add_tokens([f"<|unused_{row}|>" for row in range(tokenizer.get_vocab_size(), VOCABULARY)])
     return tokenizer
 
