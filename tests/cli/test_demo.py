@@ -19,7 +19,7 @@ SUBNET_KEYS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
     # Training is the same as in `train`, and done: the demo goes on from there.
     shutil.copytree(workplace / "supernet", workplace / "demo" / "supernet")

@@ -16,8 +16,10 @@ from stories_palette import LARGE
 
 PROMPT = "Once upon a time"
 # Its steps are told, and take so long that they can be interrupted.
+# A test run in the background of a shell ignores SIGINT, and its children would too.
 _SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from edgedistill.cli import main
 from edgedistill.runtime.generation.steps import Steps
 run = Steps.run

@@ -34,10 +34,12 @@ main()
 @pytest.mark.parametrize(
     ("changes", "tolerance"),
     [
-        ({"batch_size": 8, "optimizer": "sgd"}, 1e-5),
+        pytest.param({"batch_size": 8, "optimizer": "sgd"}, 1e-5, marks=pytest.mark.long),
         ({"batch_size": 7, "optimizer": "sgd"}, 1e-5),
         ({"batch_size": 3, "optimizer": "sgd"}, 1e-5),
-        ({"batch_size": 8, "random_subnets": 0}, 1e-3),  # by Adam, whose first steps go by a gradient's sign
+        pytest.param(
+            {"batch_size": 8, "random_subnets": 0}, 1e-3, marks=pytest.mark.long
+        ),  # by Adam, whose first steps go by a gradient's sign
     ],
 )
 def test_two_processes_train_to_the_weights_of_one(
