@@ -28,7 +28,7 @@ from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
 RANDOM_RATE = 2e-3  # the teacher's own
-SLICED_RATES = {"the teacher's logits": 1e-3, "the text alone": 1e-3}
+SLICED_RATE = 1e-3
 ALPHAS = {"the teacher's logits": 1.0, "the text alone": 0.0}
 SLICED_SHARE = 0.25  # of the random one's steps
 POINTS = 25  # of a curve
@@ -69,7 +69,7 @@ def sliced(
     """The shape cut out of the teacher."""
     supernet = checkpoint.load(start)
     rows = mlfs.encode_data(supernet, data)
-    stage = decoders.long(steps, len(rows.train), SLICED_RATES[how])
+    stage = decoders.long(steps, len(rows.train), SLICED_RATE)
     nothing = decoders.long(1, len(rows.train), 1e-9)
     recipe = decoders.recipe(alpha=ALPHAS[how], widths=nothing, depths=stage)
     supernet = lab.start(start, folder, recipe, lab.alone(subnet))
