@@ -39,6 +39,9 @@ class Answer(NamedTuple):
     latency_ms: float
 
 
+_Answered = tuple[list[Any], LoadedSubnet, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """An input or output: onnxruntime's description of it, without its hold on the session."""
@@ -96,6 +99,8 @@ class AdaptiveSession(Serving):
         opened = palette if isinstance(palette, Palette) else load(palette)
         if opened.manifest.task == "text-generation":
             raise wrong_task(opened.manifest)
+        # onnxruntime would ask its session for them in every run.
+        self._output_names = [spec.name for spec in opened.manifest.outputs]
         super().__init__(
             opened,
             policy=_policy(policy, max_latency_ms, max_memory_mb),
@@ -122,7 +127,7 @@ class AdaptiveSession(Serving):
         Raises:
             SessionClosed: after `close`.
         """
-        return self.answer(output_names, feeds, deadline_ms=deadline_ms).outputs
+        return self._answered(output_names, feeds, deadline_ms)[0]
 
     async def run_async(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
@@ -140,6 +145,13 @@ class AdaptiveSession(Serving):
         Raises:
             SessionClosed: after `close`.
         """
+        outputs, subnet, latency_ms = self._answered(output_names, feeds, deadline_ms)
+        return Answer(outputs, subnet.name, subnet.palette, latency_ms)
+
+    def _answered(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], deadline_ms: float | None
+    ) -> _Answered:
+        """Every line of this way is read from memory, after the run before it has emptied the caches: it has few."""
         if deadline_ms is None:
             lease = self._controller.lease()
         else:
@@ -152,24 +164,24 @@ class AdaptiveSession(Serving):
                 if instead is None:
                     raise
                 return instead
-            if all_finite(found.outputs):
+            if all_finite(found[0]):
                 return found
             why = "it answered with numbers that are not finite"
             return self._ask_other(subnet, output_names, feeds, why) or found
 
-    def _ask(self, subnet: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> Answer:
+    def _ask(self, subnet: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> _Answered:
         """Run a subnet that is leased."""
         size = _size_of(feeds)
-        options = emptying_options() if size.batch * size.tokens > LARGE_TOKENS else None
+        options = emptying_options() if size[0] * size[1] > LARGE_TOKENS else None
         start_s = self._clock()
-        outputs = subnet.session.run(output_names, feeds, options)
+        outputs = subnet.session.run(output_names or self._output_names, feeds, options)
         latency_ms = (self._clock() - start_s) * 1e3
         self._controller.observe(subnet, size, latency_ms)
-        return Answer(outputs, subnet.name, subnet.palette, latency_ms)
+        return outputs, subnet, latency_ms
 
     def _ask_other(
         self, failed: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any], why: str
-    ) -> Answer | None:
+    ) -> _Answered | None:
         """Another one's answer, and with it a complaint of the one that failed; None where it cannot answer either."""
         lease = self._controller.lease_other(failed)
         if lease is None:
@@ -179,7 +191,7 @@ class AdaptiveSession(Serving):
                 found = self._ask(other, output_names, feeds)
             except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
                 return None
-        if not all_finite(found.outputs):
+        if not all_finite(found[0]):
             return None
         self._controller.complain(failed, why)
         return found
@@ -224,7 +236,9 @@ def _warm_up(session: OnnxSession) -> None:
 def _size_of(feeds: Mapping[str, Any]) -> Size:
     """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …]."""
     for feed in feeds.values():
-        shape = feed.shape if hasattr(feed, "ndim") else _shape(feed)
+        shape = getattr(feed, "shape", None)
+        if type(shape) is not tuple:
+            shape = _shape(feed)
         if len(shape) >= 2:
             return Size(shape[0], shape[1])
     return Size(1, 1)
@@ -232,10 +246,9 @@ def _size_of(feeds: Mapping[str, Any]) -> Size:
 
 def _shape(feed: Any) -> Sequence[int]:
     """Of a value of onnxruntime's own, whose shape is a method, or of nested lists."""
-    shape: Any = getattr(feed, "shape", None)
-    if shape is None:
-        import numpy as np
+    if hasattr(feed, "shape"):
+        found: Sequence[int] = feed.shape()
+        return found
+    import numpy as np
 
-        return tuple(np.shape(feed))
-    found: Sequence[int] = shape() if callable(shape) else shape
-    return found
+    return tuple(np.shape(feed))

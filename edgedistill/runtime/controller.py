@@ -26,7 +26,7 @@ from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader, Spawn, in_background
-from edgedistill.runtime.observations import Observation, Observations
+from edgedistill.runtime.observations import Observations
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.residents import Residents
 from edgedistill.runtime.selector import (
@@ -53,6 +53,7 @@ _REMEMBERED_SWAPS = 1000
 _LOAD_LIMIT_S = 60.0
 _PROOF_LIMIT_S = 900.0  # it reads every byte, of a slow card too
 _NEW_PALETTE = "a new palette"  # what the loader calls it; no subnet's name has a space
+_LATE = 3  # requests over the budget in a row; as many that surprise are a new state of the machine
 _SOON_S = 5.0  # a rise that is taken back so soon was a mistake
 _PROVEN_S = 60.0  # one that has served for so long was none
 _LOGGED_EVERY_S = 600.0  # what fails at every step must not fill the log
@@ -115,6 +116,8 @@ class Controller:
         self._loader = Loader(clock, self._wake.set, spawn)
         self._heading: _Heading | None = None
         self._pending = Observations()
+        self._budget_ms = math.inf if policy.max_latency_ms is None else policy.max_latency_ms
+        self._late = 0  # requests in a row over the budget
         self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
@@ -158,8 +161,14 @@ class Controller:
         return predicted_p95_ms(candidate, None, slowdown, self._policy.confidence) or 0.0
 
     def observe(self, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
-        """Report an answered request."""
-        self._pending.add(Observation(self._clock(), subnet, size, latency_ms))
+        """Report an answered request; several over the budget in a row do not wait for the next look at the machine."""
+        self._pending.add(self._clock(), subnet, size, latency_ms)
+        if latency_ms <= self._budget_ms:
+            self._late = 0
+        else:
+            self._late += 1
+            if self._late == _LATE:  # once: where no step can help, requests go on being late
+                self._wake.set()
 
     def complain(self, subnet: LoadedSubnet, why: str) -> None:
         """Report that a subnet failed at what another could answer."""

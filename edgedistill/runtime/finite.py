@@ -16,9 +16,13 @@ def all_finite(outputs: Sequence[Any]) -> bool:
     has emptied the caches, most of that is reading the code, of which a dot product needs the least.
     """
     for output in outputs:
-        if getattr(getattr(output, "dtype", None), "kind", "") == "f":
-            flat = output.ravel()
-            # Half floats nearly always overflow, and others may: then with more room.
-            if (output.itemsize < 4 or not math.isfinite(flat.dot(flat))) and not math.isfinite(flat.sum(dtype="f8")):
-                return False
+        try:
+            if output.dtype.kind != "f":
+                continue
+        except AttributeError:  # none of numpy's
+            continue
+        flat = output.ravel()
+        # Half floats nearly always overflow, and others may: then with more room.
+        if (output.itemsize < 4 or not math.isfinite(flat.dot(flat))) and not math.isfinite(flat.sum(dtype="f8")):
+            return False
     return True

@@ -10,6 +10,7 @@ from edgedistill.runtime.slowdown import Size
 
 __all__ = ["Observation", "Observations"]
 
+_TOKEN = Size(1, 1)
 _KEPT = 64  # more between two steps add work, not knowledge
 
 
@@ -29,17 +30,17 @@ class Observations:
     """
 
     def __init__(self) -> None:
-        self._tokens: deque[Observation] = deque(maxlen=_KEPT)
-        self._others: deque[Observation] = deque(maxlen=_KEPT)
+        self._tokens: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
+        self._others: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
 
-    def add(self, seen: Observation) -> None:
+    def add(self, at_s: float, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
         """One more."""
-        (self._tokens if seen.size.work == 1 else self._others).append(seen)
+        (self._tokens if size == _TOKEN else self._others).append((at_s, subnet, size, latency_ms))
 
     def take(self) -> list[Observation]:
         """All there are now, oldest first; and not what comes meanwhile."""
         found = [kept.popleft() for kept in (self._tokens, self._others) for _ in range(len(kept))]
-        return sorted(found, key=lambda seen: seen.at_s)
+        return sorted((Observation(*seen) for seen in found), key=lambda seen: seen.at_s)
 
     def clear(self) -> None:
         """Forget them."""

@@ -33,26 +33,31 @@ class SessionState(Enum):
 class Lease:
     """A hold on a loaded subnet, released once: by the end of the block, or with the last reference to it.
 
-    So that whatever is raised in between, an interrupt too, leaves no subnet held for ever.
+    So that whatever is raised in between, an interrupt too, leaves no subnet held for ever. ``is_held`` is false once
+    released, and from the start where the subnet was retired: then its successor is to be asked.
+
+    A request takes no lock: it adds itself and then looks at the state, whoever retires the subnet sets the state and
+    then looks for requests, and so at least one of the two sees the other.
     """
 
-    __slots__ = ("_held", "_thread", "subnet")
+    __slots__ = ("_thread", "is_held", "subnet")
 
     def __init__(self, subnet: LoadedSubnet) -> None:
         self.subnet = subnet
+        self.is_held = False
         self._thread = threading.get_ident()
-        self._held = subnet._take(self._thread)
-
-    @property
-    def is_held(self) -> bool:
-        """False when the subnet was retired, and its successor is to be asked."""
-        return self._held
+        subnet.leases.append(self._thread)
+        self.is_held = True
+        if subnet.state is not SessionState.SERVING:
+            self.release()
 
     def release(self) -> None:
         """End it."""
-        if self._held:
-            self._held = False
-            self.subnet._give_back(self._thread)
+        if self.is_held:
+            self.is_held = False
+            self.subnet.leases.remove(self._thread)
+            if self.subnet.state is not SessionState.SERVING:
+                self.subnet.drain_if_free()
 
     def __enter__(self) -> LoadedSubnet:
         return self.subnet
@@ -60,12 +65,10 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._held:  # not by `release`: after a request every call reads its code from memory
-            self._held = False
-            self.subnet._give_back(self._thread)
+        self.release()
 
     def __del__(self) -> None:
-        if self._held:
+        if self.is_held:
             self.release()
 
 
@@ -75,6 +78,11 @@ class LoadedSubnet:
     ``source`` is where it came from (None in a test without one). ``on_drained`` is called once, in the thread of
     whoever ends the last lease: it must be quick and only tell the owner, who then calls `close` away from the
     requests.
+
+    Attributes:
+        session: for holders of a lease.
+        state: where it is in its life.
+        leases: for each lease the thread that took it.
     """
 
     def __init__(
@@ -86,17 +94,12 @@ class LoadedSubnet:
     ) -> None:
         self.name = name
         self.source = source
-        self._session: OnnxSession | None = session
+        self.session = session
+        self.state = SessionState.SERVING
+        self.leases: list[int] = []
         self._on_drained = on_drained
-        self._leases: dict[int, int] = {}  # by thread
-        self._state = SessionState.SERVING
         self._drained = threading.Event()
         self._lock = threading.RLock()  # a lease may end in a garbage collection, even one inside this lock
-
-    @property
-    def state(self) -> SessionState:
-        """Where it is in its life."""
-        return self._state
 
     @property
     def palette(self) -> Palette:
@@ -105,48 +108,25 @@ class LoadedSubnet:
         assert self.source.palette is not None
         return self.source.palette
 
-    @property
-    def session(self) -> OnnxSession:
-        """The session; for holders of a lease."""
-        assert self._session is not None, "used without a lease"
-        return self._session
-
     def is_held_by(self, thread: int) -> bool:
         """Whether that thread has a lease."""
-        return thread in self._leases
-
-    def _take(self, thread: int) -> bool:
-        with self._lock:
-            if self._state is not SessionState.SERVING:
-                return False
-            self._leases[thread] = self._leases.get(thread, 0) + 1
-            return True
-
-    def _give_back(self, thread: int) -> None:
-        with self._lock:
-            left = self._leases.pop(thread) - 1
-            if left:
-                self._leases[thread] = left
-            drained = self._state is not SessionState.SERVING and self._drain_if_free()
-        if drained:
-            self._on_drained()
+        return thread in self.leases
 
     def retire(self) -> None:
         """Give no more leases."""
         with self._lock:
-            if self._state is not SessionState.SERVING:
-                return
-            self._state = SessionState.DRAINING
-            drained = self._drain_if_free()
-        if drained:
-            self._on_drained()
+            if self.state is SessionState.SERVING:
+                self.state = SessionState.DRAINING
+        self.drain_if_free()
 
-    def _drain_if_free(self) -> bool:
-        if self._state is not SessionState.DRAINING or self._leases:
-            return False
-        self._state = SessionState.DRAINED
-        self._drained.set()
-        return True
+    def drain_if_free(self) -> None:
+        """Once retired, and without leases: that was the last one."""
+        with self._lock:
+            if self.state is not SessionState.DRAINING or self.leases:
+                return
+            self.state = SessionState.DRAINED
+            self._drained.set()
+        self._on_drained()
 
     def wait_drained(self) -> None:
         """Block until the last lease has ended."""
@@ -155,6 +135,6 @@ class LoadedSubnet:
     def close(self) -> None:
         """Drop the session; only once drained."""
         with self._lock:
-            assert self._state is SessionState.DRAINED, "closed under a request"
-            self._session = None
-            self._state = SessionState.CLOSED
+            assert self.state is SessionState.DRAINED, "closed under a request"
+            del self.session
+            self.state = SessionState.CLOSED

@@ -18,6 +18,7 @@ import psutil
 import pytest
 import tiny_palette
 from numpy.typing import NDArray
+from waiting import WAIT_S, wait_until
 
 from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
 from edgedistill.manifest import MANIFEST_NAME, Palette, load, write_profile
@@ -26,14 +27,6 @@ from edgedistill.runtime.onnx import create_session
 from edgedistill.testing import FakeSessions
 
 Feeds = dict[str, NDArray[np.int64]]
-WAIT_S = 20.0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end_s = time.perf_counter() + WAIT_S
-    while not condition():
-        assert time.perf_counter() < end_s, "it did not happen"
-        time.sleep(0.002)
 
 
 def feeds_for(palette: Palette, count: int, *, tokens: int = 14) -> list[Feeds]:

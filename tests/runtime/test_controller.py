@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_palette
+from waiting import wait_until
 
 from edgedistill.errors import LoadError, SessionClosed
 from edgedistill.manifest import Manifest, load
@@ -113,6 +115,30 @@ def test_contention_moves_it_down_and_its_end_moves_it_up(bench: Bench) -> None:
     bench.contention(1.0)
     assert bench.serve(8.0) == ["middle", "large"]
     assert ("large", Reason.BETTER_FITS) in bench.reasons
+
+
+def test_requests_over_the_budget_do_not_wait_for_the_next_look_at_the_machine(bench: Bench) -> None:
+    bench.serve(10.0)
+    bench.controller.start(interval_s=3600.0)
+    bench.contention(3.0)
+    for _ in range(3):
+        assert bench.request() == "large"
+    wait_until(lambda: bench.controller.active != "large")
+    bench.controller.close()
+
+
+def test_where_no_step_helps_late_requests_call_for_one_only(manifest: Manifest) -> None:
+    bench = Bench(manifest, max_latency_ms=0.1)
+    looks: list[Readings] = []
+    monitored = bench.sensors.read
+    bench.sensors.read = lambda: looks.append(monitored()) or looks[-1]  # type: ignore[method-assign,func-returns-value]
+    bench.controller.start(interval_s=3600.0)
+    for _ in range(300):
+        assert bench.request() == "small"
+    wait_until(lambda: len(looks) == 1)
+    time.sleep(0.1)
+    assert len(looks) == 1
+    bench.controller.close()
 
 
 def test_the_smallest_takes_over_until_the_right_one_is_loaded(manifest: Manifest) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stories_palette import LARGE, MIDDLE, SMALL, profiled
+from waiting import wait_until
 
 from edgedistill.manifest import load
 from edgedistill.runtime import Policy, Reason, TextGenerator
@@ -18,15 +17,7 @@ from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Size
 from edgedistill.testing import FakeSensors, FakeSessions
 
-WAIT_S = 20.0
 QUIET = FakeSensors([Readings(other_load=0.0, free_mb=1e4)])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end_s = time.perf_counter() + WAIT_S
-    while not condition():
-        assert time.perf_counter() < end_s, "it did not happen"
-        time.sleep(0.002)
 
 
 def opened(stories: Path, **budgets: Any) -> TextGenerator:

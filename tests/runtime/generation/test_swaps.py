@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_palette
 from stories_palette import LARGE, MIDDLE, SMALL, profiled
+from waiting import wait_until
 
 from edgedistill.errors import GenerationError
 from edgedistill.manifest import load
@@ -23,17 +23,9 @@ from edgedistill.testing import FakeSensors
 
 Continue = Callable[[str, list[int], int], list[int]]
 PROMPT = "Once upon a time"
-WAIT_S = 20.0
 AMPLE = Readings(other_load=0.0, free_mb=1e4)
 READY = Policy(dwell_s=0.0, up_dwell_s=0.0)
 SHORT = Readings(other_load=0.0, free_mb=1.0)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end_s = time.perf_counter() + WAIT_S
-    while not condition():
-        assert time.perf_counter() < end_s, "it did not happen"
-        time.sleep(0.002)
 
 
 def check_against(plainly: Continue, generator: TextGenerator, prompt: str, found: Generated) -> None:
