@@ -1,5 +1,6 @@
 """The processes that generation_speed.py measures: one opens one model in one way, and answers prompts greedily.
 
+All make text of their tokens as they come, each by its own means.
 Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own.
 """
 
@@ -25,7 +26,7 @@ Answer = Callable[[Sequence[int], int, Callable[[], None]], list[int]]
 
 
 def with_edgedistill(job: Job) -> Answer:
-    """Our product's own loop, its text included, which the others do not make."""
+    """Our product's own loop."""
     from edgedistill.runtime import TextGenerator
 
     folder, member = job["model"]
@@ -43,10 +44,11 @@ def with_edgedistill(job: Job) -> Answer:
 def with_transformers(job: Job) -> Answer:
     """Its eager fp32 model and its growing cache, in the shortest loop there is."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(job["threads"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(job["model"])
 
     def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
         ids, cache, found = torch.tensor([list(prompt)]), None, list[int]()
@@ -55,6 +57,7 @@ def with_transformers(job: Job) -> Answer:
                 out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 ids, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
                 found.append(int(ids))
+                tokenizer.decode(found[-1:])
                 tick()
         return found
 
@@ -69,15 +72,17 @@ def with_genai(job: Job) -> Answer:
     options = {"intra_op_num_threads": job["threads"]}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     model = genai.Model(config)
+    tokenizer = genai.Tokenizer(model)
 
     def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
         parameters = genai.GeneratorParams(model)
         parameters.set_search_options(max_length=len(prompt) + tokens, do_sample=False)
-        generator, found = genai.Generator(model, parameters), list[int]()
+        generator, found, text = genai.Generator(model, parameters), list[int](), tokenizer.create_stream()
         generator.append_tokens(list(prompt))
         while not generator.is_done():
             generator.generate_next_token()
             found.append(int(generator.get_next_tokens()[0]))
+            text.decode(found[-1])
             tick()
         return found
 
@@ -96,6 +101,7 @@ def with_llama_cpp(job: Job) -> Answer:
         found = list[int]()
         for token in islice(model.generate(list(prompt), temp=0.0, top_k=1, repeat_penalty=1.0), tokens):
             found.append(token)
+            model.detokenize([token])
             tick()
         return found
 

@@ -8,6 +8,7 @@ MiniLM-L6 and four lengths, fitted to five subnets at the shortest and the longe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from edgedistill.subnet import SubnetConfig
 __all__ = ["CostModel", "Measured", "Work", "line", "spanning"]
 
 _MACS_TOKENS = 64  # of the manifest's MACs
-_REACH = 1.2  # times the error of a left-out subnet's points: within so much nine of ten predictions lie
+_REACH = 1.6  # times the error: within so much lay nine of ten predictions of five profiles taken here
 
 _Row = NDArray[np.float64]
 
@@ -89,10 +90,11 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Milliseconds of each kind of work. ``error``: how far off, as a share, it was of a subnet that it had not seen.
+    """Milliseconds of each kind of work. ``error``: by how much, as a share, measured points scatter around it.
 
-    That is the root of the mean square over the measured points, each predicted without its own subnet. The largest and
-    the smallest do not count, if there are others: what is asked for lies between them.
+    Points that were fitted are too near, those of a subnet that was left out too far, with few others left to fit: the
+    mean product of the two errors is the variance of what least squares cannot explain. The largest and the smallest
+    subnet do not count, if there are others: what is asked for lies between them.
     """
 
     costs: _Row
@@ -101,11 +103,11 @@ class CostModel:
     @classmethod
     def fit(cls, points: Sequence[Measured]) -> CostModel:
         """To points of two or more subnets; a tenth of a short latency counts as much as a tenth of a long one."""
-        errors: list[float] = []
+        costs, products = _fitted(points), list[float]()
         for work in _between(points):
             others = _fitted([point for point in points if point.work != work])
-            errors += [_error(others, point) for point in points if point.work == work]
-        return cls(_fitted(points), float(np.sqrt(np.mean(np.square(errors)))))
+            products += [_error(costs, point) * _error(others, point) for point in points if point.work == work]
+        return cls(costs, math.sqrt(max(0.0, float(np.mean(products)))))
 
     def ms(self, work: Work, batch: int, tokens: int) -> float:
         """Of one pass."""

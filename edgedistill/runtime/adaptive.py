@@ -151,7 +151,7 @@ class AdaptiveSession(Serving):
     def _answered(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], deadline_ms: float | None
     ) -> _Answered:
-        """Every line of this way is read from memory, after the run before it has emptied the caches: it has few."""
+        """Outputs, whose they are, and the latency; in little code, as a run empties the caches that code is in."""
         if deadline_ms is None:
             lease = self._controller.lease()
         else:
