@@ -1,6 +1,5 @@
 """The processes that generation_speed.py measures: one opens one model in one way, and answers prompts greedily.
 
-All make text of their tokens as they come, each by its own means.
 Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own.
 """
 
@@ -26,7 +25,7 @@ Answer = Callable[[Sequence[int], int, Callable[[], None]], list[int]]
 
 
 def with_edgedistill(job: Job) -> Answer:
-    """Our product's own loop."""
+    """Our product's own loop, its text included, which the others do not make."""
     from edgedistill.runtime import TextGenerator
 
     folder, member = job["model"]
@@ -44,11 +43,10 @@ def with_edgedistill(job: Job) -> Answer:
 def with_transformers(job: Job) -> Answer:
     """Its eager fp32 model and its growing cache, in the shortest loop there is."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(job["threads"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(job["model"])
 
     def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
         ids, cache, found = torch.tensor([list(prompt)]), None, list[int]()
@@ -57,7 +55,6 @@ def with_transformers(job: Job) -> Answer:
                 out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
                 ids, cache = out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
                 found.append(int(ids))
-                tokenizer.decode(found[-1:])
                 tick()
         return found
 
@@ -72,17 +69,15 @@ def with_genai(job: Job) -> Answer:
     options = {"intra_op_num_threads": job["threads"]}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     model = genai.Model(config)
-    tokenizer = genai.Tokenizer(model)
 
     def answer(prompt: Sequence[int], tokens: int, tick: Callable[[], None]) -> list[int]:
         parameters = genai.GeneratorParams(model)
         parameters.set_search_options(max_length=len(prompt) + tokens, do_sample=False)
-        generator, found, text = genai.Generator(model, parameters), list[int](), tokenizer.create_stream()
+        generator, found = genai.Generator(model, parameters), list[int]()
         generator.append_tokens(list(prompt))
         while not generator.is_done():
             generator.generate_next_token()
             found.append(int(generator.get_next_tokens()[0]))
-            text.decode(found[-1])
             tick()
         return found
 
@@ -101,7 +96,6 @@ def with_llama_cpp(job: Job) -> Answer:
         found = list[int]()
         for token in islice(model.generate(list(prompt), temp=0.0, top_k=1, repeat_penalty=1.0), tokens):
             found.append(token)
-            model.detokenize([token])
             tick()
         return found
 

@@ -37,7 +37,7 @@ class Steps:
         self._takes_positions = any(node.name == "position_ids" for node in session.get_inputs())
         self._single = self._inputs(1)
         # After a token has emptied the caches, an element of a view is written in a fraction of the time of an array's.
-        self._cells = {name: memoryview(array.reshape(-1)) for name, array in self._single.items()}
+        self._cells = {name: array.reshape(-1).data for name, array in self._single.items()}
         self._bound: dict[str, NDArray[Any]] | None = None
 
     def run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
