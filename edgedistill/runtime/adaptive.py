@@ -172,7 +172,7 @@ class AdaptiveSession(Serving):
     def _ask(self, subnet: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> _Answered:
         """Run a subnet that is leased."""
         size = _size_of(feeds)
-        options = emptying_options() if size[0] * size[1] > LARGE_TOKENS else None
+        options = emptying_options() if size.batch * size.tokens > LARGE_TOKENS else None
         start_s = self._clock()
         outputs = subnet.session.run(output_names or self._output_names, feeds, options)
         latency_ms = (self._clock() - start_s) * 1e3
