@@ -10,22 +10,34 @@ def profiles(result: Result) -> str:
     rows = [
         [
             case,
-            str(of["predicted"]),
+            str(of["profiles"]),
+            str(of["compared"]),
             percent(of["median_error"]),
             percent(of["p95_error"]),
             percent(of["over_15_percent"]),
             f"±{percent(of['half_interval'])}",
             percent(of["held_by_the_interval"]),
+            f"{percent(of['held_least'])} to {percent(of['held_most'])}",
         ]
         for case, of in result["predicted"].items()
     ]
-    header = ["predicted", "points", "median error, %", "95th, %", "over 15 %, %", "interval, %", "holds, %"]
+    header = [
+        "predicted",
+        "profiles",
+        "compared",
+        "median error, %",
+        "95th, %",
+        "over 15 %, %",
+        "interval, %",
+        "holds, %",
+        "each",
+    ]
     twice, memory, same = result["twice"], result["memory"], result["same_decisions"]
     estimates = "; ".join(
         f"{case} {of['median']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
         for case, of in result["estimate_over_measured"].items()
     )
-    decided = ", ".join(f"{case} {percent(share)} %" for case, share in same.items())
+    decided = ", ".join(f"{case} {_mean_and_least(of)}" for case, of in same.items())
     quiet = "quiet" if result["quiet_beside_a_burning_process"] else "not quiet"
     return "\n".join(
         [
@@ -40,6 +52,11 @@ def profiles(result: Result) -> str:
             f"A board's estimate over what was measured here: {estimates}.",
         ]
     )
+
+
+def _mean_and_least(shares: dict[str, float]) -> str:
+    mean, least = percent(shares["mean"]), percent(shares["least"])
+    return f"{mean} %" if least == mean else f"{mean} % (at least {least} %)"
 
 
 def arm_commands(result: Result) -> str:

@@ -349,14 +349,16 @@ class Conditions(_Strict):
     """Under which a profile was measured.
 
     ``threads``: the first of the numbers that were asked for. ``other_load``: share of all cores that others used, 0
-    to 1. ``temperature_c`` and ``clock_mhz``: before and after. ``throttled``: whether the processor was slowed down
-    meanwhile. None where the machine does not tell.
+    to 1. ``kept_pace``: share of the timed runs about which the processor was as fast as at its best, 0 to 1; of these
+    are the latencies, as far as there were enough. ``temperature_c`` and ``clock_mhz``: before and after.
+    ``throttled``: whether the processor was slowed down meanwhile. None where the machine does not tell.
     """
 
     threads: Positive
     date: str
     quiet: bool
     other_load: Finite
+    kept_pace: Finite | None = None
     temperature_c: tuple[float, float] | None = None
     clock_mhz: tuple[Finite, Finite] | None = None
     throttled: bool | None = None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["palette_document", "palette_table", "profile", "profile_here", "subnet_record"]
 
+_PACED = 0.5  # share of the timed runs: below it, it is told
 _SHOWN_TOKENS = 16
 
 
@@ -128,6 +129,11 @@ def _tell_doubts(profile: DeviceProfile) -> None:
         found.append("that machine emulates another: its figures say nothing of a board, and no session goes by them")
     if not conditions.quiet:
         found.append(f"{profile.device.name} was not quiet: other work used {conditions.other_load:.0%} of it")
+    if (conditions.kept_pace or 1.0) < _PACED:
+        found.append(
+            f"its processor was at its best pace about {conditions.kept_pace:.0%} of the runs alone; latencies are of "
+            "those. A host may share it, or its clock change"
+        )
     if conditions.throttled:
         found.append("its processor was slowed down meanwhile, by heat or want of power")
     for doubt in found:

@@ -69,8 +69,12 @@ def _clock_mhz(root: Path) -> float | None:
     return max(khz) / 1e3 if khz else None
 
 
-def conditions(threads: int, watch: Watch, seconds: Iterable[tuple[float, float]]) -> Conditions:
-    """As a profile records them. ``seconds``: of each piece, those that others computed, and those that there were."""
+def conditions(threads: int, watch: Watch, seconds: Iterable[tuple[float, float]], kept_pace: float) -> Conditions:
+    """As a profile records them.
+
+    ``seconds``: of each piece, those that others computed, and those that there were. ``kept_pace``: share of the timed
+    runs at the processor's best pace.
+    """
     pieces = list(seconds)
     had_s = sum(had for _, had in pieces)
     other_load = min(1.0, sum(used for used, _ in pieces) / had_s) if had_s else 0.0
@@ -79,6 +83,7 @@ def conditions(threads: int, watch: Watch, seconds: Iterable[tuple[float, float]
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         quiet=other_load < _QUIET_BELOW,
         other_load=round(other_load, 4),
+        kept_pace=round(kept_pace, 4),
         temperature_c=_ends(watch.temperatures_c),
         clock_mhz=_ends(watch.clocks_mhz),
         throttled=watch.throttled,

@@ -59,7 +59,11 @@ class MemoryResult(_Message):
 
 
 class LatencyResult(_Message):
-    """All subnets' points, by subnet. ``cpu_s``: CPU time that the worker used in all."""
+    """All subnets' points, by subnet, of runs at the processor's best pace.
+
+    ``kept_pace``: which share of all runs that is. ``cpu_s``: CPU time that the worker used in all.
+    """
 
     latency: dict[str, list[LatencyPoint]]
+    kept_pace: float
     cpu_s: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import mean
 
 from pydantic import BaseModel, ConfigDict
 
@@ -127,6 +128,7 @@ class _Run:
         self._job = _job(palette, asked, width, rounds)
         self._watch = Watch()
         self._seconds: list[tuple[float, float]] = []
+        self._kept_pace: list[float] = []
         key = hashlib.sha256(f"{palette.manifest.digest} {asked} {device} {width} {rounds}".encode()).hexdigest()
         self.pieces = Pieces(unfinished, key)
         self._on_progress, self._done = on_progress, 0
@@ -150,7 +152,7 @@ class _Run:
             method=_METHODS[is_whole] + (_EMULATED if self._device.emulated else ""),
             manifest_digest=self._palette.manifest.digest,
             device=self._device,
-            conditions=conditions(self._plan.threads[0], self._watch, self._seconds),
+            conditions=conditions(self._plan.threads[0], self._watch, self._seconds, mean(self._kept_pace)),
             smallest=smallest,
             subnets=subnets,
         )
@@ -161,6 +163,7 @@ class _Run:
         job = self._job.model_copy(update={"graphs": graphs, "threads": threads, "budget_s": budget_s})
         found = self._piece(f"latency {threads} {place}", job, self._job.rounds)
         assert isinstance(found, LatencyResult)
+        self._kept_pace.append(found.kept_pace)
         return found
 
     def _subnet(self, entry: SubnetEntry, latency: list[LatencyPoint], smallest: str) -> SubnetProfile:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
+from edgedistill.device_profiles.pace import Runs, Yardstick
 from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
 from edgedistill.runtime.generation.cache import Cache, heads_of
@@ -35,6 +36,7 @@ _WARM_LOADS = 3
 _TEXT_BEFORE = 64  # tokens, before one whose time is measured by itself
 _Run = Callable[[], object]
 _Shape = tuple[int, int]
+_Key = tuple[str, _Shape]
 _Feeds = dict[_Shape, dict[str, Any]]
 
 
@@ -160,33 +162,42 @@ def _latency(job: Job) -> LatencyResult:
     sessions = {name: create_session(Path(graph), job.threads) for name, graph in job.graphs.items()}
     feeds = _feeds(job)
     runs = {(name, shape): run for name, session in sessions.items() for shape, run in _runs(session, feeds).items()}
-    times = _interleaved(job, runs)
+    timed = _interleaved(job, runs)
     return LatencyResult(
-        latency={name: [_point(job.threads, shape, times[name, shape]) for shape in job.shapes] for name in sessions},
+        latency={
+            name: [_point(job.threads, shape, timed.counted((name, shape))) for shape in job.shapes]
+            for name in sessions
+        },
+        kept_pace=timed.kept_share,
         cpu_s=time.process_time(),
     )
 
 
-def _interleaved(job: Job, runs: dict[tuple[str, _Shape], _Run]) -> dict[tuple[str, _Shape], list[float]]:
-    """Milliseconds by (subnet, shape). Every round takes all points in another order, so that drift hits all alike."""
+def _interleaved(job: Job, runs: dict[_Key, _Run]) -> Runs[_Key]:
+    """By (subnet, shape). Every round takes all points in another order, so that drift hits all alike."""
     points = list(runs)
     for point in points * _WARM_UP:
         runs[point]()
-    times: dict[tuple[str, _Shape], list[float]] = {point: [] for point in points}
+    timed, yardstick = Runs(points), Yardstick()
     rng = random.Random(0)
     deadline = time.perf_counter() + job.budget_s
+    before_us = yardstick.look_us()
     for done in range(1, job.rounds + 1):
         for point in rng.sample(points, len(points)):
             begin = time.perf_counter()
             runs[point]()
-            times[point].append((time.perf_counter() - begin) * 1e3)
+            ms = (time.perf_counter() - begin) * 1e3
+            after_us = yardstick.look_us()
+            timed.add(point, ms, max(before_us, after_us))
+            before_us = after_us
         _say(f"{ROUND}{done}")
         if done < _LEAST_ROUNDS:
             continue
-        known = sum(_width(times[point]) <= job.width for point in points)
+        timed.judge()
+        known = sum(_width(timed.counted(point)) <= job.width for point in points)
         if known >= _KNOWN * len(points) or time.perf_counter() > deadline:
             break
-    return times
+    return timed
 
 
 def median_interval(values: list[float]) -> tuple[float, float]:
