@@ -25,7 +25,7 @@ from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import Steps
-from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime
+from edgedistill.runtime.onnx import create_session, generates, give_back_memory, import_onnxruntime
 
 __all__ = ["main", "median_interval"]
 
@@ -111,8 +111,7 @@ def _run_all(session: Any, feeds: _Feeds) -> None:
 
 def _runs(session: Any, feeds: _Feeds) -> dict[_Shape, _Run]:
     """By shape, what runs so much: a request, or where it generates, a prompt or the next token of a text."""
-    generates = any(node.name == "total_sequence_length" for node in session.get_inputs())
-    if generates:
+    if generates(session):
         return {shape: _generating(session, feed["input_ids"][0].tolist()) for shape, feed in feeds.items()}
     return {shape: partial(session.run, None, feed) for shape, feed in feeds.items()}
 
