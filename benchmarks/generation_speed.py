@@ -1,8 +1,8 @@
 """Tokens a second and the wait for the first one, beside other ways to run the same decoder on this CPU.
 
 Claim: in fp32 and in four bits at least as fast as onnxruntime-genai, both its builder's defaults and all that it
-offers. Beside it transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours again where the
-system gives no huge pages shows what those bring.
+offers. Beside it transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours again, without
+huge pages, shows what those bring.
 
 The model has SmolLM-135M's shape and random weights: speed does not depend on them (generation_models.py). Every round
 opens every way in a fresh process with as many cores as threads (generation_worker.py), in another order; it answers

@@ -25,7 +25,7 @@ import lab
 import numpy as np
 import onnxruntime
 from export_time import random_model
-from latency import OURS, SUBNETS, Feeds, Runner, feeds_of, onnx_runner, timed, write
+from latency import OURS, SUBNETS, Feeds, Runner, Timer, feeds_of, onnx_runner, write
 from shared_weights import MODELS
 
 from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
@@ -109,10 +109,11 @@ def latency(graph: Path) -> dict[str, float]:
     """Over that with neither: medians of the ratios of each round."""
     feeds, order = feeds_of(MODELS[_MODEL], 16), random.Random(0)
     running = {setting: runner(str(graph), setting) for setting in (*SETTINGS, OWN)}
-    times: dict[str, list[float]] = {setting: [timed(run, feeds)] for setting, run in running.items()}
+    timer = Timer()
+    times: dict[str, list[float]] = {setting: [timer.ms(run, feeds)] for setting, run in running.items()}
     for _ in range(_ROUNDS):
         for setting in order.sample(list(running), len(running)):
-            times[setting].append(timed(running[setting], feeds))
+            times[setting].append(timer.ms(running[setting], feeds))
     return {
         setting: round(median(a / b for a, b in zip(of[1:], times["neither"][1:], strict=True)), 3)
         for setting, of in times.items()

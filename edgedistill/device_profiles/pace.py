@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["Runs", "Yardstick"]
+__all__ = ["Runs", "Yardstick", "kept_within_us"]
 
 _KEPT = 1.15  # times the best: as long may the fixed work take where the pace is kept
 _BEST = 5  # percentile of its durations: the least are the clock's own scatter
@@ -42,6 +42,11 @@ class Yardstick:
             vector.dot(vector)
 
 
+def kept_within_us(looks_us: Sequence[float]) -> float:
+    """Microseconds that a look may take where the processor keeps the best pace of these."""
+    return _KEPT * float(np.percentile(looks_us, _BEST))
+
+
 class Runs(Generic[_Point]):
     """Milliseconds of runs by point (what ran, at which shape), with the slower look at the yardstick about each."""
 
@@ -55,8 +60,7 @@ class Runs(Generic[_Point]):
 
     def judge(self) -> None:
         """What the best pace is, by all looks so far; until then every run counts."""
-        looks = [look_us for runs in self._runs.values() for look_us, _ in runs]
-        self._limit_us = _KEPT * float(np.percentile(looks, _BEST))
+        self._limit_us = kept_within_us([look_us for runs in self._runs.values() for look_us, _ in runs])
 
     def counted(self, point: _Point) -> list[float]:
         """Milliseconds of its runs at the best pace; of the 20 nearest to it where that is fewer."""

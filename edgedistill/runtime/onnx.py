@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
-from edgedistill.runtime.huge_pages import use_huge_pages
+from edgedistill.runtime.huge_pages import HugePages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,13 +111,14 @@ def create_session(path: str | Path, threads: int) -> OnnxSession:
     # a decoder is hundreds of short products, and took 8 ms so on two threads, 12 where each wakes sleepers.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", "50")
+    huge_pages = HugePages()
     try:
         session: OnnxSession = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     except Exception as error:  # its exceptions share no base class
         raise LoadError(f"{path} cannot be loaded: {_first_line(error)}; export the palette again") from error
     give_back_memory()  # what the load alone needed: 6 to 10 MB of MiniLM-L6's 60
     if generates(session):
-        use_huge_pages()  # a token of a decoder's is the reading of its weights
+        huge_pages.move()  # a token of a decoder's is the reading of its weights
     return session
 
 

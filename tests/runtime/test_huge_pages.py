@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedistill.runtime.huge_pages import use_huge_pages
+from edgedistill.runtime.huge_pages import HugePages
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MANY = 32 << 20
@@ -34,13 +34,13 @@ def _memory() -> mmap.mmap:
 
 @needs_huge_pages
 def test_what_is_in_use_moves_and_stays_what_it_is() -> None:
-    memory, rng = _memory(), np.random.default_rng(0)
+    huge_pages, memory, rng = HugePages(), _memory(), np.random.default_rng(0)
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     values = rng.integers(0, 256, _MANY, dtype=np.uint8)
     np.frombuffer(memory, np.uint8)[:] = values
     before, resident = _kib("AnonHugePages"), _kib("Rss")
     memory.madvise(mmap.MADV_HUGEPAGE)
-    assert use_huge_pages() >= _MANY // 2
+    assert huge_pages.move() >= _MANY // 2
     assert _kib("AnonHugePages") - before >= _MANY // 2 // 1024
     assert abs(_kib("Rss") - resident) < 2048
     np.testing.assert_array_equal(np.frombuffer(memory, np.uint8), values)
@@ -48,14 +48,25 @@ def test_what_is_in_use_moves_and_stays_what_it_is() -> None:
 
 @needs_huge_pages
 def test_what_is_not_in_use_takes_no_memory() -> None:
-    memory = _memory()
+    huge_pages, memory = HugePages(), _memory()
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     for start in range(0, _MANY, 8 * mmap.PAGESIZE):
         memory[start] = 1
     memory.madvise(mmap.MADV_HUGEPAGE)
     resident = _kib("Rss")
-    use_huge_pages()
+    huge_pages.move()
     assert _kib("Rss") - resident < 4096
+
+
+@needs_huge_pages
+def test_what_was_there_before_stays_where_it_is() -> None:
+    memory = _memory()
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    memory[:] = bytes(_MANY)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    huge_pages, before = HugePages(), _kib("AnonHugePages")
+    huge_pages.move()
+    assert _kib("AnonHugePages") - before < _MANY // 2 // 1024
 
 
 @pytest.mark.parametrize("settings", [{}, {"enabled": "always madvise [never]", "hpage_pmd_size": "2097152"}])
@@ -64,4 +75,4 @@ def test_where_there_are_none_or_none_are_wanted_nothing_is_done(tmp_path: Path,
     folder.mkdir(parents=True)
     for name, text in settings.items():
         (folder / name).write_text(f"{text}\n")
-    assert use_huge_pages(tmp_path) == 0
+    assert HugePages(tmp_path).move() == 0
