@@ -1,6 +1,7 @@
 """The processes that generation_speed.py measures: one opens one model in one way, and answers prompts greedily.
 
-Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own.
+Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own. All
+have numpy.
 """
 
 from __future__ import annotations
@@ -13,9 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
+
+# By its file alone: the package's own imports would count as memory of every way.
+sys.path.append(str(Path(__file__).parents[1] / "edgedistill" / "device_profiles"))
+import pace  # type: ignore[import-not-found]
 
 _LONGEST_S = 900
 
@@ -121,16 +127,38 @@ WAYS: dict[str, tuple[Callable[[Job], Answer], tuple[str, ...]]] = {
 _DISTRIBUTIONS = ("onnxruntime", "torch", "transformers", "onnxruntime-genai", "llama-cpp-python")
 
 
-def timed(answer: Answer, prompt: Sequence[int], tokens: int) -> dict[str, Any]:
-    """Milliseconds to the first token, and each further one's; of the wall clock, and of the process' cores."""
-    clocks = [(time.perf_counter(), time.process_time())]
-    ids = answer(prompt, tokens, lambda: clocks.append((time.perf_counter(), time.process_time())))
+class Timing:
+    """A prompt's answer as it comes: when each token is there, and about each how fast the processor is.
+
+    It is looked at between two tokens, whose time it is no part of.
+    """
+
+    def __init__(self) -> None:
+        self._yardstick = pace.Yardstick()
+        self._looks_us = list[float]()
+        self._clock_s = [(time.perf_counter(), time.perf_counter())]
+
+    def tick(self) -> None:
+        """One more is there."""
+        there_s = time.perf_counter()
+        self._looks_us.append(self._yardstick.look_us())
+        self._clock_s.append((there_s, time.perf_counter()))
+
+    def tokens_ms(self) -> list[float]:
+        """Milliseconds to the first token, and from each to the next."""
+        return [1000 * (there_s - since_s) for (_, since_s), (there_s, _) in pairwise(self._clock_s)]
+
+    def slower_looks_us(self) -> list[float]:
+        """About each token but the first, the slower one of two."""
+        return [max(about) for about in pairwise(self._looks_us)]
+
+
+def timed(answer: Answer, prompt: Sequence[int], tokens: int) -> tuple[list[int], Timing]:
+    """The answer and its times."""
+    timing = Timing()
+    ids = answer(prompt, tokens, timing.tick)
     assert len(ids) == tokens, f"it stopped after {len(ids)} of {tokens} tokens"
-    found: dict[str, Any] = {"answer": ids}
-    for place, clock in enumerate(("", "_cpu")):
-        start, first, last = (1000 * clocks[at][place] for at in (0, 1, -1))
-        found[f"first{clock}_ms"], found[f"token{clock}_ms"] = first - start, (last - first) / (tokens - 1)
-    return found
+    return ids, timing
 
 
 def memory(key: str) -> float:
@@ -140,7 +168,7 @@ def memory(key: str) -> float:
 
 
 def measured(job: Job) -> dict[str, Any]:
-    """The figures of each prompt, several times over, and memory after imports, once it is open, and after all."""
+    """Figures and answers of each prompt, and memory after imports, once it is open, and after all."""
     opened, imports = WAYS[job["way"]]
     for name in imports:
         importlib.import_module(name)
@@ -149,12 +177,37 @@ def measured(job: Job) -> dict[str, Any]:
     shortest = min(job["prompts"].values(), key=len)
     timed(answer, shortest, 2)  # what only the first answer pays
     open_mb = memory("VmRSS")
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in job["prompts"]}
-    for _ in range(job["repeats"]):
-        for name, prompt in job["prompts"].items():
-            runs[name].append(timed(answer, prompt, job["tokens"]))
+    runs = answered(answer, job)
     figures = {"imported_mb": imported_mb, "open_mb": open_mb, "steady_mb": memory("VmRSS"), "peak_mb": memory("VmHWM")}
     return figures | {"anonymous_mb": memory("RssAnon"), "runs": runs}
+
+
+def answered(answer: Answer, job: Job) -> dict[str, dict[str, Any]]:
+    """By prompt, several times over: all answers, the median wait for the first token, and of the others' durations.
+
+    Those count about which the processor kept its pace.
+    """
+    answers: dict[str, list[list[int]]] = {name: [] for name in job["prompts"]}
+    first_ms: dict[str, list[float]] = {name: [] for name in job["prompts"]}
+    further = pace.Runs(list(job["prompts"]))
+    for _ in range(job["repeats"]):
+        for name, prompt in job["prompts"].items():
+            ids, timing = timed(answer, prompt, job["tokens"])
+            answers[name].append(ids)
+            first, *others = timing.tokens_ms()
+            first_ms[name].append(first)
+            for ms, look_us in zip(others, timing.slower_looks_us(), strict=True):
+                further.add(name, ms, look_us)
+    further.judge()
+    return {
+        name: {
+            "answers": answers[name],
+            "first_ms": median(first_ms[name]),
+            "token_ms": median(further.counted(name)),
+            "kept_pace": further.kept_share,
+        }
+        for name in job["prompts"]
+    }
 
 
 def installed() -> dict[str, str]:

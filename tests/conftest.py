@@ -14,10 +14,13 @@ import readme
 from edgedistill.demo.commands import generate
 
 _TRAIN = "edgedistill train sentence-transformers/all-MiniLM-L6-v2"
-_FEWER = " ".join(
-    f"--set {stage}.epochs={epochs} --set {stage}.least_steps=1"
-    for stage, epochs in (("teacher", 2), ("widths", 2), ("depths", 4))
-)
+_EPOCHS = {"teacher": 2, "widths": 1, "depths": 2}
+FEWER_STEPS = [
+    part
+    for stage, epochs in _EPOCHS.items()
+    for key in (f"epochs={epochs}", "least_steps=1")
+    for part in ("--set", f"{stage}.{key}")
+]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +30,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_commands(folder / "commands")
     whole = readme.block("run")
     assert _TRAIN in whole
-    done = run_shell(whole.replace(_TRAIN, f"{_TRAIN} {_FEWER}", 1), folder)
+    done = run_shell(whole.replace(_TRAIN, " ".join([_TRAIN, *FEWER_STEPS]), 1), folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import FEWER_STEPS
 from typer.testing import CliRunner
 
 from edgedistill.cli import app
+
+_TRAIN = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", *FEWER_STEPS]
 
 SUBNET_KEYS = {
     "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters",
@@ -68,17 +71,20 @@ def test_a_second_export_goes_on_with_an_estimate_beside_the_measurement(palette
 
 
 def test_the_same_train_command_again_has_nothing_left_to_do(workplace: Path) -> None:
-    command = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", "--json"]
     before = (workplace / "supernet" / "lowrank.safetensors").read_bytes()
     done = subprocess.run(
-        [sys.executable, "-m", "edgedistill", *command], cwd=workplace, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "edgedistill", *_TRAIN, "--json"],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert [score["stage"] for score in json.loads(done.stdout)["stages"]] == [0, 1, 2]
     assert (workplace / "supernet" / "lowrank.safetensors").read_bytes() == before
 
 
 def test_other_settings_do_not_go_on_with_a_supernet(workplace: Path) -> None:
-    command = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", "--seed", "1"]
+    command = [*_TRAIN, "--seed", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "edgedistill", *command], cwd=workplace, capture_output=True, text=True, check=False
     )

@@ -18,6 +18,7 @@ class SessionOptions:
     def add_session_config_entry(self, *_): pass
 class InferenceSession:
     def __init__(self, *_, **__): {opens}
+    def get_inputs(self): return []
     def run(self, *_):
         import numpy as np
         return [np.zeros((2, 4)), np.zeros((2, 4))]
