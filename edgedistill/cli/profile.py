@@ -131,8 +131,8 @@ def _tell_doubts(profile: DeviceProfile) -> None:
         found.append(f"{profile.device.name} was not quiet: other work used {conditions.other_load:.0%} of it")
     if (conditions.kept_pace or 1.0) < _PACED:
         found.append(
-            f"its processor was at its best pace about {conditions.kept_pace:.0%} of the runs alone; latencies are of "
-            "those. A host may share it, or its clock change"
+            f"its processor kept its best pace during {conditions.kept_pace:.0%} of the runs; latencies are of those "
+            "alone. A host may share it, or its clock change"
         )
     if conditions.throttled:
         found.append("its processor was slowed down meanwhile, by heat or want of power")
