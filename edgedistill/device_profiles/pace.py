@@ -2,8 +2,9 @@
 
 What a neighbour on a shared host takes of a core shows in no counter of the guest, nor does a clock that cannot be
 read. It shows in a fixed piece of work before and after a run: where that took longer than it does at best, the run
-tells of the neighbour. In a trial of a minute on two shared x86-64 cores such runs took 1.2 times as long at the median,
-and 2 times at the 95th percentile; of the others nine in ten lay within 1.5 % of their median, the largest subnet's.
+tells of the neighbour. In a trial of a minute on two shared x86-64 cores such runs took 1.2 times as long at the
+median, and 2 times at the 95th percentile; of the others nine in ten lay within 1.5 % of their median, the largest
+subnet's.
 """
 
 from __future__ import annotations
