@@ -129,7 +129,7 @@ def _tell_doubts(profile: DeviceProfile) -> None:
         found.append("that machine emulates another: its figures say nothing of a board, and no session goes by them")
     if not conditions.quiet:
         found.append(f"{profile.device.name} was not quiet: other work used {conditions.other_load:.0%} of it")
-    if (conditions.kept_pace or 1.0) < _PACED:
+    if conditions.kept_pace is not None and conditions.kept_pace < _PACED:
         found.append(
             f"its processor kept its best pace during {conditions.kept_pace:.0%} of the runs; latencies are of those "
             "alone. A host may share it, or its clock change"
