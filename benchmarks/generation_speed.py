@@ -1,14 +1,15 @@
 """Tokens a second and the wait for the first one, beside other ways to run the same decoder on this CPU.
 
-Claim: in fp32 and in four bits at least as fast as onnxruntime-genai, both its builder's defaults and all that it
-offers. Beside it transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours again, without
-huge pages, shows what those bring.
+Claim: in fp32 and in four bits at least as fast as onnxruntime-genai by its builder's defaults. Beside it the best of
+all that the builder offers, transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours
+again, without huge pages, shows what those bring.
 
 The model has SmolLM-135M's shape and random weights: speed does not depend on them (generation_models.py). Every round
 opens every way in a fresh process with as many cores as threads (generation_worker.py), in another order; it answers
 prompts of two lengths greedily, a batch of one. Tokens after the first count about which the processor kept its pace;
-the wait for the first, too long for that, is the median of three. Ratios are to ours of the same precision in the same
-round, above 1 where ours is faster. Greedy answers of all fp32 ways must be the same.
+the wait for the first, too long for that, is the least of five. A process that met a slower processor than others did
+is run again. Ratios are to ours of the same precision in the same round, above 1 where ours is faster. Greedy answers
+of all fp32 ways must be the same.
 
 PYTHON is an interpreter with onnxruntime-genai and transformers, and for llama.cpp with llama-cpp-python and gguf; what
 it lacks is skipped and named.
@@ -36,9 +37,11 @@ import numpy as np
 from tokenizers import Tokenizer
 
 PROMPTS = (32, 256)
-TOKENS = 48
+TOKENS = 32
 CAPACITY = 512
-REPEATS = 3  # of each prompt in a process
+REPEATS = 5  # of each prompt in a process
+_SAME_PACE = 1.1  # times the best that a process met
+_TRIES = 4
 _KEYS = ("first_ms", "token_ms")
 _MEMORY = ("imported_mb", "open_mb", "steady_mb", "anonymous_mb", "peak_mb")
 
@@ -104,12 +107,22 @@ def measured(
     found: Mapping[str, Contender], prompts: Mapping[str, Sequence[int]], threads: int, rounds: int
 ) -> dict[str, list[Run]]:
     """Every contender's run of every round."""
-    order, runs = random.Random(threads), {name: list[Run]() for name in found}
+    order, runs, best_us = random.Random(threads), {name: list[Run]() for name in found}, float("inf")
     for number in range(rounds):
         for name in order.sample(list(found), len(found)):
-            runs[name].append(found[name].run(prompts, threads))
+            for _ in range(_TRIES):
+                run = found[name].run(prompts, threads)
+                best_us = min(best_us, pace_us(run))
+                if pace_us(run) <= _SAME_PACE * best_us:
+                    break
+            runs[name].append(run)
         lab.say(f"{threads} threads, round {number + 1} of {rounds}: {_line(runs)}")
     return runs
+
+
+def pace_us(run: Run) -> float:
+    """How fast the processor was that a process met, by a fixed piece of work."""
+    return max(float(of["pace_us"]) for of in run["runs"].values())
 
 
 def _line(runs: Mapping[str, Sequence[Run]]) -> str:
@@ -133,12 +146,15 @@ def figures(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, Any]:
     return result
 
 
-def against_genai(figures_of: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """By precision, how much faster ours is than the faster of onnxruntime-genai's ways: the claim."""
+def against_genai(figures_of: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """By precision, how much faster ours is than onnxruntime-genai's builder's defaults, the claim, and its best way."""
     result = {}
     for precision in ("fp32", "int4"):
-        theirs = [of["over_ours"] for name, of in figures_of.items() if name.startswith(f"genai {precision}")]
-        result[precision] = {key: min(of[key][0] for of in theirs) for key in _KEYS} if theirs else {}
+        ways = {name: of["over_ours"] for name, of in figures_of.items() if name.startswith(f"genai {precision}")}
+        if ways:
+            defaults = ways[f"genai {precision}"]
+            best = {key: min(of[key][0] for of in ways.values()) for key in _KEYS}
+            result[precision] = {"defaults": {key: defaults[key][0] for key in _KEYS}, "best": best}
     return result
 
 

@@ -183,28 +183,30 @@ def measured(job: Job) -> dict[str, Any]:
 
 
 def answered(answer: Answer, job: Job) -> dict[str, dict[str, Any]]:
-    """By prompt, several times over: all answers, the median wait for the first token, and of the others' durations.
+    """By prompt, several times over: all answers, the least wait for the first token, and the others' median duration.
 
-    Those count about which the processor kept its pace.
+    The others count about which the processor kept its pace; ``pace_us`` tells how fast that was.
     """
     answers: dict[str, list[list[int]]] = {name: [] for name in job["prompts"]}
     first_ms: dict[str, list[float]] = {name: [] for name in job["prompts"]}
-    further = pace.Runs(list(job["prompts"]))
+    further, looks_us = pace.Runs(list(job["prompts"])), list[float]()
     for _ in range(job["repeats"]):
         for name, prompt in job["prompts"].items():
             ids, timing = timed(answer, prompt, job["tokens"])
             answers[name].append(ids)
             first, *others = timing.tokens_ms()
             first_ms[name].append(first)
+            looks_us += timing.slower_looks_us()
             for ms, look_us in zip(others, timing.slower_looks_us(), strict=True):
                 further.add(name, ms, look_us)
     further.judge()
     return {
         name: {
             "answers": answers[name],
-            "first_ms": median(first_ms[name]),
+            "first_ms": min(first_ms[name]),
             "token_ms": median(further.counted(name)),
             "kept_pace": further.kept_share,
+            "pace_us": pace.kept_within_us(looks_us),
         }
         for name in job["prompts"]
     }

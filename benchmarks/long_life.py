@@ -98,7 +98,7 @@ def lived(requests: int) -> dict[str, Any]:
         with controller.lease() as live:
             start_s = clock()
             live.session.run(None, {})
-        controller.observe(live, _SIZE, (clock() - start_s) * 1e3)
+        controller.observe(clock(), live, _SIZE, (clock() - start_s) * 1e3)
         answered[live.name] += 1
         clock.sleep(EVERY_S)
         if request % (requests // 10) == requests // 10 - 1:

@@ -203,7 +203,7 @@ class _Replay:
         return Readings(other_load=seen.other_load, free_mb=free_mb)
 
     def _held_mb(self) -> float:
-        held = self._controller._residents.held if hasattr(self, "_controller") else []
+        held = self._controller.residents.held if hasattr(self, "_controller") else []
         return together_mb([self._costs.candidate(name, self._world.size) for name in held])
 
     def _spawn(self, work: Callable[[], None]) -> None:
@@ -221,7 +221,7 @@ class _Replay:
                 place = self._world.subnets.index(leased.name)
                 latency_ms = float(self._trace.latency_ms[self._request, place])
                 self._clock.sleep(latency_ms / 1e3)
-            self._controller.observe(leased, self._world.size, latency_ms)
+            self._controller.observe(self._clock(), leased, self._world.size, latency_ms)
             choice.append(place)
             lost.append(self._held_mb() > free_mb[self._request])
         return np.array(choice), np.array(lost), self._controller.swaps

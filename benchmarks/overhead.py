@@ -3,9 +3,10 @@
 Claim: at most 30 µs on the smallest subnet and 2 % on the largest at the median; at the 99th percentile no more than
 two plain sessions differ from each other. The adaptive session serves the very session that is timed beside it, since
 two sessions of one graph differ by some percent by where their memory lies; four other plain ones show by how much:
-every two of the five are compared. Single runs in another order each time, one thread, batch 1. For the median those
-count about which the processor kept its pace; the 99th percentile is of all, since that is what it tells of. Intervals
-are of 95 %, by drawing runs again.
+every two of the five are compared. In turns of another order each time every one runs some times in a row, of which the
+first does not count: an application has one way only, whose code is as warm as its own last run left it. One thread,
+batch 1. For the median those runs count about which the processor kept its pace, by a look between every two; the 99th
+percentile is of all, since that is what it tells of. Intervals are of 95 %, by drawing runs again.
 
 Usage: python benchmarks/overhead.py PALETTE [RUNS]; default 4000 of each. The last line is one JSON object.
 """
@@ -16,7 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,7 +33,8 @@ from edgedistill.runtime.onnx import create_session
 
 TOKENS = 16
 PLAIN = 5
-_WARM = 50
+_WARM = 20  # turns
+_IN_A_ROW = 5
 _DRAWS = 500  # of the bootstrap
 
 Feeds = dict[str, NDArray[np.int64]]
@@ -51,18 +53,16 @@ def timed(runs: dict[str, Run], feeds: Feeds, count: int) -> tuple[Times, Times]
     """Microseconds of every single run, and of those that count."""
     order, yardstick = random.Random(0), Yardstick()
     every: dict[str, list[float]] = {name: [] for name in runs}
-    paced = Runs(list(runs))
-    for turn in range(count + _WARM):
-        before_us, took_us = yardstick.look_us(), dict[str, float]()
-        for name in order.sample(list(runs), len(runs)):
+    paced, look_us = Runs(list(runs)), yardstick.look_us()
+    for turn in range(count // (_IN_A_ROW - 1) + _WARM):
+        for name, place in product(order.sample(list(runs), len(runs)), range(_IN_A_ROW)):
             start_s = time.perf_counter()
             runs[name](None, feeds)
-            took_us[name] = 1e6 * (time.perf_counter() - start_s)
-        slower_us = max(before_us, yardstick.look_us())
-        if turn >= _WARM:
-            for name, us in took_us.items():
-                every[name].append(us)
-                paced.add(name, us, slower_us)
+            took_us = 1e6 * (time.perf_counter() - start_s)
+            before_us, look_us = look_us, yardstick.look_us()
+            if place and turn >= _WARM:
+                every[name].append(took_us)
+                paced.add(name, took_us, max(before_us, look_us))
     paced.judge()
     return {name: np.array(every[name]) for name in runs}, {name: np.array(paced.counted(name)) for name in runs}
 

@@ -103,7 +103,7 @@ class Conductor:
         while True:
             for name in self._session.subnets[next(self._turns) % len(self._session.subnets) :]:
                 is_free = name not in self._left_alone and name != self._session.active
-                if is_free and (loaded or name not in self._session._controller._residents.names):
+                if is_free and (loaded or name not in self._session._controller.residents.names):
                     return name
 
     def _graph(self, subnet: str) -> Path:
@@ -162,14 +162,14 @@ class Conductor:
     def net_fails(self) -> None:
         """A request in a hurry meets it, and is answered by what serves."""
         serves = self._serve(self._next(loaded=False)) and self._has_net()
-        net = self._session._controller._residents.floor
+        net = self._session._controller.residents.floor
         self._note(
             "the smallest fails", serves and net is not None and self._fails_at_a_run(net.name, FAILURES["an error"])
         )
 
     def _has_net(self) -> bool:
         """Whether another subnet stands by; it is loaded in the background like any other."""
-        residents = self._session._controller._residents
+        residents = self._session._controller.residents
         return until(lambda: residents.floor is not None and residents.floor is not residents.live)
 
     def _fails_at_a_run(self, subnet: str, how: Callable[[], None]) -> bool:

@@ -116,6 +116,7 @@ class AdaptiveSession(Serving):
             create=create,
             clock=clock,
         )
+        self._residents, self._observe = self._controller.residents, self._controller.observe
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
@@ -151,50 +152,45 @@ class AdaptiveSession(Serving):
     def _answered(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], deadline_ms: float | None
     ) -> _Answered:
-        """Outputs, whose they are, and the latency; in little code, as a run empties the caches that code is in."""
-        if deadline_ms is None:
-            lease = self._controller.lease()
-        else:
-            lease = self._controller.lease_for(deadline_ms, _size_of(feeds))
-        with lease as subnet:
+        """Outputs, whose they are, and the latency; in few functions, for the reason that `LoadedSubnet.run` has."""
+        size, names, ran = _size_of(feeds), output_names or self._output_names, None
+        options = None if size.batch * size.tokens <= LARGE_TOKENS else emptying_options()
+        while ran is None:  # retired between two lines: then its successor is live already
+            if deadline_ms is None:
+                subnet = self._residents.live or self._residents.serving()
+            else:
+                subnet = self._controller.in_time(deadline_ms, size)
             try:
-                found = self._ask(subnet, output_names, feeds)
+                ran = subnet.run(names, feeds, options, self._clock)
             except Exception as error:  # onnxruntime's share no base class
-                instead = self._ask_other(subnet, output_names, feeds, f"{type(error).__name__}: {error}")
+                instead = self._ask_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
                 if instead is None:
                     raise
                 return instead
-            if all_finite(found[0]):
-                return found
-            why = "it answered with numbers that are not finite"
-            return self._ask_other(subnet, output_names, feeds, why) or found
-
-    def _ask(self, subnet: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> _Answered:
-        """Run a subnet that is leased."""
-        size = _size_of(feeds)
-        options = emptying_options() if size.batch * size.tokens > LARGE_TOKENS else None
-        start_s = self._clock()
-        outputs = subnet.session.run(output_names or self._output_names, feeds, options)
-        latency_ms = (self._clock() - start_s) * 1e3
-        self._controller.observe(subnet, size, latency_ms)
-        return outputs, subnet, latency_ms
+        outputs, ended_s, latency_ms = ran
+        self._observe(ended_s, subnet, size, latency_ms)
+        if all_finite(outputs):
+            return outputs, subnet, latency_ms
+        why = "it answered with numbers that are not finite"
+        return self._ask_other(subnet, names, feeds, why) or (outputs, subnet, latency_ms)
 
     def _ask_other(
-        self, failed: LoadedSubnet, output_names: Sequence[str] | None, feeds: Mapping[str, Any], why: str
+        self, failed: LoadedSubnet, names: Sequence[str], feeds: Mapping[str, Any], why: str
     ) -> _Answered | None:
         """Another one's answer, and with it a complaint of the one that failed; None where it cannot answer either."""
-        lease = self._controller.lease_other(failed)
-        if lease is None:
-            return None
-        with lease as other:
+        while (other := self._residents.other_than(failed)) is not None:
             try:
-                found = self._ask(other, output_names, feeds)
+                ran = other.run(names, feeds, emptying_options(), self._clock)
             except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
                 return None
-        if not all_finite(found[0]):
-            return None
-        self._controller.complain(failed, why)
-        return found
+            if ran is not None:  # else it was retired, and another is in its place
+                outputs, ended_s, latency_ms = ran
+                self._observe(ended_s, other, _size_of(feeds), latency_ms)
+                if not all_finite(outputs):
+                    return None
+                self._controller.complain(failed, why)
+                return outputs, other, latency_ms
+        return None
 
     def get_inputs(self) -> list[Node]:
         """Name, type and shape of each input, the same for every subnet."""

@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edgedistill.errors import SessionClosed
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
@@ -53,7 +52,6 @@ _REMEMBERED_SWAPS = 1000
 _LOAD_LIMIT_S = 60.0
 _PROOF_LIMIT_S = 900.0  # it reads every byte, of a slow card too
 _NEW_PALETTE = "a new palette"  # what the loader calls it; no subnet's name has a space
-_LATE = 3  # requests over the budget in a row; as many that surprise are a new state of the machine
 _SOON_S = 5.0  # a rise that is taken back so soon was a mistake
 _PROVEN_S = 60.0  # one that has served for so long was none
 _LOGGED_EVERY_S = 600.0  # what fails at every step must not fill the log
@@ -111,13 +109,12 @@ class Controller:
         self._backoff = Backoff()
         self._quarantine = Backoff(first_s=30.0, longest_s=3600.0)
         self._rises = Backoff(first_s=10.0, longest_s=600.0)
-        self._residents = Residents()
+        self.residents = Residents()
         self._wake = threading.Event()
         self._loader = Loader(clock, self._wake.set, spawn)
         self._heading: _Heading | None = None
-        self._pending = Observations()
-        self._budget_ms = math.inf if policy.max_latency_ms is None else policy.max_latency_ms
-        self._late = 0  # requests in a row over the budget
+        self._pending = Observations(policy.max_latency_ms, self._wake.set)
+        self.observe = self._pending.add
         self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
@@ -136,39 +133,35 @@ class Controller:
         Raises:
             SessionClosed: after `close`.
         """
-        return self._residents.lease()
+        return self.residents.lease()
 
     def lease_for(self, deadline_ms: float, size: Size) -> Lease:
-        """Of the live subnet, or of the smallest where only that is expected to answer in time.
+        """Of `in_time`.
 
         Raises:
             SessionClosed: after `close`.
         """
-        live = self._residents.live
-        if live is not None and self._expected_ms(live, size) > deadline_ms:
-            other = self._residents.lease_other(live)
-            if other is not None:
-                return other
-        return self._residents.lease()
+        return self.residents.lease(lambda: self.in_time(deadline_ms, size))
+
+    def in_time(self, deadline_ms: float, size: Size) -> LoadedSubnet:
+        """The live subnet, or the smallest where only that is expected to answer in time.
+
+        Raises:
+            SessionClosed: after `close`.
+        """
+        live = self.residents.serving()
+        if self._expected_ms(live, size) > deadline_ms:
+            return self.residents.other_than(live) or live
+        return live
 
     def lease_other(self, failed: LoadedSubnet) -> Lease | None:
         """Of the smallest, or where that failed, of what serves; None where there is no other in memory."""
-        return self._residents.lease_other(failed)
+        return self.residents.lease_other(failed)
 
     def _expected_ms(self, subnet: LoadedSubnet, size: Size) -> float:
         assert subnet.source is not None
         candidate, slowdown = subnet.source.costs.candidate(subnet.name, size), self._slowdown.estimate(self._clock())
         return predicted_p95_ms(candidate, None, slowdown, self._policy.confidence) or 0.0
-
-    def observe(self, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
-        """Report an answered request; several over the budget in a row do not wait for the next look at the machine."""
-        self._pending.add(self._clock(), subnet, size, latency_ms)
-        if latency_ms <= self._budget_ms:
-            self._late = 0
-        else:
-            self._late += 1
-            if self._late == _LATE:  # once: where no step can help, requests go on being late
-                self._wake.set()
 
     def complain(self, subnet: LoadedSubnet, why: str) -> None:
         """Report that a subnet failed at what another could answer."""
@@ -195,15 +188,12 @@ class Controller:
         Raises:
             SessionClosed: after `close`.
         """
-        live = self._residents.live
-        if live is None:
-            raise SessionClosed("this session was closed; open the palette again")
-        return live
+        return self.residents.serving()
 
     @property
     def floor(self) -> LoadedSubnet | None:
         """The smallest, where it is in memory to take over at once."""
-        return self._residents.floor
+        return self.residents.floor
 
     @property
     def exchanged_for(self) -> Reason:
@@ -244,8 +234,8 @@ class Controller:
         """
         self.stop()
         if self._thread is None:
-            self._residents.close()
-        elif self._thread is threading.current_thread() or self._residents.is_held_by(threading.get_ident()):
+            self.residents.close()
+        elif self._thread is threading.current_thread() or self.residents.is_held_by(threading.get_ident()):
             return
         else:
             self._thread.join()
@@ -261,7 +251,7 @@ class Controller:
                 if not self._stopping.is_set():
                     self._step_safely()
         finally:
-            self._residents.close()
+            self.residents.close()
 
     def _step_safely(self) -> None:
         try:
@@ -281,7 +271,7 @@ class Controller:
         Raises:
             LoadError: the very first subnet could not be loaded.
         """
-        self._residents.close_drained()
+        self.residents.close_drained()
         is_beside_a_load = self._loader.is_busy  # requests of then tell nothing of the others
         self._finish_load()
         now_s, readings = self._clock(), self._read()
@@ -331,13 +321,13 @@ class Controller:
         pinned = self._decide_pinned()
         if pinned is not None:
             return pinned
-        live, at, candidates = self._residents.live, self._heading, self._candidates()
+        live, at, candidates = self.residents.live, self._heading, self._candidates()
         names = frozenset(c.name for c in candidates)
         state = State(
             active=at.subnet if at is not None and at.subnet in names else None,
             since_s=at.since_s if at else 0.0,
             slowdown=self._slowdown.estimate(now_s),
-            resident=self._residents.names,
+            resident=self.residents.names,
             swaps_s=tuple(self._swaps_s),
             floor=self._floor_name(),
             unproven=frozenset(name for name in names if not self._rises.allows(name, now_s)),
@@ -351,7 +341,7 @@ class Controller:
 
     def _decide_pinned(self) -> Decision | None:
         """What a pin asks for; None without one."""
-        pinned, live, floor = self._pinned, self._residents.live, self._residents.floor
+        pinned, live, floor = self._pinned, self.residents.live, self.residents.floor
         if pinned is None or self._is_pinned_in_vain(pinned):
             return None
         if live is None or self._allowed(pinned):
@@ -371,7 +361,7 @@ class Controller:
         return True
 
     def _record(self, decision: Decision, readings: Readings, now_s: float) -> None:
-        live = self._residents.live
+        live = self.residents.live
         is_loading = live is not None and live.name != decision.subnet and decision.reason in _WAITING
         reason = Reason.LOADING if is_loading else decision.reason
         slowdown = self._slowdown.estimate(now_s)
@@ -383,15 +373,15 @@ class Controller:
         """Go where the decision says: at once, or step by step while it loads."""
         if self._heading is None or self._heading.subnet != decision.subnet:
             self._turn(_Heading(decision.subnet, now_s, decision.reason))
-        live, floor = self._residents.live, self._residents.floor
+        live, floor = self.residents.live, self.residents.floor
         if live is None:
             self._go(self._source.load(decision.subnet, self._wake.set))
             return
         if floor is not None and decision.subnet == floor.name:
             self._go(floor)
         elif live.name == self._floor_name():
-            self._residents.keep_as_floor(live)
-        if decision.subnet not in self._residents.names:
+            self.residents.keep_as_floor(live)
+        if decision.subnet not in self.residents.names:
             self._bridge(decision.subnet, readings, now_s)
         self._reconcile(self._wanted_load(decision.subnet, readings))
 
@@ -408,7 +398,7 @@ class Controller:
 
     def _bridge(self, subnet: str, readings: Readings, now_s: float) -> None:
         """Let the smallest serve until it is loaded, where the live one no longer fits, or not beside it."""
-        live, floor, heading = self._residents.live, self._residents.floor, self._heading
+        live, floor, heading = self.residents.live, self.residents.floor, self._heading
         assert heading is not None
         if floor is None or floor is live:
             return
@@ -418,9 +408,9 @@ class Controller:
 
     def _wanted_load(self, subnet: str, readings: Readings) -> str | None:
         """What to load next: what was decided for, then a new palette, then the safety net."""
-        live, floor, net = self._residents.live, self._residents.floor, self._floor_name()
+        live, floor, net = self.residents.live, self.residents.floor, self._floor_name()
         has_net = floor is not None and floor.name == net
-        if subnet not in self._residents.names:
+        if subnet not in self.residents.names:
             if live is floor and self._has_just_run_short():
                 return None
             if self._fits_beside(readings, subnet):
@@ -428,7 +418,7 @@ class Controller:
             if not has_net:
                 return net
             # Nothing else can be given back once the smallest is alone in memory.
-            return subnet if live is floor and not self._residents.draining else None
+            return subnet if live is floor and not self.residents.draining else None
         if self._reloader is not None and self._reloader.is_due(self._clock()):
             return _NEW_PALETTE
         return net if not has_net and self._fits_beside(readings, net) else None
@@ -455,7 +445,7 @@ class Controller:
 
     def _prove(self) -> None:
         """Prove the new palette by as many of its subnets as memory allows: it is held beside the old one."""
-        live, floor, reloader = self._residents.live, self._residents.floor, self._reloader
+        live, floor, reloader = self.residents.live, self.residents.floor, self._reloader
         assert live is not None
         assert reloader is not None
         net = self._floor_name()
@@ -465,7 +455,7 @@ class Controller:
         elif floor is None or floor is live or self._fits_beside(Readings(), net):
             subnet = None
         else:
-            self._residents.keep_as_floor(None)  # the new one takes its place; when it has drained
+            self.residents.keep_as_floor(None)  # the new one takes its place; when it has drained
             return
         self._loader.start(_NEW_PALETTE, lambda: reloader.prove(subnet, self._wake.set), _PROOF_LIMIT_S)
 
@@ -473,7 +463,7 @@ class Controller:
         """Whether these can be loaded beside all that is in memory, and on its way there."""
         known = {c.name: c for c in self._source.costs.candidates(self._size)}
         loading = [name for name in self._loader.names if name not in subnets]
-        beside = [known[name] for name in (*self._residents.held, *loading) if name in known]
+        beside = [known[name] for name in (*self.residents.held, *loading) if name in known]
         asked = [known[name] for name in subnets]
         return all(
             fits_beside(one, [*beside, *asked[:place]], readings.free_mb, self._policy)
@@ -497,30 +487,30 @@ class Controller:
 
     def _place(self, fresh: LoadedSubnet) -> None:
         """Where it is wanted: to serve, to stand by, or nowhere any more."""
-        heading, live = self._heading, self._residents.live
-        is_there = fresh.name in self._residents.names or fresh.source is not self._source
+        heading, live = self._heading, self.residents.live
+        is_there = fresh.name in self.residents.names or fresh.source is not self._source
         if not is_there and heading is not None and heading.subnet == fresh.name and live is not None:
             self._go(fresh)
         elif not is_there and fresh.name == self._floor_name():
-            self._residents.keep_as_floor(fresh)
+            self.residents.keep_as_floor(fresh)
         else:
-            self._residents.drop(fresh)
+            self.residents.drop(fresh)
 
     def _go(self, fresh: LoadedSubnet) -> None:
         """Exchange."""
-        old, heading = self._residents.live, self._heading
+        old, heading = self.residents.live, self._heading
         if old is fresh:
             return
         if heading is not None and heading.subnet == fresh.name:
             self._heading = heading._replace(since_s=self._clock())
         if heading is not None:
             self._exchanged_for = heading.reason  # told before the exchange is seen
-        self._residents.exchange(fresh)
+        self.residents.exchange(fresh)
         if old is not None:
             self._swaps += 1
             self._swaps_s.append(self._clock())
             _log.info("%s serves instead of %s", fresh.name, old.name)
-            self._residents.close_drained()
+            self.residents.close_drained()
 
     def _finish_proof(self, new: NewPalette | None, error: Exception | None) -> None:
         assert self._reloader is not None
@@ -543,7 +533,7 @@ class Controller:
         self.drift.clear()
         serving = new.live or new.floor
         self._heading = _Heading(serving.name, now_s, Reason.RELOADED)
-        self._residents.keep_as_floor(new.floor)
+        self.residents.keep_as_floor(new.floor)
         self._go(serving)
         self.decisions.add(DecisionRecord(now_s, serving.name, Reason.RELOADED))
 
@@ -554,7 +544,7 @@ class Controller:
         if self._backoff.failed(subnet, now_s) == 1:
             _log.warning("%s could not be loaded, %s goes on serving: %s", subnet, self.active, error)
         self.decisions.add(DecisionRecord(now_s, subnet, Reason.LOAD_FAILED))
-        live = self._residents.live
+        live = self.residents.live
         if live is not None and self._heading is not None and self._heading.subnet == subnet:
             self._heading = _Heading(live.name, now_s, Reason.KEEP)
 
@@ -565,5 +555,5 @@ class Controller:
         self._quarantine.failed(subnet.name, now_s)
         _log.warning("%s is left alone for a while: %s", subnet.name, why)
         self.decisions.add(DecisionRecord(now_s, subnet.name, Reason.QUARANTINED))
-        if self._residents.floor is subnet:
-            self._residents.keep_as_floor(None)
+        if self.residents.floor is subnet:
+            self.residents.keep_as_floor(None)

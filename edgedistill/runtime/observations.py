@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from edgedistill.runtime.sessions import LoadedSubnet
@@ -12,6 +14,7 @@ __all__ = ["Observation", "Observations"]
 
 _TOKEN = Size(1, 1)
 _KEPT = 64  # more between two steps add work, not knowledge
+_LATE = 3  # requests over the budget in a row; as many that surprise are a new state of the machine
 
 
 class Observation(NamedTuple):
@@ -26,16 +29,26 @@ class Observation(NamedTuple):
 class Observations:
     """The last ones; added from any thread, taken by one.
 
-    Those of a single token are kept apart: a text has many, which would leave none of its prompt.
+    Those of a single token are kept apart: a text has many, which would leave none of its prompt. Several over the
+    budget in a row do not wait for the next look at the machine: then ``wake`` is called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget_ms: float | None, wake: Callable[[], None]) -> None:
+        self._budget_ms = math.inf if budget_ms is None else budget_ms
+        self._wake = wake
+        self._late = 0  # in a row
         self._tokens: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
         self._others: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
 
     def add(self, at_s: float, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
         """One more."""
         (self._tokens if size == _TOKEN else self._others).append((at_s, subnet, size, latency_ms))
+        if latency_ms <= self._budget_ms:
+            self._late = 0
+        else:
+            self._late += 1
+            if self._late == _LATE:  # once: where no step can help, requests go on being late
+                self._wake()
 
     def take(self) -> list[Observation]:
         """All there are now, oldest first; and not what comes meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from edgedistill.errors import SessionClosed
 from edgedistill.runtime.onnx import give_back_memory
@@ -12,22 +12,17 @@ __all__ = ["Residents"]
 
 
 class Residents:
-    """Exchanges are for one thread, leases for any."""
+    """Exchanges are for one thread, leases for any.
+
+    Attributes:
+        live: what serves; None before the first, and once closed. Only exchanges set it.
+        floor: the safety net, which may be what serves. Only `keep_as_floor` sets it.
+    """
 
     def __init__(self) -> None:
-        self._live: LoadedSubnet | None = None
-        self._floor: LoadedSubnet | None = None
+        self.live: LoadedSubnet | None = None
+        self.floor: LoadedSubnet | None = None
         self._retired: list[LoadedSubnet] = []
-
-    @property
-    def live(self) -> LoadedSubnet | None:
-        """What serves; None before the first, and once closed."""
-        return self._live
-
-    @property
-    def floor(self) -> LoadedSubnet | None:
-        """The safety net, which may be what serves."""
-        return self._floor
 
     @property
     def draining(self) -> bool:
@@ -44,31 +39,44 @@ class Residents:
         """Of all that is in memory, what drains too."""
         return [subnet.name for subnet in (*self._all(), *self._retired)]
 
-    def lease(self) -> Lease:
-        """Of what serves.
+    def serving(self) -> LoadedSubnet:
+        """What serves.
 
         Raises:
             SessionClosed: nothing does any more.
         """
-        while True:
-            live = self._live
-            if live is None:
-                raise SessionClosed("this session was closed; open the palette again")
-            # Not held between an exchange and this line: then the successor is already live.
-            lease = Lease(live)
-            if lease.is_held:
-                return lease
+        live = self.live
+        if live is None:
+            raise SessionClosed("this session was closed; open the palette again")
+        return live
+
+    def lease(self, choose: Callable[[], LoadedSubnet] | None = None) -> Lease:
+        """Of what is chosen, or of what serves.
+
+        Raises:
+            SessionClosed: nothing serves any more.
+        """
+        # Where it was retired between two lines, another is in its place already.
+        while not (lease := Lease((choose or self.serving)())).is_held:
+            pass
+        return lease
 
     def lease_other(self, failed: LoadedSubnet) -> Lease | None:
-        """Of the safety net, or where that is what failed, of what serves; None where there is no other."""
+        """Of `other_than`; None where there is no other."""
+        while (other := self.other_than(failed)) is not None:
+            lease = Lease(other)
+            if lease.is_held:
+                return lease
+        return None
+
+    def other_than(self, failed: LoadedSubnet) -> LoadedSubnet | None:
+        """The safety net, or where that is what failed, what serves; None where there is no other."""
         while True:
-            pair = self._floor, self._live
+            pair = self.floor, self.live
             for subnet in pair:
                 if subnet is not None and subnet is not failed:
-                    lease = Lease(subnet)
-                    if lease.is_held:
-                        return lease
-            if pair == (self._floor, self._live):  # else others took their places meanwhile
+                    return subnet
+            if pair == (self.floor, self.live):  # else others took their places meanwhile
                 return None
 
     def is_held_by(self, thread: int) -> bool:
@@ -77,14 +85,14 @@ class Residents:
 
     def exchange(self, fresh: LoadedSubnet) -> None:
         """Let this one serve from now on; the one before drains, unless it is the safety net."""
-        old, self._live = self._live, fresh
-        if old is not None and old is not self._floor and old is not fresh:
+        old, self.live = self.live, fresh
+        if old is not None and old is not self.floor and old is not fresh:
             self.drop(old)
 
     def keep_as_floor(self, subnet: LoadedSubnet | None) -> None:
         """Keep this one (None: none) as the safety net; the one before drains, unless it serves."""
-        old, self._floor = self._floor, subnet
-        if old is not None and old is not self._live and old is not subnet:
+        old, self.floor = self.floor, subnet
+        if old is not None and old is not self.live and old is not subnet:
             self.drop(old)
 
     def drop(self, subnet: LoadedSubnet) -> None:
@@ -103,7 +111,7 @@ class Residents:
 
     def close(self) -> None:
         """Let the requests under way end, then drop everything."""
-        last, self._live, self._floor = list(self._all()), None, None
+        last, self.live, self.floor = list(self._all()), None, None
         for subnet in last:
             self.drop(subnet)
         for subnet in self._retired:
@@ -111,7 +119,7 @@ class Residents:
         self.close_drained()
 
     def _all(self) -> Iterator[LoadedSubnet]:
-        live, floor = self._live, self._floor
+        live, floor = self.live, self.floor
         if live is not None:
             yield live
         if floor is not None and floor is not live:

@@ -329,7 +329,7 @@ def test_a_subnet_that_breaks_loses_no_request_and_is_left_alone(
     expected = plain_answers(palette, [feed])
     broken: set[str] = set()
     with AdaptiveSession(palette, create=Broken(palette, broken, how), interval_s=0.01) as session:
-        wait_until(lambda: len(session._controller._residents.names) == 2)
+        wait_until(lambda: len(session._controller.residents.names) == 2)
         assert session.answer(None, feed).subnet == "large"
         broken.add("large")
         answer = session.answer(None, feed)
@@ -345,7 +345,7 @@ def test_numbers_whose_sum_overflows_are_finite(tiny: Path, kind: str, number: f
     palette, large = load(tiny), np.full((1, 8), number, kind)
     every = {entry.name for entry in palette.manifest.subnets}
     with AdaptiveSession(palette, create=Broken(palette, every, lambda _: [large]), interval_s=0.01) as session:
-        wait_until(lambda: len(session._controller._residents.names) == 2)
+        wait_until(lambda: len(session._controller.residents.names) == 2)
         assert session.answer(None, feeds_for(palette, 1)[0]).subnet == "large"
         time.sleep(0.05)
         assert not any(r.reason is Reason.QUARANTINED for r in session.decisions)
@@ -355,7 +355,7 @@ def test_a_request_that_nothing_can_answer_puts_nothing_in_quarantine(tiny: Path
     palette = load(tiny)
     feed = feeds_for(palette, 1)[0]
     with AdaptiveSession(palette, interval_s=0.01) as session:
-        wait_until(lambda: len(session._controller._residents.names) == 2)
+        wait_until(lambda: len(session._controller.residents.names) == 2)
         with pytest.raises(ValueError, match="attention_mask"):
             session.run(None, {"input_ids": feed["input_ids"]})
         time.sleep(0.1)
@@ -380,7 +380,7 @@ def test_a_call_with_a_deadline_may_be_answered_by_the_smallest(profiled: Callab
     palette = profiled({"name": "board"})  # p95 of the large one: 5 ms
     feed = {"input_ids": np.zeros((1, 64), np.int64)}
     with AdaptiveSession(palette, profile="board", create=FakeSessions(), interval_s=0.01) as session:
-        wait_until(lambda: len(session._controller._residents.names) == 2)
+        wait_until(lambda: len(session._controller.residents.names) == 2)
         assert session.answer(None, feed, deadline_ms=10.0).subnet == "large"
         assert session.answer(None, feed, deadline_ms=0.001).subnet == "small"
         assert session.active == "large"
@@ -539,7 +539,7 @@ def test_an_interrupt_leaves_no_subnet_held(tiny: Path) -> None:
                 session.answer(interrupt, feed, deadline_ms=deadline_ms)  # type: ignore[arg-type]
             with pytest.raises(BaseException):  # noqa: B017, PT011
                 session.answer(None, _Interrupting(), deadline_ms=deadline_ms)  # type: ignore[arg-type]
-        assert not session._controller._residents.is_held_by(threading.get_ident())
+        assert not session._controller.residents.is_held_by(threading.get_ident())
 
 
 class _Interrupting(dict):  # type: ignore[type-arg]

@@ -69,7 +69,7 @@ class Bench:
         with self.controller.lease() as live:
             start_s = self.clock()
             live.session.run(None, {})
-        self.controller.observe(live, SIZE, (self.clock() - start_s) * 1e3)
+        self.controller.observe(self.clock(), live, SIZE, (self.clock() - start_s) * 1e3)
         return live.name
 
     def steps(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ SUBNET = LoadedSubnet("small", FakeSessions()("small"))
 
 
 def test_a_prompt_is_not_lost_among_its_tokens() -> None:
-    seen = Observations()
+    seen = Observations(None, lambda: None)
     seen.add(0.0, SUBNET, Size(1, 30), 5.0)
     for place in range(1000):
         seen.add(1.0 + place, SUBNET, Size(1, 1), 1.0)

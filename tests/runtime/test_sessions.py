@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 
 import pytest
 
@@ -92,16 +93,50 @@ def test_a_lease_may_end_in_another_thread() -> None:
     assert subnet.state is SessionState.DRAINED
 
 
-def test_many_threads_and_one_retirement() -> None:
+def test_a_run_tells_when_it_ended_and_how_long_it_took_and_a_retired_subnet_gives_none() -> None:
+    now_s = iter((5.0, 5.25))
+    subnet = loaded()
+    assert subnet.run([], {}, None, lambda: next(now_s)) == (["s"], 5.25, 250.0)
+    subnet.retire()
+    assert subnet.state is SessionState.DRAINED
+    assert subnet.run([], {}, None, lambda: 0.0) is None
+
+
+@pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
+def test_a_run_holds_the_subnet_until_it_ends_whatever_is_raised(raised: type[BaseException]) -> None:
+    def retire_in_mid_run() -> None:
+        assert subnet.is_held_by(threading.get_ident())
+        subnet.retire()
+        assert subnet.state is SessionState.DRAINING
+        raise raised
+
+    subnet = LoadedSubnet("s", FakeSession("s", retire_in_mid_run))
+    with pytest.raises(raised):
+        subnet.run([], {}, None, lambda: 0.0)
+    assert subnet.state is SessionState.DRAINED
+
+
+def _ran(subnet: LoadedSubnet) -> bool:
+    return subnet.run([], {}, None, lambda: 0.0) is not None
+
+
+def _leased(subnet: LoadedSubnet) -> bool:
+    lease = Lease(subnet)
+    assert not lease.is_held or subnet.state is not SessionState.DRAINED
+    lease.release()
+    return subnet.state is SessionState.SERVING
+
+
+@pytest.mark.parametrize("request_of", [_ran, _leased])
+def test_many_threads_and_one_retirement(request_of: Callable[[LoadedSubnet], bool]) -> None:
     told: list[str] = []
     subnet = loaded(told)
     served = threading.Barrier(9)
 
     def request() -> None:
         served.wait()
-        while (lease := Lease(subnet)).is_held:
-            assert subnet.state is not SessionState.DRAINED
-            lease.release()
+        while request_of(subnet):
+            pass
 
     threads = [threading.Thread(target=request) for _ in range(8)]
     for thread in threads:

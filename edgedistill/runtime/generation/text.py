@@ -122,7 +122,8 @@ class Text:
         tokens = seat.missing(self._tokens)
         start_s = self._clock()
         logits = seat.run(tokens)
-        self._controller.observe(seat.subnet, Size(1, len(tokens)), (self._clock() - start_s) * 1e3)
+        ended_s = self._clock()
+        self._controller.observe(ended_s, seat.subnet, Size(1, len(tokens)), (ended_s - start_s) * 1e3)
         return logits
 
     def _rescued(self, failed: LoadedSubnet, why: str, error: Exception | None) -> NDArray[np.float32]:

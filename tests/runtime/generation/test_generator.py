@@ -144,7 +144,7 @@ def test_a_forgotten_stream_gives_everything_back(generator: TextGenerator) -> N
     del stream
     gc.collect()
     assert generator.cached_tokens == 0
-    assert not generator._controller._residents.is_held_by(threading.get_ident())
+    assert not generator._controller.residents.is_held_by(threading.get_ident())
 
 
 def test_closing_ends_streams_that_nobody_reads_on(stories: Path) -> None:

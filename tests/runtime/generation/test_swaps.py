@@ -57,7 +57,7 @@ def test_each_subnet_goes_on_as_it_alone_would(stories: Path, plainly: Continue)
         assert found.text.endswith(rest)
         check_against(plainly, generator, PROMPT, found)
         assert generator.cached_tokens == 0
-        wait_until(lambda: not generator._controller._residents.draining)
+        wait_until(lambda: not generator._controller.residents.draining)
 
 
 def test_many_texts_while_subnets_swap(stories: Path, plainly: Continue) -> None:
@@ -109,10 +109,10 @@ def test_a_text_that_is_nearly_over_stays_and_its_subnet_with_it(stories: Path) 
             next(stream)
         generator.pin(None)
         wait_until(lambda: generator.active == LARGE)
-        assert generator._controller._residents.draining
+        assert generator._controller.residents.draining
         "".join(stream)
         assert stream.result.subnets == [(MIDDLE, 100)]
-        wait_until(lambda: not generator._controller._residents.draining)
+        wait_until(lambda: not generator._controller.residents.draining)
 
 
 def test_a_subnet_that_was_loaded_again_in_between_goes_on_with_the_same_cache(
@@ -152,7 +152,7 @@ def test_a_text_ends_with_the_palette_that_it_began_with(stories: Path, tmp_path
         assert stream.result.subnets == [(LARGE, 60)]
         check_against(plainly, generator, PROMPT, stream.result)
         assert generator.generate(PROMPT, max_new_tokens=60).token_ids == stream.result.token_ids
-        wait_until(lambda: not generator._controller._residents.draining)
+        wait_until(lambda: not generator._controller.residents.draining)
 
 
 def test_a_lack_of_memory_is_followed_at_once(stories: Path) -> None:
@@ -204,7 +204,7 @@ def breaking(folder: Path, broken: set[str], how: str) -> Callable[[str], Any]:
 def test_a_subnet_that_breaks_loses_no_text(stories: Path, plainly: Continue, how: str) -> None:
     broken: set[str] = set()
     with TextGenerator(stories, create=breaking(stories, broken, how), interval_s=0.01) as generator:
-        wait_until(lambda: len(generator._controller._residents.names) == 2)
+        wait_until(lambda: len(generator._controller.residents.names) == 2)
         stream = generator.stream(PROMPT, max_new_tokens=60)
         for _ in range(5):
             next(stream)
@@ -222,7 +222,7 @@ def test_a_subnet_that_breaks_loses_no_text(stories: Path, plainly: Continue, ho
 def test_where_nothing_can_go_on_one_line_says_so_and_nothing_is_held(stories: Path, how: str) -> None:
     broken = {LARGE, SMALL}
     with TextGenerator(stories, create=breaking(stories, broken, how), interval_s=0.01) as generator:
-        wait_until(lambda: len(generator._controller._residents.names) == 2)
+        wait_until(lambda: len(generator._controller.residents.names) == 2)
         with pytest.raises(GenerationError, match=f"{LARGE} could not go on with a text, nor any other") as told:
             generator.generate(PROMPT)
         assert "\n" not in str(told.value)
