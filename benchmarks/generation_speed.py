@@ -147,7 +147,7 @@ def figures(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, Any]:
 
 
 def against_genai(figures_of: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    """By precision, how much faster ours is than onnxruntime-genai's builder's defaults, the claim, and its best way."""
+    """By precision, how much faster ours is than onnxruntime-genai's defaults, the claim, and than its best way."""
     result = {}
     for precision in ("fp32", "int4"):
         ways = {name: of["over_ours"] for name, of in figures_of.items() if name.startswith(f"genai {precision}")}
