@@ -14,19 +14,21 @@ def overhead(result: Result) -> str:
         value, low, high = of
         return f"{value:{sign},.0f} ({low:{sign},.0f} to {high:{sign},.0f})"
 
+    def tail_of(of: Result) -> list[str]:
+        return [f"{of['plain_us']:,.0f}", between(of["over_us"], "+"), between(of["plain_apart_us"], "")]
+
     rows = [
         [
             f"{size}, `{of['subnet']}`",
             f"{of['p50_us']:,.0f}",
             between(of["over_us"], "+"),
             f"{of['over_share']:+.2%}",
-            f"{of['p99_us']:,.0f}",
-            between(of["over_p99_us"], "+"),
-            between(of["plain_apart_p99_us"], ""),
+            *(part for tail in ("p99", "p99_of_all") for part in tail_of(of[tail])),
         ]
         for size, of in result["sizes"].items()
     ]
-    header = ["subnet", "plain, µs", "adaptive − plain", "share", "99th: plain", "adaptive − plain", "two plain apart"]
+    tail = ["adaptive − plain", "two plain apart"]
+    header = ["subnet", "plain, µs", "adaptive − plain", "share", "99th: plain", *tail, "of all runs: plain", *tail]
     return table(header, rows)
 
 
