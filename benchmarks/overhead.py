@@ -87,7 +87,7 @@ def measured(palette: Palette, subnet: str, count: int) -> dict[str, Any]:
 
 
 def _tail(times: Times) -> dict[str, Any]:
-    """99th percentiles: a plain session's, by how much the adaptive one's is larger, and how far two plain are apart."""
+    """99th percentiles: a plain session's, how much larger the adaptive one's is, and how far apart two plain are."""
     p99_us = [float(np.percentile(took_us, 99)) for name, took_us in times.items() if name != "adaptive"]
     apart_us = [abs(one - other) for one, other in combinations(p99_us, 2)]
     return {
