@@ -12,6 +12,7 @@ __all__ = ["Pieces"]
 
 _UNFINISHED = "\ufffd"
 _MOST_HELD = 8  # tokens: a character has four bytes at most, so these will be none
+_LONGEST = 16  # tokens that are decoded again with each new one, rather than twice the last ones
 
 
 class Pieces:
@@ -35,9 +36,10 @@ class Pieces:
         if text.endswith(_UNFINISHED) and len(self._window) - self._known < _MOST_HELD:
             return ""
         new = text[len(self._text) :]
-        self._window = self._window[self._known :]
-        self._known = len(self._window)
-        self._text = self._decoded(self._window)
+        if len(self._window) > _LONGEST:
+            self._window = self._window[self._known :]
+            text = self._decoded(self._window)
+        self._known, self._text = len(self._window), text
         return new
 
     def rest(self) -> str:

@@ -54,10 +54,16 @@ class Sampler:
         self._how = how
         self._random = np.random.default_rng(how.seed)
 
-    def pick(self, logits: NDArray[np.float32]) -> int:
-        """The next token, from logits [v]."""
+    def pick(self, logits: NDArray[np.float32]) -> int | None:
+        """The next token, from logits [v]; None where one is not a number, or none is the largest.
+
+        A logit of minus infinity is that of a token that may never be drawn.
+        """
+        likeliest = int(logits.argmax())  # of a NaN, wherever there is one
+        if not math.isfinite(logits[likeliest]):
+            return None
         if self._how.temperature == 0:
-            return int(logits.argmax())
+            return likeliest
         tokens, shares = probabilities(logits, self._how)
         place = np.searchsorted(shares.cumsum(), self._random.random() * shares.sum(), side="right")
         return int(tokens[min(int(place), len(tokens) - 1)])

@@ -47,7 +47,9 @@ class Steps:
         """
         count, total = len(tokens), self.cache.tokens + len(tokens)
         assert total <= self.cache.capacity, "more tokens than the cache has room for"
-        self._bind(self._of_token(tokens[0], total) if count == 1 else self._of_prompt(tokens, total))
+        feeds = self._of_token(tokens[0], total) if count == 1 else self._of_prompt(tokens, total)
+        if feeds is not self._bound:
+            self._bind(feeds)
         self._session.run_with_iobinding(self._binding, emptying_options() if count > LARGE_TOKENS else None)
         self.cache.tokens = total
         logits: NDArray[np.float32] = self._logits[0, 0]
@@ -84,8 +86,6 @@ class Steps:
         return made | ({"position_ids": np.zeros((1, count), np.int64)} if self._takes_positions else {})
 
     def _bind(self, feeds: dict[str, NDArray[Any]]) -> None:
-        if feeds is self._bound:
-            return
         for name, array in feeds.items():
             self._binding.bind_ortvalue_input(name, ort_value(array))
         self._bound = feeds

@@ -30,6 +30,8 @@ class StopStrings:
 
     def add(self, piece: str) -> tuple[str, bool]:
         """What may be shown now, and whether a stop string was met, which ends it."""
+        if not self._stops:
+            return piece, False
         text, self._held = self._held + piece, ""
         met = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
         if met:

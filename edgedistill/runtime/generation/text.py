@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import GenerationError
 from edgedistill.runtime.controller import Controller
-from edgedistill.runtime.finite import all_finite
 from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.costs import STEP
 from edgedistill.runtime.generation.demand import Demand
@@ -60,7 +60,12 @@ class Text:
         self._lock = threading.Lock()
         self._asking: int | None = None  # the thread that asks for a token
         self._cancelled = False
-        self.subnets: list[tuple[str, int]] = []
+        self._givers: list[str] = []  # of each token
+
+    @property
+    def subnets(self) -> list[tuple[str, int]]:
+        """The names of those that gave its tokens, one after another, and how many tokens in a row."""
+        return [(name, len(list(tokens))) for name, tokens in groupby(self._givers)]
 
     @property
     def generated(self) -> list[int]:
@@ -69,8 +74,6 @@ class Text:
 
     def next_token(self, sampler: Sampler) -> int | None:
         """One more token; None once it was cancelled.
-
-        ``subnets`` then counts it for the subnet that gave it: [(name, tokens in a row), ...].
 
         Raises:
             GenerationError: the subnet failed, and there is none in memory that can go on.
@@ -81,18 +84,12 @@ class Text:
                 return None
             self._asking = threading.get_ident()
             try:
-                token = sampler.pick(self._logits())
+                token, giver = self._given(sampler)
             finally:
                 self._asking = None
             self._tokens.append(token)
-            self._count()
+            self._givers.append(giver.name)
             return token
-
-    def _count(self) -> None:
-        assert self._seat is not None
-        name = self._seat.subnet.name
-        before = self.subnets.pop()[1] if self.subnets and self.subnets[-1][0] == name else 0
-        self.subnets.append((name, before + 1))
 
     def cancel(self) -> None:
         """No token after the one that is under way."""
@@ -107,16 +104,19 @@ class Text:
             self._leave()
             self._demand.end(self)
 
-    def _logits(self) -> NDArray[np.float32]:
+    def _given(self, sampler: Sampler) -> tuple[int, LoadedSubnet]:
+        """The next token, and the subnet that gave it; in few functions, for the reason that `LoadedSubnet.run` has."""
         seat = self._settled()
+        subnet = seat.subnet
         try:
-            found = self._run(seat)
+            logits = self._run(seat)
         except Exception as error:  # noqa: BLE001 (onnxruntime's share no base class)
             why = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-            return self._rescued(seat.subnet, why, error)
-        if all_finite([found]):
-            return found
-        return self._rescued(seat.subnet, "it answered with numbers that are not finite", None)
+            return self._rescued(sampler, subnet, why, error)
+        token = sampler.pick(logits)
+        if token is not None:
+            return token, subnet
+        return self._rescued(sampler, subnet, "it answered with numbers that are not finite", None)
 
     def _run(self, seat: Seat) -> NDArray[np.float32]:
         tokens = seat.missing(self._tokens)
@@ -126,19 +126,21 @@ class Text:
         self._controller.observe(ended_s, seat.subnet, Size(1, len(tokens)), (ended_s - start_s) * 1e3)
         return logits
 
-    def _rescued(self, failed: LoadedSubnet, why: str, error: Exception | None) -> NDArray[np.float32]:
-        """Another one's logits, and with it a complaint of the one that failed."""
+    def _rescued(
+        self, sampler: Sampler, failed: LoadedSubnet, why: str, error: Exception | None
+    ) -> tuple[int, LoadedSubnet]:
+        """Another one's token, and with it a complaint of the one that failed."""
         lease = self._controller.lease_other(failed)
         if lease is not None:
             seat = self._sit(lease)
             try:
-                found = self._run(seat)
+                token = sampler.pick(self._run(seat))
             except Exception:  # noqa: BLE001 (then the text is at fault, and the first error tells)
-                found = None
-            if found is not None and all_finite([found]):
+                token = None
+            if token is not None:
                 self._controller.complain(failed, why)
                 self._failed = failed
-                return found
+                return token, seat.subnet
         self._leave()
         raise GenerationError(f"{failed.name} could not go on with a text, nor any other subnet: {why}") from error
 

@@ -78,3 +78,12 @@ def test_equal_logits_are_all_drawn() -> None:
 def test_a_value_out_of_range_is_refused(option: str, value: float) -> None:
     with pytest.raises(InputError, match=option):
         Sampling(**{option: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_give_no_token_and_minus_infinity_is_never_drawn(temperature: float) -> None:
+    sampler = Sampler(Sampling(temperature, seed=0))
+    for broken in (math.nan, math.inf):
+        assert sampler.pick(np.array([1, broken, 3], np.float32)) is None
+    assert sampler.pick(np.full(3, -math.inf, np.float32)) is None
+    assert {sampler.pick(np.array([-math.inf, 2, -math.inf], np.float32)) for _ in range(20)} == {1}
