@@ -108,7 +108,8 @@ def latency(result: Result) -> str:
             f"Ratios to our graph, medians of {result['rounds']} rounds with quartiles. The best ONNX variant by one "
             f"half of them takes, in the other half, {best[0]:.3f} to {best[-1]:.3f} times ours, {median(best):.3f} at "
             f"the median, less than 0.98 in {faster} of {len(best)} rows. Medians over all rows, and in how many a "
-            f"ratio is less than 0.98: {_over_all(result)}. Fused nodes at full size of the first: {counts}. Floor: {result['billion_macs_a_second']:.0f} billion multiply-accumulates a second. "
+            f"ratio is less than 0.98: {_over_all(result)}. Fused nodes at full size of the first: {counts}. "
+            f"Floor: {result['billion_macs_a_second']:.0f} billion multiply-accumulates a second. "
             f"{versions}.{left_out}",
         ]
     )
