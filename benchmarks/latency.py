@@ -4,12 +4,12 @@ Claim: within 2 % of the best ONNX variant. Those are the stand-alone file, the 
 settings, and the same through its transformers optimizer in three ways (fused.py). Beside them PyTorch, eager and
 compiled, OpenVINO, and our int8; and the floor: multiply-accumulates over the best rate of a large fp32 product.
 
-Batch 1, one thread everywhere, fp32 but for our int8. Runs count about which the processor kept its pace. Every round
-takes every variant in another order, and opens every ONNX variant anew, since where a session's memory happens to lie
-moves it by some percent. Figures are ratios to our graph over the shared weights in the same round: to the mean of two
-sessions of it; the second is in the table, to show what chance does. The best of several is mostly the luckiest, so
-that the best ONNX variant is chosen by one half of the rounds, and the other half says how it compares. Each variant's
-outputs are compared with ours first.
+Batch 1, one thread everywhere, fp32 but for our int8. Every round takes the variants in another order, and opens every
+ONNX variant anew, since where a session's memory happens to lie moves it by some percent. Runs count about which the
+processor kept its pace; there are rounds until each ONNX variant has enough of those, or three times as many. Figures
+are ratios to our graph over the shared weights: to two sessions of it a round; the second is in the table, to show what
+chance does. The best of several is mostly the luckiest, so that the best ONNX variant is chosen by one half of its
+rounds, and the other half says how it compares. Each variant's outputs are compared with ours first.
 
 Random weights: speed does not depend on them. OpenVINO comes into a folder of WORK, and is no dependency.
 
@@ -65,9 +65,10 @@ OURS = "shared weights"
 AGAIN = "shared weights, again"
 INT8 = "shared weights, int8"
 ONNX = ("alone", "alone, default memory", *(f"optimizer, {way}" for way in fused.WAYS))
-_RUNS = 5  # of each variant in a round, which count
-_MOST_RUNS = 15
-_LOOKS = 500  # the last ones, of which the best are the pace
+_RUNS = 6  # of each variant in a round
+_LEAST = 2  # of them at the processor's pace, for the round to count
+_TRIES = 3  # times the rounds asked for
+_OTHERS = 5  # rounds, of which one has what is none of ONNX
 _TOLERANCE = 1e-3
 
 Feeds = dict[str, NDArray[np.int64]]
@@ -226,17 +227,21 @@ def _same(found: Mapping[str, Runner], feeds: Feeds) -> None:
 
 
 def compared(found: Mapping[str, Opener], feeds: Feeds, rounds: int) -> dict[str, Any]:
-    """Our milliseconds, and the others' ratios to them: medians over rounds, and quartiles."""
+    """Our milliseconds, and the others' ratios to them: medians over the rounds that count, and quartiles."""
     same({name: opened() for name, opened in found.items()}, feeds)
-    order, timer, times = random.Random(0), Timer(), {name: list[float]() for name in found}
-    for _ in range(rounds):
-        for name in order.sample(list(found), len(found)):
-            times[name].append(timer.ms(found[name](), feeds))
-    ours = (np.array(times[OURS]) + times[AGAIN]) / 2
-    ratios = {name: np.array(theirs) / ours for name, theirs in times.items() if name != OURS}
+    order, times = random.Random(0), Times()
+    for number in range(_TRIES * rounds):
+        if number >= rounds and all(len(times.kept(name)) >= rounds for name in (OURS, AGAIN, *ONNX)):
+            break
+        names = [name for name in found if name in (OURS, AGAIN, *ONNX) or number % _OTHERS == 0]
+        for name in order.sample(names, len(names)):
+            times.add(name, found[name](), feeds)
+    ours = [*times.kept(OURS), *times.kept(AGAIN)]
+    ratios = {name: np.array(times.kept(name)) / median(ours) for name in found if name != OURS}
     best = min(ONNX, key=lambda name: float(np.median(ratios[name][::2])))
     return {
-        "ms": round(float(np.median(ours)), 3),
+        "ms": round(median(ours), 3),
+        "rounds": min(len(times.kept(name)) for name in (OURS, AGAIN, *ONNX)),
         "ratios": {name: spread(of) for name, of in ratios.items()},
         "best_onnx": {"variant": best} | spread(ratios[best][1::2]),
     }
@@ -248,27 +253,33 @@ def spread(ratios: NDArray[np.float64]) -> dict[str, float]:
     return {name: round(float(value), 3) for name, value in zip(("ratio", "low", "high"), found, strict=True)}
 
 
-class Timer:
-    """Median milliseconds of a few runs about which the processor kept its pace; of those nearest to it if few are."""
+class Times:
+    """Runs of variants, a few in each round, with a look at the processor about each."""
 
     def __init__(self) -> None:
-        self._yardstick, self._looks_us = Yardstick(), list[float]()
+        self._yardstick = Yardstick()
+        self._rounds: dict[str, list[list[tuple[float, float]]]] = {}
 
-    def ms(self, run: Runner, feeds: Feeds) -> float:
-        """After one run that does not count."""
+    def add(self, name: str, run: Runner, feeds: Feeds) -> None:
+        """One round of a variant, after one run that does not count."""
         run(feeds)
         taken, before_us = list[tuple[float, float]](), self._yardstick.look_us()
-        while len(taken) < _MOST_RUNS:
+        for _ in range(_RUNS):
             started = time.perf_counter()
             run(feeds)
             ms = 1000 * (time.perf_counter() - started)
             after_us = self._yardstick.look_us()
             taken.append((max(before_us, after_us), ms))
-            self._looks_us.append(taken[-1][0])
-            before_us, limit_us = after_us, kept_within_us(self._looks_us[-_LOOKS:])
-            if sum(look_us <= limit_us for look_us, _ in taken) >= _RUNS:
-                break
-        return median(ms for _, ms in sorted(taken)[:_RUNS])
+            before_us = after_us
+        self._rounds.setdefault(name, []).append(taken)
+
+    def kept(self, name: str) -> list[float]:
+        """Median milliseconds of each round in which the processor kept its pace; of the two nearest where none is."""
+        limit_us = kept_within_us([look for rounds in self._rounds.values() for of in rounds for look, _ in of])
+        rounds = [[ms for look_us, ms in taken if look_us <= limit_us] for taken in self._rounds[name]]
+        medians = [median(counted) for counted in rounds if len(counted) >= _LEAST]
+        nearest = sorted(self._rounds[name], key=lambda taken: median(look_us for look_us, _ in taken))[:2]
+        return medians if len(medians) >= len(nearest) else [median(ms for _, ms in taken) for taken in nearest]
 
 
 def matrix_rate() -> float:

@@ -25,7 +25,7 @@ import lab
 import numpy as np
 import onnxruntime
 from export_time import random_model
-from latency import OURS, SUBNETS, Feeds, Runner, Timer, feeds_of, onnx_runner, write
+from latency import OURS, SUBNETS, Feeds, Runner, Times, feeds_of, onnx_runner, write
 from shared_weights import MODELS
 
 from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
@@ -106,18 +106,14 @@ def memory(graph: Path, repeats: int) -> dict[str, Any]:
 
 
 def latency(graph: Path) -> dict[str, float]:
-    """Over that with neither: medians of the ratios of each round."""
+    """Over that with neither: medians of the rounds that count."""
     feeds, order = feeds_of(MODELS[_MODEL], 16), random.Random(0)
     running = {setting: runner(str(graph), setting) for setting in (*SETTINGS, OWN)}
-    timer = Timer()
-    times: dict[str, list[float]] = {setting: [timer.ms(run, feeds)] for setting, run in running.items()}
+    times = Times()
     for _ in range(_ROUNDS):
         for setting in order.sample(list(running), len(running)):
-            times[setting].append(timer.ms(running[setting], feeds))
-    return {
-        setting: round(median(a / b for a, b in zip(of[1:], times["neither"][1:], strict=True)), 3)
-        for setting, of in times.items()
-    }
+            times.add(setting, running[setting], feeds)
+    return {setting: round(median(times.kept(setting)) / median(times.kept("neither")), 3) for setting in running}
 
 
 def main(repeats: str = "3") -> None:
