@@ -13,7 +13,7 @@ import readme
 
 from edgedistill.demo.commands import generate
 
-_EPOCHS = {"teacher": 2, "widths": 1, "depths": 1}
+_EPOCHS = {"teacher": 1, "widths": 1, "depths": 1}
 FEWER_STEPS = [
     part
     for stage, epochs in _EPOCHS.items()

@@ -125,9 +125,9 @@ def stress(folder: Path, *, swaps: int, seconds: float) -> tuple[int, int]:
 
 
 def test_no_request_is_lost_or_wrong_while_subnets_swap(tiny: Path) -> None:
-    requests, swaps = stress(tiny, swaps=40, seconds=1.0)
+    requests, swaps = stress(tiny, swaps=20, seconds=1.0)
     assert requests > 100
-    assert swaps >= 40
+    assert swaps >= 20
 
 
 @pytest.mark.slow
