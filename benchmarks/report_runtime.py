@@ -63,7 +63,7 @@ def reaction(result: Result) -> str:
     return "\n".join(
         [
             f"Seconds to the first answer by another subnet, after processes began to burn: "
-            f"{seconds(result['load_step_s'])}; after the second of twenty answers over the budget: "
+            f"{seconds(result['load_step_s'])}; after what served fitted no more: "
             f"{seconds(result['first_late_s'])}; after memory was taken: {seconds(result['memory_step_s'])}.",
             f"{beside['exchanges']} exchanges took {p50:.0f} µs at the median, {p90:.0f} at the 90th percentile, "
             f"{p99:.0f} at the 99th; loads {beside['load_ms'][0]:.0f} ms at the median, {beside['load_ms'][2]:.0f} at "
