@@ -1,8 +1,8 @@
 """Tokens a second and the wait for the first one, beside other ways to run the same decoder on this CPU.
 
-Claim: in fp32 and in four bits at least as fast as onnxruntime-genai by its builder's defaults. Beside it the best of
-all that the builder offers, transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours
-again, without huge pages, shows what those bring.
+Claim: in fp32 and in four bits at least as fast as onnxruntime-genai, both its builder's defaults and all that it
+offers. Beside it transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours again, without
+huge pages, shows what those bring.
 
 The model has SmolLM-135M's shape and random weights: speed does not depend on them (generation_models.py). Every round
 opens every way in a fresh process with as many cores as threads (generation_worker.py), in another order; it answers
@@ -147,7 +147,7 @@ def figures(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, Any]:
 
 
 def against_genai(figures_of: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    """By precision, how much faster ours is than onnxruntime-genai's defaults, the claim, and than its best way."""
+    """By precision, how much faster ours is than onnxruntime-genai's defaults, and than the fastest of its ways."""
     result = {}
     for precision in ("fp32", "int4"):
         ways = {name: of["over_ours"] for name, of in figures_of.items() if name.startswith(f"genai {precision}")}
