@@ -154,12 +154,12 @@ class AdaptiveSession(Serving):
     ) -> _Answered:
         """Outputs, whose they are, and the latency; in few functions, for the reason that `LoadedSubnet.run` has."""
         size, names, ran = _size_of(feeds), output_names or self._output_names, None
-        options = None if size.batch * size.tokens <= LARGE_TOKENS else emptying_options()
+        options = None if size[0] * size[1] <= LARGE_TOKENS else emptying_options()
         while ran is None:  # retired between two lines: then its successor is live already
             if deadline_ms is None:
                 subnet = self._residents.live or self._residents.serving()
             else:
-                subnet = self._controller.in_time(deadline_ms, size)
+                subnet = self._controller.in_time(deadline_ms, Size(*size))
             try:
                 ran = subnet.run(names, feeds, options, self._clock)
             except Exception as error:  # onnxruntime's share no base class
@@ -229,22 +229,26 @@ def _warm_up(session: OnnxSession) -> None:
         raise LoadError(f"it answers nothing: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
 
 
-def _size_of(feeds: Mapping[str, Any]) -> Size:
-    """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …]."""
+def _size_of(feeds: Mapping[str, Any]) -> tuple[int, int]:
+    """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …].
+
+    Mostly that is its shape as it stands: a `Size` costs a request 1.5 µs more.
+    """
     for feed in feeds.values():
         shape = getattr(feed, "shape", None)
         if type(shape) is not tuple:
             shape = _shape(feed)
-        if len(shape) >= 2:
-            return Size(shape[0], shape[1])
-    return Size(1, 1)
+        if len(shape) == 2:
+            return shape
+        if len(shape) > 2:
+            return shape[0], shape[1]
+    return 1, 1
 
 
-def _shape(feed: Any) -> Sequence[int]:
+def _shape(feed: Any) -> tuple[int, ...]:
     """Of a value of onnxruntime's own, whose shape is a method, or of nested lists."""
     if hasattr(feed, "shape"):
-        found: Sequence[int] = feed.shape()
-        return found
+        return tuple(feed.shape())
     import numpy as np
 
     return tuple(np.shape(feed))

@@ -37,11 +37,11 @@ class Observations:
         self._budget_ms = math.inf if budget_ms is None else budget_ms
         self._wake = wake
         self._late = 0  # in a row
-        self._tokens: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
-        self._others: deque[tuple[float, LoadedSubnet, Size, float]] = deque(maxlen=_KEPT)
+        self._tokens: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_KEPT)
+        self._others: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_KEPT)
 
-    def add(self, at_s: float, subnet: LoadedSubnet, size: Size, latency_ms: float) -> None:
-        """One more."""
+    def add(self, at_s: float, subnet: LoadedSubnet, size: tuple[int, int], latency_ms: float) -> None:
+        """One more; its size is a `Size` only where it is taken, which is no request's time."""
         (self._tokens if size == _TOKEN else self._others).append((at_s, subnet, size, latency_ms))
         if latency_ms <= self._budget_ms:
             self._late = 0
@@ -53,7 +53,8 @@ class Observations:
     def take(self) -> list[Observation]:
         """All there are now, oldest first; and not what comes meanwhile."""
         found = [kept.popleft() for kept in (self._tokens, self._others) for _ in range(len(kept))]
-        return sorted((Observation(*seen) for seen in found), key=lambda seen: seen.at_s)
+        made = (Observation(at_s, subnet, Size(*size), latency_ms) for at_s, subnet, size, latency_ms in found)
+        return sorted(made, key=lambda seen: seen.at_s)
 
     def clear(self) -> None:
         """Forget them."""

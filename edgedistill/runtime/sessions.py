@@ -30,6 +30,9 @@ class SessionState(Enum):
     CLOSED = "closed"  # the session is dropped
 
 
+_SERVING = SessionState.SERVING  # what every request asks for: an enumeration's member is found in many steps
+
+
 class Lease:
     """A hold on a loaded subnet, released once: by the end of the block, or with the last reference to it.
 
@@ -118,7 +121,7 @@ class LoadedSubnet:
         key = object()
         try:
             self.leases[key] = threading.get_ident()
-            if self.state is not SessionState.SERVING:
+            if self.state is not _SERVING:
                 return None
             start_s = clock()
             outputs = self.session.run(output_names, feeds, options)
@@ -126,7 +129,7 @@ class LoadedSubnet:
             return outputs, ended_s, (ended_s - start_s) * 1e3
         finally:
             self.leases.pop(key, None)
-            if self.state is not SessionState.SERVING:
+            if self.state is not _SERVING:
                 self.drain_if_free()
 
     def is_held_by(self, thread: int) -> bool:
