@@ -25,6 +25,7 @@ from edgedistill.subnet import SearchSpace
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
+from edgedistill.supernet.vocabulary import trimmed
 
 VOCABULARY = 49152
 _SCALE = 2.5  # of the layers' matrices: with transformers' own random ones greedy answers repeat one token
@@ -107,16 +108,22 @@ def llama_cpp(python: str, folder: Path, whole: Path, quantized: Path) -> None:
         _by(python, str(script), *map(str, (folder, whole, quantized)))
 
 
-def ours(folder: Path, target: Path, prompt: Sequence[int]) -> dict[str, str]:
+def ours(folder: Path, target: Path, prompt: Sequence[int], used: Sequence[int] | None = None) -> dict[str, str]:
     """A palette in ``target`` of the whole model in both precisions; its members' names by precision.
 
-    ``prompt`` is what quality is measured on, which random weights have none of.
+    ``prompt`` is what quality is measured on, which random weights have none of. With ``used`` the vocabulary is
+    trimmed to these tokens, the prompt's among them.
     """
     if not (target / MANIFEST_NAME).exists():
         lab.say(f"{target.name}: our export")
         model, ids = load_pretrained_decoder(folder, scale=1.0, dropout=0.0), tuple(prompt)
-        row = Encoded((ids,), ((0,) * len(ids),), (ids[1:],), (tuple(range(len(ids) - 1)),), 0)
         supernet = _supernet(model, tokenizer_in(folder))
+        if used is not None:
+            words = supernet.tokenizer.decode(ids)
+            supernet = trimmed(supernet, used)
+            ids = tuple(supernet.tokenizer.encode(words).ids)
+            model = supernet.decoder
+        row = Encoded((ids,), ((0,) * len(ids),), (ids[1:],), (tuple(range(len(ids) - 1)),), 0)
         rows = EncodedData(row, row, row)
         write_palette(supernet, [model.arch.full], rows, target, lab.say, precisions=("fp32", "int4"))
     return {entry.precision: entry.name for entry in load(target).manifest.subnets}

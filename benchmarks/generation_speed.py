@@ -50,15 +50,16 @@ Run = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """A way to run a model, by an interpreter."""
+    """A way to run a model, by an interpreter, and what it is asked."""
 
     python: str
     way: str
     model: Any
+    prompts: Mapping[str, Sequence[int]]
 
-    def run(self, prompts: Mapping[str, Sequence[int]], threads: int) -> Run:
+    def run(self, threads: int) -> Run:
         """A fresh process' figures."""
-        job = {"way": self.way, "model": self.model, "threads": threads, "prompts": prompts}
+        job = {"way": self.way, "model": self.model, "threads": threads, "prompts": self.prompts}
         job |= {"capacity": CAPACITY, "tokens": TOKENS, "repeats": REPEATS}
         return _worker(self.python, json.dumps(job))
 
@@ -72,27 +73,27 @@ def _worker(python: str, job: str = "") -> Run:
 
 
 def contenders(
-    work: Path, folder: Path, prompt: Sequence[int], python: str
+    work: Path, folder: Path, prompts: Mapping[str, Sequence[int]], python: str
 ) -> tuple[dict[str, Contender], dict[str, str], dict[str, str]]:
     """By name, their files made; what was skipped, and the versions of what was not."""
     versions, skipped = _worker(python), {}
-    found = {"transformers fp32": Contender(python, "transformers", str(folder))}
+    found = {"transformers fp32": Contender(python, "transformers", str(folder), prompts)}
     palette = work / "ours-palette"
-    for precision, member in generation_models.ours(folder, palette, prompt).items():
+    for precision, member in generation_models.ours(folder, palette, prompts[str(min(PROMPTS))]).items():
         for way, name in (("edgedistill", "ours {}"), ("edgedistill, small pages", "ours {}, small pages")):
-            found[name.format(precision)] = Contender(sys.executable, way, (str(palette), member))
+            found[name.format(precision)] = Contender(sys.executable, way, (str(palette), member), prompts)
     if "onnxruntime-genai" in versions:
         for name, (precision, options) in generation_models.GENAI.items():
             target = generation_models.genai(
                 python, folder, work / name.replace(",", "").replace(" ", "-"), precision, options
             )
-            found[name] = Contender(python, "onnxruntime-genai", str(target))
+            found[name] = Contender(python, "onnxruntime-genai", str(target), prompts)
     else:
         skipped["onnxruntime-genai"] = "not installed"
     if "llama-cpp-python" in versions:
         files = {f"llama.cpp {kind}": work / f"llama-cpp-{kind}.gguf" for kind in ("fp32", "int4")}
         generation_models.llama_cpp(python, folder, *files.values())
-        found |= {name: Contender(python, "llama.cpp", str(model)) for name, model in files.items()}
+        found |= {name: Contender(python, "llama.cpp", str(model), prompts) for name, model in files.items()}
     else:
         skipped["llama.cpp"] = "not installed"
     return found, skipped, versions
@@ -103,15 +104,13 @@ def precision_of(name: str) -> str:
     return "int4" if "int4" in name else "fp32"
 
 
-def measured(
-    found: Mapping[str, Contender], prompts: Mapping[str, Sequence[int]], threads: int, rounds: int
-) -> dict[str, list[Run]]:
+def measured(found: Mapping[str, Contender], threads: int, rounds: int) -> dict[str, list[Run]]:
     """Every contender's run of every round."""
     order, runs, best_us = random.Random(threads), {name: list[Run]() for name in found}, float("inf")
     for number in range(rounds):
         for name in order.sample(list(found), len(found)):
             for _ in range(_TRIES):
-                run = found[name].run(prompts, threads)
+                run = found[name].run(threads)
                 best_us = min(best_us, pace_us(run))
                 if pace_us(run) <= _SAME_PACE * best_us:
                     break
@@ -126,8 +125,8 @@ def pace_us(run: Run) -> float:
 
 
 def _line(runs: Mapping[str, Sequence[Run]]) -> str:
-    longest = str(max(PROMPTS))
-    return ", ".join(f"{name} {_of(of[-1], longest, 'token_ms'):.1f} ms a token" for name, of in runs.items())
+    tokens_ms = {name: max(float(of["token_ms"]) for of in every[-1]["runs"].values()) for name, every in runs.items()}
+    return ", ".join(f"{name} {token_ms:.1f} ms a token" for name, token_ms in tokens_ms.items())
 
 
 def _of(run: Run, prompt: str, key: str) -> float:
@@ -186,11 +185,11 @@ def main(data: str, work_folder: str, python: str, rounds: str = "7") -> None:
     work.mkdir(parents=True, exist_ok=True)
     folder = generation_models.checkpoint(Path(data) / "train.txt", work / "checkpoint")
     prompts = generation_models.prompts(Path(data) / "test.txt", folder, PROMPTS)
-    found, skipped, versions = contenders(work, folder, prompts[str(min(PROMPTS))], python)
+    found, skipped, versions = contenders(work, folder, prompts, python)
     result: dict[str, Any] = {"rounds": int(rounds), "tokens": TOKENS, "capacity": CAPACITY}
     result |= {"versions": versions, "skipped": skipped, "threads": {}}
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
-        runs = measured(found, prompts, threads, int(rounds))
+        runs = measured(found, threads, int(rounds))
         prompted = {prompt: figures(runs, prompt) for prompt in prompts}
         claims = {prompt: against_genai(of) for prompt, of in prompted.items()}
         result["threads"][threads] = {"against_genai": claims, "prompts": prompted} | {

@@ -56,6 +56,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "decoder-distillation": report_decoders.decoder_distillation,
     "decoder-resistance": report_decoders.decoder_resistance,
     "decoder-sizes": report_decoders.decoder_sizes,
+    "decoder-vocabulary": report_decoders.decoder_vocabulary,
 }
 
 

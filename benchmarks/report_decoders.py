@@ -72,6 +72,19 @@ def decoder_resistance(result: Result) -> str:
     return "\n".join([table(header, rows), "", note])
 
 
+def decoder_vocabulary(result: Result) -> str:
+    """A row a precision."""
+    rows = []
+    for precision, of in result["precisions"].items():
+        pairs = [of[key].values() for key in ("weights_mb", "memory_mb")]
+        over = "{:.2f} ({:.2f} to {:.2f})".format(*of["trimmed_over_whole"])
+        ms = [f"{values[0]:.1f}" for values in of["token_ms"].values()]
+        rows.append([precision, *(f"{whole:.0f} → {trimmed:.0f}" for whole, trimmed in pairs), " → ".join(ms), over])
+    whole, trimmed = result["tokens"].values()
+    header = ["", "MB of weights", "MB in memory", "ms a token", "trimmed over whole"]
+    return "\n".join([table(header, rows), "", f"{trimmed:,} of {whole:,} tokens are left; {result['rounds']} rounds."])
+
+
 def generation_swaps(result: Result) -> str:
     """In words."""
     resident = result["resident_mb"]

@@ -33,15 +33,17 @@ _TEXTS = {
 }
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, of: Supernet | None = None) -> Path:
     """Write it into ``folder``, which must not exist yet; its path. Skips the test where the weights are not there."""
-    supernet = _supernet(shared_data.folder("stories260K"))
-    rows = {split: _rows(supernet, text) for split, text in _TEXTS.items()}
-    write_palette(supernet, _SUBNETS, EncodedData(**rows), folder, lambda _: None)
+    whole = of or supernet()
+    rows = {split: _rows(whole, text) for split, text in _TEXTS.items()}
+    write_palette(whole, _SUBNETS, EncodedData(**rows), folder, lambda _: None)
     return folder
 
 
-def _supernet(data: Path) -> Supernet:
+def supernet() -> Supernet:
+    """The model as it is. Skips the test where the weights are not there."""
+    data = shared_data.folder("stories260K")
     model = load_llama2c(data / "stories260K.bin", scale=1.0, dropout=0.0)
     info = SupernetInfo(
         architecture=model.arch,

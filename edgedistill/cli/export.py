@@ -98,7 +98,7 @@ def export(
     trained = load_trained(supernet)
     precisions = _precisions(trained, precision or [])
     if trained.info.generation is not None:
-        _check_decoder(boards=bool(boards), vocabulary=vocabulary, out_of_scope=out_of_scope)
+        _check_decoder(boards=bool(boards), out_of_scope=out_of_scope)
     rows = read_data(source_of(trained, data, unlabelled))
     first = next(iter(device or []), None)
     asked = Asked(count, first, profiled, tokens, max_latency_ms, max_memory_mb)
@@ -147,13 +147,13 @@ def _precisions(trained: Supernet, asked: Sequence[str]) -> tuple[Precision, ...
     return tuple(one for one in known if one in asked) or known
 
 
-def _check_decoder(*, boards: bool, vocabulary: int | None, out_of_scope: Path | None) -> None:
+def _check_decoder(*, boards: bool, out_of_scope: Path | None) -> None:
     """Refuse what an export of a decoder does not do.
 
     Raises:
         InputError: one of these is asked for.
     """
-    asked = {"--device": boards, "--vocabulary": vocabulary is not None, "--out-of-scope": out_of_scope is not None}
+    asked = {"--device": boards, "--out-of-scope": out_of_scope is not None}
     refused = " and ".join(name for name, given in asked.items() if given)
     if refused:
         raise InputError(
@@ -218,7 +218,8 @@ def _trimmed(trained: Supernet, rows: TaskData, least: int) -> Supernet:
 
     of = trained.model.arch.vocabulary
     used = {token for ids in encode_data(trained, rows).train.ids for token in ids}
-    others = (token for token in range(of) if token not in used)
+    named = set(trained.tokenizer.get_vocab().values())  # a model may have rows beyond
+    others = (token for token in range(of) if token in named and token not in used)
     small = trimmed(trained, used.union(islice(others, max(0, least - len(used)))))
     console.print(f"vocabulary: {small.model.arch.vocabulary:,} of {of:,} tokens kept; other words are spelt out")
     return small

@@ -110,3 +110,15 @@ class ElasticLinear(nn.Module):
         if columns is not None:
             for tensor in (self.weight, self.merged, *(pair.A for pair in pairs)):
                 tensor.copy_(tensor[:, columns].clone())
+
+    @torch.no_grad()
+    def keep_rows(self, rows: Tensor) -> None:
+        """Drop every output but these, for good; nothing trains then, until another stage begins."""
+        self.freeze()
+        self.weight = nn.Parameter(self.weight[rows], requires_grad=False)
+        self.merged = self.merged[rows]
+        if self.bias is not None:
+            self.bias = nn.Parameter(self.bias[rows], requires_grad=False)
+        for pair in self.pairs:
+            assert isinstance(pair, LowRankPair)
+            pair.B = nn.Parameter(pair.B[rows], requires_grad=False)

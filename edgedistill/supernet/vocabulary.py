@@ -2,7 +2,7 @@
 
 The texts whose tokens are kept read the same afterwards, token for token. WordPiece takes the longest match,
 and Unigram the likeliest path, among what is left: both were chosen among more before. BPE keeps every merge
-on the way to a token that is kept.
+on the way to a token that is kept. A decoder can say no other token than these, nor does it weigh others.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 
 from edgedistill.errors import ModelError
-from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.checkpoint import GenerationInfo, Supernet
+from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 
 __all__ = ["trim", "trimmed"]
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_Model = TypeVar("_Model", bound=ElasticModel)
 
 
-def trim(model: ElasticEncoder, tokenizer: Tokenizer, used: Iterable[int]) -> tuple[ElasticEncoder, Tokenizer]:
+def trim(model: _Model, tokenizer: Tokenizer, used: Iterable[int]) -> tuple[_Model, Tokenizer]:
     """Copies of both that know only the tokens ``used``, the special ones, and all single characters and bytes.
 
     Ids change, the order of the tokens does not. Whatever holds an id (of the padding token, say) has to look
     it up anew.
 
     Args:
-        model: in any stage; its word table becomes shorter.
+        model: in any stage; its word table becomes shorter, and a decoder's head over it.
         tokenizer: stays as it is.
         used: token ids that the data hold.
 
@@ -55,11 +56,28 @@ def trim(model: ElasticEncoder, tokenizer: Tokenizer, used: Iterable[int]) -> tu
 
 
 def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
-    """The supernet with a trimmed copy of its model and tokenizer (see `trim`)."""
-    model, tokenizer = trim(supernet.encoder, supernet.tokenizer, used)
-    pad = tokenizer.token_to_id(str(supernet.info.pad_token))
-    info = supernet.info.model_copy(update={"pad_token_id": pad, "architecture": model.arch})
-    return replace(supernet, model=model, tokenizer=tokenizer, info=info)
+    """The supernet with a trimmed copy of its model and tokenizer (see `trim`), and what begins and ends a text."""
+    info, before = supernet.info, supernet.tokenizer
+    model, tokenizer = trim(supernet.model, before, {*used, *_marks(info.generation, before)})
+    moved = {row: tokenizer.token_to_id(token) for token, row in before.get_vocab().items()}
+    generation = info.generation
+    if generation is not None:
+        begin = generation.bos_token_id
+        ends = [moved[row] for row in generation.eos_token_ids if row in moved]
+        generation = generation.model_copy(
+            update={"eos_token_ids": ends, "bos_token_id": None if begin is None else moved[begin]}
+        )
+    pad = 0 if info.pad_token is None else tokenizer.token_to_id(info.pad_token)  # without one, any
+    changed = {"pad_token_id": pad, "architecture": model.arch, "generation": generation}
+    return replace(supernet, model=model, tokenizer=tokenizer, info=info.model_copy(update=changed))
+
+
+def _marks(generation: GenerationInfo | None, tokenizer: Tokenizer) -> list[int]:
+    """Ids of tokens that begin or end a text; a model may name more ends than its tokenizer has."""
+    if generation is None:
+        return []
+    named = [*generation.eos_token_ids, generation.bos_token_id]
+    return [row for row in named if row is not None and tokenizer.id_to_token(row) is not None]
 
 
 def _is_unit(token: str, spelling: Mapping[str, Any]) -> bool:
@@ -148,10 +166,12 @@ def _with_ids(value: Any, by_id: Mapping[int, int]) -> Any:
     return result
 
 
-def _with_rows(model: ElasticEncoder, rows: Sequence[int]) -> ElasticEncoder:
-    trimmed = copy.deepcopy(model)
-    word = trimmed.embeddings.word
-    word.weight = nn.Parameter(word.weight.data[torch.tensor(rows)], requires_grad=False)
+def _with_rows(model: _Model, rows: Sequence[int]) -> _Model:
+    trimmed, kept = copy.deepcopy(model), torch.tensor(rows)
+    word = trimmed.word if isinstance(trimmed, ElasticDecoder) else trimmed.embeddings.word
+    word.weight = nn.Parameter(word.weight.data[kept], requires_grad=False)
     word.num_embeddings = len(rows)
+    if isinstance(trimmed, ElasticDecoder) and trimmed.head is not None:
+        trimmed.head.keep_rows(kept)
     trimmed.arch = replace(model.arch, vocabulary=len(rows))
     return trimmed

@@ -65,7 +65,10 @@ def test_a_subnet_is_extracted_for_transformers(place: Path, tmp_path: Path) -> 
     [
         (("--precision", "int2"), "--precision: got 'int2', expected fp32 or int8 or int4 of a supernet for text-gen"),
         (("--device", "pi5"), "--device: of an encoder alone; leave it out, and run 'edgedistill profile'"),
-        (("--vocabulary", 10), "--vocabulary: of an encoder alone"),
+        (
+            ("--vocabulary", 10),
+            "a tokenizer of type WordLevel cannot be trimmed; supported are WordPiece, BPE, Unigram",
+        ),
         (
             ("--keep-fp32", "layers.7"),
             "there is no 'layers.7' to keep in fp32; the parts are embeddings, head, layers.0",

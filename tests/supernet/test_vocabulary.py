@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import stories_palette
+import tiny_decoder
 import tiny_encoder
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -13,9 +17,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from edgedistill.distillation.batches import load_tokenizer
 from edgedistill.distillation.models import resolve_model
 from edgedistill.errors import ModelError
+from edgedistill.runtime import TextGenerator
+from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.pretrained import load_pretrained
-from edgedistill.supernet.vocabulary import trim
+from edgedistill.supernet.vocabulary import trim, trimmed
 
 CORPUS = (
     "turn on the kitchen lamp please",
@@ -145,3 +151,42 @@ def test_a_tokenizer_of_another_kind_is_refused() -> None:
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "lamp": 1}, unk_token="[UNK]"))
     with pytest.raises(ModelError, match="WordLevel cannot be trimmed; supported are WordPiece, BPE, Unigram"):
         trim(tiny_encoder.encoder(), tokenizer, {1})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["normed", "grouped"])  # a tied head, and one of its own
+def test_a_decoder_weighs_the_tokens_it_keeps_as_before(name: str) -> None:
+    tokenizer = _bpe()
+    model = tiny_decoder.decoder(replace(tiny_decoder.ARCHITECTURES[name], vocabulary=tokenizer.get_vocab_size()))
+    model.freeze()
+    small, trimmed_tokenizer = trim(model, tokenizer, _used(tokenizer))
+    subnet = tiny_decoder.random_subnet(model.arch, random.Random(0))
+
+    def logits(of: ElasticDecoder, by: Tokenizer) -> torch.Tensor:
+        ids = torch.tensor([by.encode(TEXTS[0]).ids])
+        return of(ids, torch.ones_like(ids), subnet)
+
+    kept = [tokenizer.token_to_id(token) for token, _ in sorted(trimmed_tokenizer.get_vocab().items(), key=_second)]
+    assert len(kept) == small.arch.vocabulary < model.arch.vocabulary
+    torch.testing.assert_close(
+        logits(small, trimmed_tokenizer), logits(model, tokenizer)[..., kept], atol=1e-5, rtol=1e-5
+    )
+
+
+def _second(pair: tuple[str, int]) -> int:
+    return pair[1]
+
+
+def test_a_real_decoder_tells_the_same_story_with_the_tokens_that_it_needs(tmp_path: Path) -> None:
+    supernet, prompt = stories_palette.supernet(), "Once upon a time"
+    with TextGenerator(stories_palette.write(tmp_path / "whole", supernet), only=[stories_palette.LARGE]) as whole:
+        said = whole.generate(prompt, max_new_tokens=60)
+        small = trimmed(supernet, [*whole.token_ids(prompt), *said.token_ids])
+    assert small.model.arch.vocabulary < supernet.model.arch.vocabulary
+    with TextGenerator(stories_palette.write(tmp_path / "small", small), only=[stories_palette.LARGE]) as generator:
+        assert generator.generate(prompt, max_new_tokens=60).text == said.text
+    assert small.info.generation is not None
+    assert supernet.info.generation is not None
+    assert [small.tokenizer.id_to_token(row) for row in small.info.generation.eos_token_ids] == [
+        supernet.tokenizer.id_to_token(row) for row in supernet.info.generation.eos_token_ids
+    ]
