@@ -83,7 +83,7 @@ class DecoderStock:
         """What a subnet keeps of each tensor, scales among them."""
         arch = self.arch
         kept = extents(arch, subnet) | {HEAD: (arch.vocabulary, subnet.hidden)}
-        for name in kept.keys() & self.bits.keys():
+        for name in [name for name in self.bits if name in kept]:  # a set's order would change the files
             kept |= block_extents(name, kept[name], self.bits[name])
         for name in (WORDS, scale_name(WORDS), POSITIONS, COSINES, SINES):
             if name in self.tensors:

@@ -19,6 +19,8 @@ from edgedistill.distillation.evaluation import next_tokens_of
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import decoder_members, write_palette
+from edgedistill.exporters.blocks import scale_name
+from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.hugging_face import write_hugging_face
 from edgedistill.manifest import Manifest, Precision, SubnetEntry
 from edgedistill.runtime.verify import verify
@@ -189,3 +191,14 @@ def test_a_subnet_is_written_as_transformers_own(tmp_path: Path) -> None:
     assert theirs.generation_config.eos_token_id == [2]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert (tokenizer.eos_token, tokenizer.bos_token, tokenizer.chat_template) == ("w2", "w1", "{{ x }}")
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_the_order_of_what_a_graph_holds_is_the_models(precision: Precision) -> None:
+    """And no set's, which differs between processes: the same supernet would make other files each time."""
+    stock = DecoderStock.of(_supernet().decoder, precision)
+    scales = [scale_name(name) for name in stock.bits]
+    assert len(scales) > 10
+    held = [name for name in stock.extents(SMALL) if name in scales]
+    assert held == [name for name in scales if name in held]
+    assert len(held) > 10
