@@ -65,7 +65,7 @@ def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
         begin = generation.bos_token_id
         ends = [moved[row] for row in generation.eos_token_ids if row in moved]
         generation = generation.model_copy(
-            update={"eos_token_ids": ends, "bos_token_id": None if begin is None else moved[begin]}
+            update={"eos_token_ids": ends, "bos_token_id": None if begin is None else moved.get(begin)}
         )
     pad = 0 if info.pad_token is None else tokenizer.token_to_id(info.pad_token)  # without one, any
     changed = {"pad_token_id": pad, "architecture": model.arch, "generation": generation}
