@@ -5,7 +5,9 @@ Claim: less of each, by the rows of the embedding table that go, which a tied he
 The model has SmolLM-135M's shape and random weights (generation_models.py), its tokenizer is of DATA's texts. The
 domain is a text file, whose tokens stay, and what spells out any other word. Fresh processes of the whole and the
 trimmed palette in turn, in fp32 and four bits, one thread, a prompt of 32 of the domain's tokens; a process that met a
-slower processor is XX
+slower processor is run again. What is answered is tested elsewhere: with the tokens that it needs, a text stays as it
+was.
+
 Usage: python benchmarks/decoder_vocabulary.py DATA DOMAIN.txt WORK [ROUNDS]; default 7. The last line is one JSON
 object.
 """
