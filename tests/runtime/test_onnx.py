@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import psutil
 import pytest
 from onnx import helper, numpy_helper
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime import onnx as ours
+from edgedistill.testing import FakeSession
 
 BLOCK = """
 import sys
@@ -80,6 +82,30 @@ def test_a_graph_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path, conte
         ours.create_session(path, 1)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_direct_run_answers_as_the_session_and_is_none_of_its_python(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = ours.create_session(tiny / "large.onnx", 1)
+    feeds = {node.name: np.ones((1, 4), np.int64) for node in session.get_inputs()}
+    names = [node.name for node in session.get_outputs()]
+    expected = session.run(names, feeds)
+    direct, inputs = ours.direct_run(session)
+    assert inputs == len(feeds)
+    monkeypatch.setattr(type(session), "run", lambda *_: pytest.fail("onnxruntime's Python ran"))
+    np.testing.assert_array_equal(direct(names, feeds, None), expected)
+    np.testing.assert_array_equal(direct(names, feeds, ours.emptying_options()), expected)
+    with pytest.raises(Exception, match="Invalid input name"):
+        direct(names, {f"{name}_": feed for name, feed in feeds.items()}, None)
+
+
+def test_a_session_that_is_not_onnxruntimes_own_runs_as_it_does(tiny: Path) -> None:
+    class Logged(onnxruntime.InferenceSession):  # type: ignore[misc]
+        pass
+
+    for session in (FakeSession("s", lambda: None), Logged(tiny / "large.onnx", providers=[ours.PROVIDER])):
+        assert ours.direct_run(session) == (session.run, -1)
 
 
 def test_a_session_goes_with_its_last_reference(tiny: Path) -> None:
