@@ -28,6 +28,7 @@ __all__ = ["AdaptiveSession", "Answer", "Node"]
 
 # What is assumed before the first request: the length that the manifest's MACs are of.
 _USUAL_TOKENS = 64
+_AT_ONCE_MS = float("-inf")  # a deadline that no subnet is expected to keep, so that the smallest is asked
 
 
 class Answer(NamedTuple):
@@ -147,6 +148,18 @@ class AdaptiveSession(Serving):
             SessionClosed: after `close`.
         """
         outputs, subnet, latency_ms = self._answered(output_names, feeds, deadline_ms)
+        return Answer(outputs, subnet.name, subnet.palette, latency_ms)
+
+    def second_answer(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], first: Answer) -> Answer:
+        """By the smallest subnet; the first one again where that was the smallest, or is alone in memory.
+
+        Raises:
+            SessionClosed: after `close`.
+        """
+        floor = self._controller.floor
+        if floor is None or floor.name == first.subnet:
+            return first
+        outputs, subnet, latency_ms = self._answered(output_names, feeds, _AT_ONCE_MS)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 
     def _answered(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_palette
 from scipy.special import logsumexp
+from waiting import wait_until
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import load
@@ -58,13 +59,53 @@ def test_scores_are_cooled_by_the_member_s_own_temperature(calibrated: Path) -> 
         np.testing.assert_allclose(scores.of(name, logits), powers / powers.sum(), atol=1e-6)
 
 
-def test_a_classifier_accepts_by_the_member_that_answers(calibrated: Path) -> None:
-    texts = ["lamp", "play some music", "set a timer", "the the the"]
+TEXTS = ["lamp", "play some music", "set a timer", "the the the"]
+
+
+def test_a_classifier_accepts_as_many_as_it_is_told(calibrated: Path) -> None:
     with AdaptiveSession(calibrated, threads=1) as session:
-        assert all(found.accepted for found in TextClassifier(session).classify(texts))
-        none = TextClassifier(session, false_accepts=0.0).classify(texts)
-        every = TextClassifier(session, false_accepts=1.0).classify(texts)
+        assert all(found.accepted for found in TextClassifier(session).classify(TEXTS))
+        none = TextClassifier(session, false_accepts=0.0).classify(TEXTS)
+        every = TextClassifier(session, false_accepts=1.0).classify(TEXTS)
         assert [found.accepted for found in (*none, *every)] == [False] * 4 + [True] * 4
+
+
+def _serve(session: AdaptiveSession, name: str) -> None:
+    session.pin(name)
+    wait_until(lambda: session.active == name and session._controller.floor is not None)
+
+
+def test_whichever_answers_the_smallest_says_what_is_in_scope(calibrated: Path) -> None:
+    """By its own threshold the smallest accepts everything here, and every other nothing."""
+    entries = []
+    for entry in load(calibrated).manifest.subnets:
+        assert entry.calibration is not None
+        changed = {"energies": [0.0 if entry.name == "small" else 1e6] * 101}
+        entries.append(entry.model_copy(update={"calibration": entry.calibration.model_copy(update=changed)}))
+    tiny_palette.reseal(calibrated, subnets=entries)
+    with AdaptiveSession(calibrated, threads=1, interval_s=0.01) as session:
+        classifier = TextClassifier(session, false_accepts=0.5)
+        for name in tiny_palette.WIDTHS:
+            _serve(session, name)
+            for deadline_ms in (None, 1e4, 1e-9):
+                found = classifier.classify(TEXTS, deadline_ms=deadline_ms)
+                assert {one.subnet for one in found} == {"small" if deadline_ms == 1e-9 else name}
+                assert all(one.accepted for one in found)
+    with AdaptiveSession(calibrated, threads=1, only=["large"]) as alone:
+        assert not any(one.accepted for one in TextClassifier(alone, false_accepts=0.5).classify(TEXTS))
+
+
+def test_a_second_answer_is_the_smallests_and_none_where_that_answered(calibrated: Path) -> None:
+    feeds = {"input_ids": np.array([[1, 5, 2]]), "attention_mask": np.ones((1, 3), np.int64)}
+    with AdaptiveSession(calibrated, threads=1, interval_s=0.01) as session:
+        _serve(session, "large")
+        first = session.answer(None, feeds)
+        second = session.second_answer(None, feeds, first)
+        assert (first.subnet, second.subnet) == ("large", "small")
+        _serve(session, "small")
+        own = session.answer(None, feeds)
+        assert session.second_answer(None, feeds, own) is own
+        np.testing.assert_array_equal(second.outputs[0], own.outputs[0])
 
 
 def test_what_cannot_be_asked_for_is_refused(calibrated: Path, tmp_path: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibration import Scores
-from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown
+from edgedistill.runtime.text.pipeline import OUTPUT, Pipeline, Source, countdown
 from edgedistill.runtime.text.reading import Read
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Label:
         subnet: which subnet answered.
         latency_ms: how long the run took that this text was in.
         truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
-        accepted: whether the text is likely to be in scope, by the classifier's ``false_accepts``; always, without.
+        accepted: whether the text is likely to be in scope, by the classifier's ``false_accepts``; always, without it.
     """
 
     label: str
@@ -46,7 +47,9 @@ class TextClassifier(Pipeline):
 
     A session that was given stays the caller's to close; one opened here closes with the classifier.
     ``options`` are those of `AdaptiveSession`. ``false_accepts``: the share of the palette's out-of-scope texts that
-    may be accepted (0 to 1), whichever subnet answers.
+    may be accepted (0 to 1). Whichever subnet answers, the smallest is asked as well then, and says which texts are in
+    scope: so a swap never changes that. Where it is not in memory the subnet that answers says it, by a threshold that
+    is matched to the same share.
 
     Raises:
         InputError: ``false_accepts`` is no share, or the palette knows no texts out of scope; or there are options for
@@ -61,6 +64,7 @@ class TextClassifier(Pipeline):
         palette = self.session.palette
         self._labels = palette.manifest.labels
         self._false_accepts = false_accepts
+        self._second_ms = 0.0  # how long the smallest took last time
         try:
             self._scores = palette, Scores(palette.manifest, false_accepts)
         except InputError:
@@ -81,14 +85,29 @@ class TextClassifier(Pipeline):
             InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
             SessionClosed: after `close`.
         """
-        return [self._label(*found) for found in self._answered(countdown(deadline_ms), self._read(texts))]
+        left_ms, found = countdown(deadline_ms), list[Label]()
 
-    def _label(self, read: Read, logits: NDArray[np.float32], answer: Answer) -> Label:
-        scores = self._scores_by(answer.palette)
-        found = scores.of(answer.subnet, logits)
-        best = int(found.argmax())
-        score = float(found[best])
-        accepted = bool(scores.accepted(answer.subnet, logits))
+        def first_ms() -> float | None:
+            return None if (left := left_ms()) is None else left - self._second_ms
+
+        for batch, feeds, answer in self._runs(first_ms, self._read(texts)):
+            accepted = self._accepted(feeds, answer, len(batch))
+            found += map(self._label, batch, answer.outputs[0], accepted, repeat(answer))
+        return found
+
+    def _accepted(self, feeds: Mapping[str, Any], answer: Answer, texts: int) -> Sequence[bool]:
+        """Whether each text that was fed is in scope, by the smallest subnet."""
+        if self._false_accepts is None:
+            return [True] * texts
+        second = self._session.second_answer([OUTPUT], feeds, answer)
+        self._second_ms = 0.0 if second is answer else second.latency_ms
+        found: list[bool] = self._scores_by(second.palette).accepted(second.subnet, second.outputs[0]).tolist()
+        return found
+
+    def _label(self, read: Read, logits: NDArray[np.float32], accepted: bool, answer: Answer) -> Label:
+        probabilities = self._scores_by(answer.palette).of(answer.subnet, logits)
+        best = int(probabilities.argmax())
+        score = float(probabilities[best])
         return Label(self._labels[best], score, answer.subnet, answer.latency_ms, read.truncated, accepted)
 
     def _scores_by(self, palette: Palette) -> Scores:

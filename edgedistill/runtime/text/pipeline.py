@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Pipeline", "Source", "countdown", "numbered"]
+__all__ = ["OUTPUT", "Pipeline", "Source", "countdown", "numbered"]
 
+OUTPUT = "logits"
 Source = AdaptiveSession | str | Path | Palette
 """An open session, or a palette to open."""
 
 _BATCH = 32
-_OUTPUT = "logits"
 _R = TypeVar("_R", bound=Read)
 _Self = TypeVar("_Self", bound="Pipeline")
 
@@ -64,11 +64,18 @@ class Pipeline:
         self, left_ms: Callable[[], float | None], read: Sequence[_R]
     ) -> Iterator[tuple[_R, NDArray[np.float32], Answer]]:
         """Each text with its own outputs, without the batch's dimension, and the run that it was in."""
-        for start in range(0, len(read), _BATCH):
-            batch = read[start : start + _BATCH]
-            answer = self._session.answer([_OUTPUT], self._reader.feeds(batch), deadline_ms=left_ms())
+        for batch, _, answer in self._runs(left_ms, read):
             for one, outputs in zip(batch, answer.outputs[0], strict=True):
                 yield one, outputs, answer
+
+    def _runs(
+        self, left_ms: Callable[[], float | None], read: Sequence[_R]
+    ) -> Iterator[tuple[Sequence[_R], dict[str, NDArray[np.int64]], Answer]]:
+        """Some texts at a time, what the run was fed, and what it gave."""
+        for start in range(0, len(read), _BATCH):
+            batch = read[start : start + _BATCH]
+            feeds = self._reader.feeds(batch)
+            yield batch, feeds, self._session.answer([OUTPUT], feeds, deadline_ms=left_ms())
 
     def close(self) -> None:
         """Close the session if it was opened here."""
