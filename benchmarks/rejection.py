@@ -1,11 +1,13 @@
 """The same share of texts out of scope is accepted whichever member answers.
 
 Claim: where a palette is told to accept 20, 10, 5 or 2 % of the out-of-scope texts that it was exported with, the share
-of CLINC150's own out-of-scope test texts that pass differs by at most a point between the largest member and every
-other, in fp32 and in int8. Beside it what passes where the largest member's energy is the least for all, how well each
-member's energies and its probabilities tell texts in scope from others (area under the ROC curve), and the calibration
-error of each before and after. And what chance alone would do: were every member to pass the same share of all texts
-there are, how far the one furthest from the largest would be on as many texts as these, in resamples of them.
+of CLINC150's own out-of-scope test texts that a classifier accepts differs by at most a point between the largest
+member and every other, in fp32 and in int8; the labels are the pinned member's own. The smallest says what is accepted,
+whichever answers. Why: beside it what would pass by each member's own threshold, matched to the same share, and what
+chance alone would do: were every member to pass the same share of all texts there are, how far the one furthest from
+the largest would be on as many texts as these, in resamples of them. Also how well each member's energies and its
+probabilities tell texts in scope from others (area under the ROC curve), the calibration error of each before and
+after, and how much longer one text takes where the smallest is asked as well (two sessions in turn, one thread).
 
 Usage: python benchmarks/rejection.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
 palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
@@ -15,7 +17,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+import timeit
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,7 @@ from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.manifest import Palette
+from edgedistill.runtime import AdaptiveSession, TextClassifier
 from edgedistill.runtime.calibration import Scores, energy
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -39,6 +45,7 @@ PASSING = (0.2, 0.1, 0.05, 0.02)
 LENT = {"sst2": "text", "stsb": "sentence1"}  # data sets of another domain, and their column
 LENT_TEXTS = 1000  # of each
 DRAWS = 2000
+TIMED = 100  # texts
 
 _Logits = NDArray[np.float32]
 
@@ -49,7 +56,7 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
     work = Path(work_folder)
     teacher = lab.teacher(known, data, work)
     supernet = checkpoint.load(work / f"{teacher.name}-palette-{float(share):g}")
-    family = [supernet.model.arch.full, *lab.reference_subnets(teacher).values()]
+    family = [supernet.model.arch.full, *lab.reference_subnets(teacher).values(), supernet.space.minnet]
     given = [*_texts(Path(data_folder), "oos_train"), *_texts(Path(data_folder), "oos_validation"), *_lent(data_folder)]
     palette = write_palette(
         supernet,
@@ -81,7 +88,47 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
         passing: _by_chance(energies, of[entries[0].name]["out_of_scope"])
         for passing, of in result["accepting"].items()
     }
+    texts = list(_texts(Path(data_folder), "oos_test"))
+    with AdaptiveSession(palette) as session:
+        result |= {"smallest": _floor(session), "classified": _classified(session, texts)}
+    result["second_run"] = {e.name: _second_run(palette, e.name, texts) for e in entries if e.precision == "fp32"}
     lab.keep(f"rejection-{known.name}", result)
+
+
+def _floor(session: AdaptiveSession) -> str:
+    """The subnet that says what is accepted, once it is in memory."""
+    while (floor := session._controller.floor) is None:
+        time.sleep(0.01)
+    return floor.name
+
+
+def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[str, float]]:
+    """By what the classifier is told, the share of these texts that it accepts while each member answers."""
+    names = [entry.name for entry in session.palette.manifest.subnets]
+    found: dict[str, dict[str, float]] = {str(passing): {} for passing in PASSING}
+    for name, passing in product(names, PASSING):
+        session.pin(name)
+        while session.active != name:
+            time.sleep(0.01)
+        answers = TextClassifier(session, false_accepts=passing).classify(texts)
+        assert {one.subnet for one in answers} == {name}
+        found[str(passing)][name] = float(np.mean([one.accepted for one in answers]))
+    return found
+
+
+def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
+    """How many times as long a text takes: median and quartiles."""
+    ratios = []
+    with AdaptiveSession(palette, threads=1) as session:
+        session.pin(name)
+        while session.active != name:
+            time.sleep(0.01)
+        _floor(session)
+        ways = [TextClassifier(session, false_accepts=0.05), TextClassifier(session)]
+        for text in texts[:TIMED]:
+            took_s = [min(timeit.repeat(lambda: way.classify([text]), number=1, repeat=3)) for way in ways]  # noqa: B023
+            ratios.append(took_s[0] / took_s[1])
+    return [round(float(value), 3) for value in np.percentile(ratios, [50, 25, 75])]
 
 
 def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passing: float) -> dict[str, Any]:

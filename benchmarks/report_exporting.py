@@ -41,7 +41,24 @@ def rejection(result: Result) -> str:
         f"{100 * by['median']:.1f} at the median and {100 * by['p95']:.1f} in one case of twenty"
         for passing, by in result["by_chance"].items()
     )
-    return "\n".join([table(header, rows), "", f"The furthest member from the first, in points: {chance}."])
+    smallest = result["smallest"]
+    told = "; ".join(
+        f"told {float(passing):.0%}, {percent(of[first])}% of these and "
+        f"{percent(result['accepting'][passing][smallest]['in_scope'])}% of those in scope"
+        for passing, of in result["classified"].items()
+    )
+    furthest = max(abs(share - of[first]) for of in result["classified"].values() for share in of.values())
+    longer = ", ".join(f"`{name}` {ratio[0]:.2f}" for name, ratio in result["second_run"].items())
+    return "\n".join(
+        [
+            f"A classifier lets pass, whichever member answers, by `{smallest}`: {told}. The furthest member from the "
+            f"first, in points: {100 * furthest:.1f}. How many times as long a text takes: {longer}.",
+            "",
+            table(header, rows),
+            "",
+            f"By each one's own threshold, the furthest from the first, in points: {chance}.",
+        ]
+    )
 
 
 def _furthest(passed: Result, first: str) -> float:
