@@ -7,7 +7,7 @@ whichever answers. Why: beside it what would pass by each member's own threshold
 chance alone would do: were every member to pass the same share of all texts there are, how far the one furthest from
 the largest would be on as many texts as these, in resamples of them. Also how well each member's energies and its
 probabilities tell texts in scope from others (area under the ROC curve), the calibration error of each before and
-after, and how much longer one text takes where the smallest is asked as well (two sessions in turn, one thread).
+after, and how much longer one text takes where the smallest is asked as well (both ways in turn, one thread).
 
 Usage: python benchmarks/rejection.py DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
 palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
