@@ -102,14 +102,18 @@ def _floor(session: AdaptiveSession) -> str:
     return floor.name
 
 
+def _serve(session: AdaptiveSession, name: str) -> None:
+    session.pin(name)
+    while session.active != name:
+        time.sleep(0.01)
+
+
 def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[str, float]]:
     """By what the classifier is told, the share of these texts that it accepts while each member answers."""
     names = [entry.name for entry in session.palette.manifest.subnets]
     found: dict[str, dict[str, float]] = {str(passing): {} for passing in PASSING}
     for name, passing in product(names, PASSING):
-        session.pin(name)
-        while session.active != name:
-            time.sleep(0.01)
+        _serve(session, name)
         answers = TextClassifier(session, false_accepts=passing).classify(texts)
         assert {one.subnet for one in answers} == {name}
         found[str(passing)][name] = float(np.mean([one.accepted for one in answers]))
@@ -120,9 +124,7 @@ def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
     """How many times as long a text takes: median and quartiles."""
     ratios = []
     with AdaptiveSession(palette, threads=1) as session:
-        session.pin(name)
-        while session.active != name:
-            time.sleep(0.01)
+        _serve(session, name)
         _floor(session)
         ways = [TextClassifier(session, false_accepts=0.05), TextClassifier(session)]
         for text in texts[:TIMED]:

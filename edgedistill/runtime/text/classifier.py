@@ -49,7 +49,7 @@ class TextClassifier(Pipeline):
     ``options`` are those of `AdaptiveSession`. ``false_accepts``: the share of the palette's out-of-scope texts that
     may be accepted (0 to 1). Whichever subnet answers, the smallest is asked as well then, and says which texts are in
     scope: so a swap never changes that. Where it is not in memory the subnet that answers says it, by a threshold that
-    is matched to the same share.
+    is matched to the same share. The session's budgets are of one run, and know nothing of the second.
 
     Raises:
         InputError: ``false_accepts`` is no share, or the palette knows no texts out of scope; or there are options for
