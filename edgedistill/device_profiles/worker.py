@@ -25,7 +25,7 @@ from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import Steps
-from edgedistill.runtime.onnx import create_session, generates, give_back_memory, import_onnxruntime
+from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime, is_decoder
 
 __all__ = ["main", "median_interval"]
 
@@ -100,8 +100,12 @@ def _beside(graph: str, smallest: list[str], job: Job, feeds: _Feeds) -> tuple[l
 def _loaded(graph: str, job: Job) -> tuple[Any, float]:
     """A session, and the milliseconds that it took to load."""
     begin = time.perf_counter()
-    session = create_session(Path(graph), job.threads)
+    session = _session(graph, job)
     return session, (time.perf_counter() - begin) * 1e3
+
+
+def _session(graph: str, job: Job) -> Any:
+    return create_session(Path(graph), job.threads, decoder=is_decoder(job.inputs))
 
 
 def _run_all(session: Any, feeds: _Feeds) -> None:
@@ -111,7 +115,7 @@ def _run_all(session: Any, feeds: _Feeds) -> None:
 
 def _runs(session: Any, feeds: _Feeds) -> dict[_Shape, _Run]:
     """By shape, what runs so much: a request, or where it generates, a prompt or the next token of a text."""
-    if generates(session):
+    if is_decoder(session.get_inputs()):
         return {shape: _generating(session, feed["input_ids"][0].tolist()) for shape, feed in feeds.items()}
     return {shape: partial(session.run, None, feed) for shape, feed in feeds.items()}
 
@@ -158,7 +162,7 @@ def _resident_mb(field: str) -> float:
 
 
 def _latency(job: Job) -> LatencyResult:
-    sessions = {name: create_session(Path(graph), job.threads) for name, graph in job.graphs.items()}
+    sessions = {name: _session(graph, job) for name, graph in job.graphs.items()}
     feeds = _feeds(job)
     runs = {(name, shape): run for name, session in sessions.items() for shape, run in _runs(session, feeds).items()}
     timed = _interleaved(job, runs)

@@ -16,7 +16,7 @@ from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.drift import Drifted, corrected
-from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
+from edgedistill.runtime.onnx import OnnxSession, create_session, is_decoder, usable_cores
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.reload import Reloader
 from edgedistill.runtime.selector import Policy
@@ -186,8 +186,11 @@ def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | N
 def _creator(
     palette: Palette, threads: int | None, warm_up: Callable[[OnnxSession], None]
 ) -> Callable[[str], OnnxSession]:
+    decoder = is_decoder(palette.manifest.inputs)
+
     def create(subnet: str) -> OnnxSession:
-        session = create_session(palette.graph_path(subnet), usable_cores() if threads is None else threads)
+        cores = usable_cores() if threads is None else threads
+        session = create_session(palette.graph_path(subnet), cores, decoder=decoder)
         warm_up(session)
         return session
 

@@ -81,7 +81,7 @@ def test_a_layer_is_few_fused_operators_and_a_graph_holds_no_weights(name: str, 
     layers = model.arch.layers
     assert kinds["GroupQueryAttention"] == layers
     assert kinds["SkipSimplifiedLayerNormalization"] + kinds["SkipLayerNormalization"] >= 2 * layers
-    assert kinds["FusedMatMul"] == (5 if model.arch.gated else 4) * layers + 1
+    assert kinds["FusedMatMul"] == 4 * layers + 1
     inside = [tensor for tensor in graph.initializer if not tensor.external_data]
     assert max((len(numpy_helper.to_array(tensor).ravel()) for tensor in inside), default=0) <= 8
 

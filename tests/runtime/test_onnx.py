@@ -4,6 +4,7 @@ import gc
 import os
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -119,16 +120,35 @@ def test_a_session_goes_with_its_last_reference(tiny: Path) -> None:
         gc.enable()
 
 
-def test_dropped_sessions_give_their_memory_back(tmp_path: Path) -> None:
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A graph that multiplies x [batch, 2048] with 16 MB of weights."""
     path = tmp_path / "wide.onnx"
     weights = numpy_helper.from_array(np.ones((2048, 2048), np.float32), "w")
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", 2048]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "wide", ends[:1], ends[1:], [weights])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
 
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_threads_without_work_soon_sleep(wide: Path, decoder: bool) -> None:
+    session = ours.create_session(wide, 2, decoder=decoder)
+
+    def cpu_ms_after_a_run() -> float:
+        session.run(None, {"x": np.ones((64, 2048), np.float32)})
+        begin = time.process_time()
+        time.sleep(0.1)
+        return (time.process_time() - begin) * 1e3
+
+    least_ms = min(cpu_ms_after_a_run() for _ in range(5))
+    assert least_ms < (15 if decoder else 1), "as onnxruntime has it, they are awake for half of that"
+
+
+def test_dropped_sessions_give_their_memory_back(wide: Path) -> None:
     def resident_mb_after_a_session() -> float:
-        session = ours.create_session(path, 1)
+        session = ours.create_session(wide, 1)
         session.run(None, {"x": np.ones((1, 2048), np.float32)})
         del session
         ours.give_back_memory()

@@ -17,6 +17,7 @@ from stories_palette import CONTEXT, LARGE
 
 from edgedistill.errors import InputError, PaletteError, SessionClosed
 from edgedistill.runtime import AdaptiveSession, Generated, TextClassifier, TextGenerator
+from edgedistill.runtime.onnx import create_session
 
 PROMPT = "Once upon a time"
 Continue = Callable[[str, list[int], int], list[int]]
@@ -52,6 +53,23 @@ def test_a_stream_gives_the_same_in_pieces(generator: TextGenerator) -> None:
     assert len(pieces) > 20
     assert "".join(pieces) == whole.text == stream.result.text
     assert stream.result.token_ids == whole.token_ids
+
+
+@pytest.mark.parametrize(
+    ("make", "palette", "expected"), [(TextGenerator, "stories", True), (AdaptiveSession, "tiny", False)]
+)
+def test_sessions_are_made_for_texts_where_they_write_some(
+    make: Any, palette: str, expected: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def create(path: Path, threads: int, *, decoder: bool) -> Any:
+        made.append(decoder)
+        return create_session(path, threads, decoder=decoder)
+
+    monkeypatch.setattr("edgedistill.runtime.serving.create_session", create)
+    with make(request.getfixturevalue(palette), threads=1):
+        assert set(made) == {expected}
 
 
 def test_token_ids_are_a_prompt_as_well(generator: TextGenerator) -> None:
