@@ -80,10 +80,10 @@ def tokenizer_in(folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def prompts(texts: Path, folder: Path, lengths: Sequence[int]) -> dict[str, list[int]]:
-    """The first so many tokens of a text."""
+def prompts(texts: Path, folder: Path, lengths: Sequence[int], begin: int = 0) -> dict[str, list[int]]:
+    """So many tokens of a text, from that one on."""
     ids = tokenizer_in(folder).encode(texts.read_text(encoding="utf-8")[:10_000]).ids
-    return {str(length): ids[:length] for length in lengths}
+    return {str(length): ids[begin : begin + length] for length in lengths}
 
 
 def _by(python: str, *arguments: str) -> None:

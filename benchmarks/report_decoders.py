@@ -112,11 +112,30 @@ def generation_speed(result: Result) -> str:
         header = [f"threads: {threads}"]
         header += [part for prompt in of["prompts"] for part in (f"first token of {prompt}, ms", "tokens a second")]
         parts.append(table([*header, "MB, steady", "peak"], rows))
-    same = all(all(of.values()) for one in result["threads"].values() for of in one["same_answers"].values())
+    parts.append(_against_genai(result))
+    answers = [of for one in result["threads"].values() for of in one["same_answers"].values()]
+    others = [name for name in answers[0] if not all(of[name] for of in answers)]
+    same = f"but {', '.join(others)} gives" if others else "gives"
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    beside = f"the first {result['rounds_beside']} of them for what is neither ours nor onnxruntime-genai's"
     note = (
-        f"Medians of {result['rounds']} rounds; in brackets the time over ours of the same precision, above 1 where "
-        f"ours is faster. All fp32 ways give the same tokens: {'yes' if same else 'no'}. {versions}."
+        f"Medians of {result['rounds']} rounds, {beside}; in brackets the time over ours of the same precision, above "
+        f"1 where ours is faster; in the last table with quartiles. Every fp32 way {same} the same tokens. {versions}."
     )
     skipped = f" Skipped: {', '.join(result['skipped'])}." if result["skipped"] else ""
     return "\n\n".join([*parts, note + skipped])
+
+
+def _against_genai(result: Result) -> str:
+    """A row a number of threads, precision and prompt."""
+    rows = []
+    for threads, of in result["threads"].items():
+        for prompt, precisions in of["against_genai"].items():
+            for precision, claims in precisions.items():
+                cells = (claims[way][key] for way in ("defaults", "best") for key in ("first_ms", "token_ms"))
+                rows.append(
+                    [threads, precision, prompt, *("{:.2f} ({:.2f} to {:.2f})".format(*cell) for cell in cells)]
+                )
+    ways = ("its defaults", "its best way")
+    columns = [f"{way}: {time}" for way in ways for time in ("first token", "further ones")]
+    return table(["onnxruntime-genai over ours: threads", "precision", "prompt", *columns], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -61,10 +62,12 @@ def run_shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def write_commands(folder: Path) -> None:
-    """The demo's commands, as a user's folder of JSON Lines."""
+    """The demo's commands, half of those to train with, as a user's folder of JSON Lines."""
     data = generate()
     folder.mkdir()
     for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
         rows = zip(split.texts, split.labels, strict=True)
         lines = [json.dumps({"text": t, "label": data.label_names[i]}) for t, i in rows]
+        if name == "train":
+            lines = random.Random(0).sample(lines, len(lines) // 2)
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
