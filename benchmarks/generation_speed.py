@@ -200,23 +200,19 @@ def same(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, bool]:
 
 
 def chosen_prompts(texts: Path, work: Path, folder: Path) -> dict[str, list[int]]:
-    """The first ones behind which all of ours begin with whole characters.
-
-    Else a first piece would come later than its first token.
-    """
-    palette, tokenizer = work / _OURS, generation_models.tokenizer_in(folder)
-    for begin in count(0, min(PROMPTS)):
-        prompts = generation_models.prompts(texts, folder, PROMPTS, begin)
-        members = generation_models.ours(folder, palette, prompts[str(min(PROMPTS))])
-        begun = [_first_token(palette, member, ids) for member in members.values() for ids in prompts.values()]
-        if not any("\ufffd" in tokenizer.decode([token]) for token in begun):
-            return prompts
-    raise AssertionError
+    """The first ones behind which all of ours begin with whole characters: else a piece comes later than its token."""
+    candidates = (generation_models.prompts(texts, folder, PROMPTS, begin) for begin in count(0, min(PROMPTS)))
+    return next(prompts for prompts in candidates if _begin_whole(work / _OURS, folder, prompts))
 
 
-def _first_token(palette: Path, member: str, prompt: Sequence[int]) -> int:
-    with TextGenerator(palette, only=[member]) as generator:
-        return generator.generate(prompt, max_new_tokens=1).token_ids[0]
+def _begin_whole(palette: Path, folder: Path, prompts: Mapping[str, Sequence[int]]) -> bool:
+    tokenizer = generation_models.tokenizer_in(folder)
+    for member in generation_models.ours(folder, palette, prompts[str(min(PROMPTS))]).values():
+        with TextGenerator(palette, only=[member]) as generator:
+            begun = [generator.generate(ids, max_new_tokens=1).token_ids for ids in prompts.values()]
+        if any("\ufffd" in tokenizer.decode(ids) for ids in begun):
+            return False
+    return True
 
 
 def main(data: str, work_folder: str, python: str, rounds: str = "13") -> None:
