@@ -33,6 +33,7 @@ _LEAST_ROUNDS = 20
 _WARM_UP = 2
 _KNOWN = 0.9  # of the points, when it is enough
 _WARM_LOADS = 3
+_ASLEEP_S = 0.005  # after a run, a decoder's threads
 _TEXT_BEFORE = 64  # tokens, before one whose time is measured by itself
 _Run = Callable[[], object]
 _Shape = tuple[int, int]
@@ -177,7 +178,11 @@ def _latency(job: Job) -> LatencyResult:
 
 
 def _interleaved(job: Job, runs: dict[_Key, _Run]) -> Runs[_Key]:
-    """By (subnet, shape). Every round takes all points in another order, so that drift hits all alike."""
+    """By (subnet, shape). Every round takes all points in another order, so that drift hits all alike.
+
+    Threads of a decoder that look for its next token would take the cores from another's.
+    """
+    wait_s = _ASLEEP_S if is_decoder(job.inputs) and job.threads > 1 else 0.0
     points = list(runs)
     for point in points * _WARM_UP:
         runs[point]()
@@ -187,6 +192,8 @@ def _interleaved(job: Job, runs: dict[_Key, _Run]) -> Runs[_Key]:
     before_us = yardstick.look_us()
     for done in range(1, job.rounds + 1):
         for point in rng.sample(points, len(points)):
+            if wait_s:
+                time.sleep(wait_s)
             begin = time.perf_counter()
             runs[point]()
             ms = (time.perf_counter() - begin) * 1e3
