@@ -137,7 +137,7 @@ def _spinning(decoder: bool) -> dict[str, str]:
     Where they spin on after a run they take the cores from whoever is next; within one they may, for a moment. Behind a
     token the next one is under way in a fifth of a millisecond: to stay awake until then saves a token of a decoder of
     135 M parameters 5 % of its time in fp32 on two threads, 0 to 2 % in four bits, and costs 3 ms of a core behind its
-    last one. onnxruntime's default, 57 ms of a core, saves no more.
+    last one. onnxruntime's default, 57 ms of a core, saves 0 to 3 % more.
     """
     if decoder:
         return {"session.intra_op.spin_duration_us": "1000"}
