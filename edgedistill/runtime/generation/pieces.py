@@ -12,7 +12,7 @@ __all__ = ["Pieces"]
 
 _UNFINISHED = "\ufffd"
 _MOST_HELD = 8  # tokens: a character has four bytes at most, so these will be none
-_LONGEST = 16  # tokens that are decoded again with each new one, rather than twice the last ones
+_MOST_SILENT = 16  # tokens that are kept for those behind them, although they have no text of their own
 
 
 class Pieces:
@@ -36,7 +36,7 @@ class Pieces:
         if text.endswith(_UNFINISHED) and len(self._window) - self._known < _MOST_HELD:
             return ""
         new = text[len(self._text) :]
-        if len(self._window) > _LONGEST:
+        if new or len(self._window) > _MOST_SILENT:  # few: after a run each is a search in memory that is not cached
             self._window = self._window[self._known :]
             text = self._decoded(self._window)
         self._known, self._text = len(self._window), text
