@@ -3,10 +3,9 @@
 Claim: less of each, by the rows of the embedding table that go, which a tied head reads for every token.
 
 The model has SmolLM-135M's shape and random weights (generation_models.py), its tokenizer is of DATA's texts. The
-domain is a text file, whose tokens stay, and what spells out any other word. Fresh processes of the whole and the
-trimmed palette in turn, in fp32 and four bits, one thread, a prompt of 32 of the domain's tokens; a process that met a
-slower processor is run again. What is answered is tested elsewhere: with the tokens that it needs, a text stays as it
-was.
+domain is a text file, whose tokens stay, and what spells out any other word. The whole and the trimmed palette answer
+in turn (generation_contest.py), in fp32 and four bits, one thread, a prompt of 32 of the domain's tokens. What is
+answered is tested elsewhere: with the tokens that it needs, a text stays as it was.
 
 Usage: python benchmarks/decoder_vocabulary.py DATA DOMAIN.txt WORK [ROUNDS]; default 7. The last line is one JSON
 object.
@@ -22,13 +21,15 @@ from typing import Any
 
 import generation_models
 import lab
-import numpy as np
-from generation_speed import Contender, Run, measured, spread
+from generation_contest import Contender, Contest, Run, ratios, spread, times
 from tokenizers import Tokenizer
 
 from edgedistill.manifest import load
 
 _PROMPT = 32
+_TOKENS = 32
+_TURNS = 5
+_CAPACITY = 64
 _MODELS = ("whole", "trimmed")
 
 
@@ -42,7 +43,8 @@ def contenders(folder: Path, domain: Path, work: Path) -> dict[str, Contender]:
         members = generation_models.ours(folder, target, ids[:_PROMPT], used)
         prompts = {"prompt": tokenizer_of(target).encode(words).ids}
         for precision, member in members.items():
-            found[f"{precision}, {model}"] = Contender(sys.executable, "edgedistill", (str(target), member), prompts)
+            way = (sys.executable, "edgedistill", (str(target), member))
+            found[f"{precision}, {model}"] = Contender(*way, prompts, precision)
     return found
 
 
@@ -58,11 +60,12 @@ def _palette(work: Path, model: str) -> Path:
 def compared(runs: Mapping[str, Sequence[Run]], precision: str, work: Path) -> dict[str, Any]:
     """Of a precision: what both take, and a token's time by the trimmed one over the whole one's."""
     of = {model: runs[f"{precision}, {model}"] for model in _MODELS}
-    token_ms = {model: np.array([run["runs"]["prompt"]["token_ms"] for run in found]) for model, found in of.items()}
     return {
-        "token_ms": {model: spread(values) for model, values in token_ms.items()},
-        "trimmed_over_whole": spread(token_ms["trimmed"] / token_ms["whole"]),
-        "memory_mb": {model: round(median(run["steady_mb"] for run in found), 1) for model, found in of.items()},
+        "token_ms": {model: spread(times(found, "prompt", "token_ms")) for model, found in of.items()},
+        "trimmed_over_whole": spread(ratios(of["trimmed"], of["whole"], "prompt", "token_ms")),
+        "memory_mb": {
+            model: round(median(run["memory"]["steady_mb"] for run in found), 1) for model, found in of.items()
+        },
         "weights_mb": {model: _weights_mb(_palette(work, model), precision) for model in _MODELS},
     }
 
@@ -77,7 +80,7 @@ def main(data: str, domain: str, work_folder: str, rounds: str = "7") -> None:
     work.mkdir(parents=True, exist_ok=True)
     folder = generation_models.checkpoint(Path(data) / "train.txt", work / "checkpoint")
     found = contenders(folder, Path(domain), work)
-    runs = measured(found, 1, int(rounds))
+    runs = Contest(_TOKENS, _TURNS, _CAPACITY).rounds(found, 1, int(rounds), lambda *_: True)
     tokens = {model: tokenizer_of(_palette(work, model)).get_vocab_size() for model in _MODELS}
     by = {precision: compared(runs, precision, work) for precision in ("fp32", "int4")}
     lab.keep("decoder-vocabulary", {"rounds": int(rounds), "tokens": tokens, "precisions": by})

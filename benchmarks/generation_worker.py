@@ -1,4 +1,4 @@
-"""The processes that generation_speed.py measures: one opens one model in one way, and answers prompts greedily.
+"""The processes that meet in generation_contest.py: one opens one model in one way, and answers prompts greedily.
 
 Fresh ones, of whatever interpreter has what they run on: nothing here imports lab, and each way imports its own. All
 have numpy.
@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from itertools import islice, pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 # By its file alone: the package's own imports would count as memory of every way.
@@ -167,49 +166,17 @@ def memory(key: str) -> float:
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{key}:"))
 
 
-def measured(job: Job) -> dict[str, Any]:
-    """Figures and answers of each prompt, and memory after imports, once it is open, and after all."""
-    opened, imports = WAYS[job["way"]]
-    for name in imports:
-        importlib.import_module(name)
-    imported_mb = memory("VmRSS")
-    answer = opened(job)
-    shortest = min(job["prompts"].values(), key=len)
-    timed(answer, shortest, 2)  # what only the first answer pays
-    open_mb = memory("VmRSS")
-    runs = answered(answer, job)
-    figures = {"imported_mb": imported_mb, "open_mb": open_mb, "steady_mb": memory("VmRSS"), "peak_mb": memory("VmHWM")}
-    return figures | {"anonymous_mb": memory("RssAnon"), "runs": runs}
+def serve(job: Job, answer: Answer) -> None:
+    """Answer each prompt that a line names, with the figures of that, until a line has none."""
+    while (name := json.loads(sys.stdin.readline())) is not None:
+        ids, timing = timed(answer, job["prompts"][name], job["tokens"])
+        first_ms, *tokens_ms = timing.tokens_ms()
+        say({"ids": ids, "first_ms": first_ms, "tokens_ms": tokens_ms, "looks_us": timing.slower_looks_us()})
 
 
-def answered(answer: Answer, job: Job) -> dict[str, dict[str, Any]]:
-    """By prompt, several times over: all answers, the least wait for the first token, and the others' median duration.
-
-    The others count about which the processor kept its pace; ``pace_us`` tells how fast that was.
-    """
-    answers: dict[str, list[list[int]]] = {name: [] for name in job["prompts"]}
-    first_ms: dict[str, list[float]] = {name: [] for name in job["prompts"]}
-    further, looks_us = pace.Runs(list(job["prompts"])), list[float]()
-    for _ in range(job["repeats"]):
-        for name, prompt in job["prompts"].items():
-            ids, timing = timed(answer, prompt, job["tokens"])
-            answers[name].append(ids)
-            first, *others = timing.tokens_ms()
-            first_ms[name].append(first)
-            looks_us += timing.slower_looks_us()
-            for ms, look_us in zip(others, timing.slower_looks_us(), strict=True):
-                further.add(name, ms, look_us)
-    further.judge()
-    return {
-        name: {
-            "answers": answers[name],
-            "first_ms": min(first_ms[name]),
-            "token_ms": median(further.counted(name)),
-            "kept_pace": further.kept_share,
-            "pace_us": pace.kept_within_us(looks_us),
-        }
-        for name in job["prompts"]
-    }
+def say(found: Mapping[str, Any]) -> None:
+    """In a line of its own."""
+    print(json.dumps(found), flush=True)
 
 
 def installed() -> dict[str, str]:
@@ -219,14 +186,22 @@ def installed() -> dict[str, str]:
 
 
 def main() -> None:
-    """Do the job on standard input, on the last of the cores that there are; without one, tell what is installed."""
+    """Do the job of the first line of standard input, on the last cores there are; without one, tell what there is."""
     signal.alarm(_LONGEST_S)
     job = json.loads(sys.stdin.readline() or "null")
     if job is None:
-        print(json.dumps(installed()))
+        say(installed())
         return
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-job["threads"] :])
-    print(json.dumps(measured(job)))
+    opened, imports = WAYS[job["way"]]
+    for name in imports:
+        importlib.import_module(name)
+    imported_mb = memory("VmRSS")
+    answer = opened(job)
+    timed(answer, min(job["prompts"].values(), key=len), 2)  # what only the first answer pays
+    say({"imported_mb": imported_mb, "open_mb": memory("VmRSS")})
+    serve(job, answer)
+    say({"steady_mb": memory("VmRSS"), "anonymous_mb": memory("RssAnon"), "peak_mb": memory("VmHWM")})
 
 
 if __name__ == "__main__":
