@@ -40,12 +40,12 @@ def heads_of(inputs: Sequence[Any]) -> list[Heads]:
     """
     found = []
     for node in inputs:
-        if not node.name.startswith("past_"):
+        name, shape = node.name, node.shape  # each made anew whenever it is asked for
+        if not name.startswith("past_"):
             continue
-        if len(node.shape) != 4 or not isinstance(node.shape[1], int) or not isinstance(node.shape[3], int):
-            raise PaletteError(f"{node.name} is {node.shape}; expected [1, heads, tokens, head size]")
-        present = f"present_{node.name.removeprefix('past_')}"
-        found.append(Heads(node.name, present, node.shape[1], node.shape[3]))
+        if len(shape) != 4 or not isinstance(shape[1], int) or not isinstance(shape[3], int):
+            raise PaletteError(f"{name} is {shape}; expected [1, heads, tokens, head size]")
+        found.append(Heads(name, f"present_{name.removeprefix('past_')}", shape[1], shape[3]))
     return found
 
 
