@@ -122,7 +122,7 @@ class Contest:
     def rounds(
         self, found: Mapping[str, Contender], threads: int, rounds: int, takes_part: Callable[[str, int], bool]
     ) -> dict[str, list[Run]]:
-        """Every contender's run of every round that it takes part in, by its name and the round's number."""
+        """Every contender's runs of the first rounds; it takes part in one by its name and the round's number."""
         order, runs = random.Random(threads), {name: list[Run]() for name in found}
         for number in range(rounds):
             names = sorted((name for name in found if takes_part(name, number)), key=lambda name: found[name].group)
@@ -130,7 +130,7 @@ class Contest:
                 met = self._met({name: found[name] for name in group}, threads, order)
                 for name, run in met.items():
                     runs[name].append(run)
-            lab.say(f"{threads} threads, round {number + 1} of {rounds}: {_line(runs)}")
+                lab.say(f"{threads} threads, round {number + 1} of {rounds}: {_line(met)}")
         return runs
 
     def _met(self, group: Mapping[str, Contender], threads: int, order: random.Random) -> dict[str, Run]:
@@ -171,10 +171,9 @@ def _by_name(turns: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Run]
     return found
 
 
-def _line(runs: Mapping[str, Sequence[Run]]) -> str:
-    last = {name: of[-1] for name, of in runs.items() if of}
-    slowest = {name: max(median(of["token_ms"]) for of in run["prompts"].values()) for name, run in last.items()}
-    return ", ".join(f"{name} {token_ms:.1f} ms a token" for name, token_ms in slowest.items())
+def _line(met: Mapping[str, Run]) -> str:
+    tokens_ms = {name: [median(of["token_ms"]) for of in run["prompts"].values()] for name, run in met.items()}
+    return ", ".join(f"{name} {max(of_prompts):.1f} ms a token" for name, of_prompts in tokens_ms.items())
 
 
 def times(runs: Sequence[Run], prompt: str, key: str) -> NDArray[np.float64]:

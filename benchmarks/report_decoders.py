@@ -119,8 +119,9 @@ def generation_speed(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     beside = f"the first {result['rounds_beside']} of them for what is neither ours nor onnxruntime-genai's"
     note = (
-        f"Medians of {result['rounds']} rounds, {beside}; in brackets the time over ours of the same precision, above "
-        f"1 where ours is faster; in the last table with quartiles. Every fp32 way {same} the same tokens. {versions}."
+        f"Medians of {result['rounds']} rounds of {result['turns']} turns, {beside}; in brackets the time over ours of "
+        "the same precision in the same turn, above 1 where ours is faster; in the last table with the rounds' "
+        f"quartiles. Every fp32 way {same} the same tokens. {versions}."
     )
     skipped = f" Skipped: {', '.join(result['skipped'])}." if result["skipped"] else ""
     return "\n\n".join([*parts, note + skipped])
