@@ -142,9 +142,9 @@ class Contest:
             turns = []
             for _ in range(self.turns):
                 names = order.sample(list(processes), len(processes))
-                turns += [
+                turns.append(
                     {name: {prompt: processes[name].answer(prompt) for prompt in group[name].prompts} for name in names}
-                ]
+                )
             for one in processes.values():
                 one.end()
             memory = {name: one.memory for name, one in processes.items()}
