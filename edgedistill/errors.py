@@ -17,8 +17,11 @@ EdgeDistillError
 ├── RemoteError             a board over SSH: not reached, not fit for the work, or the work failed there
 └── SessionClosed           a call on a session after close()
 
-A message is one line: what was wrong, what was expected, what to do.
+A message is one line: what was wrong, what was expected, what to do. What it quotes of a palette, a board or a file
+cannot steer a terminal or forge a line of a log.
 """
+
+from edgedistill.printable import printable
 
 __all__ = [
     "BoardError",
@@ -42,6 +45,10 @@ __all__ = [
 
 class EdgeDistillError(Exception):
     """The root of the tree: catch it to catch everything of ours."""
+
+    def __str__(self) -> str:
+        """Return the message in one line, with escapes for what does not show itself."""
+        return printable(" ".join(super().__str__().split()))
 
 
 class InputError(EdgeDistillError):

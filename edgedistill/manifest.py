@@ -67,6 +67,7 @@ def _plain_file_name(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_plain_file_name)]
+SubnetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "int8", "int4"]
 Count = Annotated[int, Field(ge=0)]
@@ -173,7 +174,7 @@ class SubnetEntry(_Strict):
     ``cache_bytes_a_token``: what each token of a text adds to its cache, where the task is generation.
     """
 
-    name: str
+    name: SubnetName
     precision: Precision
     graph: FileName
     weights: FileName

@@ -39,5 +39,5 @@ def main() -> None:
     """The console script: what the library logs as a warning is a line on standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("edgedistill: %(message)s"))
-    logging.getLogger("edgedistill").addHandler(handler)
+    logging.getLogger("edgedistill").addHandler(handler)  # noqa: TID251
     app()

@@ -158,7 +158,7 @@ def _example(arch: Architecture) -> tuple[Tensor, ...]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's log lines and its own deprecation warnings."""
-    logger = logging.getLogger("torch.onnx")
+    logger = logging.getLogger("torch.onnx")  # noqa: TID251 (not ours)
     level = logger.level
     logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():

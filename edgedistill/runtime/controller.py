@@ -12,7 +12,6 @@ answers a request that the live one failed at.
 from __future__ import annotations
 
 import atexit
-import logging
 import math
 import threading
 import weakref
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edgedistill.printable import get_logger
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
@@ -45,7 +45,7 @@ from edgedistill.runtime.source import Source
 
 __all__ = ["Controller"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _COMPLAINTS = 64
 _REMEMBERED_SWAPS = 1000

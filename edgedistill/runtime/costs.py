@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from bisect import bisect_left
 from collections import deque
@@ -11,12 +10,13 @@ from statistics import median
 from typing import Protocol
 
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
+from edgedistill.printable import get_logger
 from edgedistill.runtime.selector import Beside, Candidate
 from edgedistill.runtime.slowdown import Size
 
 __all__ = ["Costs", "MacCosts", "ProfileCosts", "Rate", "costs_for", "qualities"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of so many
 _FEWEST = 5

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgedistill.printable import get_logger
 from edgedistill.runtime.selector import Expected, Reason
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
 
 __all__ = ["DecisionRecord", "Decisions"]
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 _REMEMBERED = 256
 _WARNED_EVERY_S = 600.0  # a device that is overtaxed for days must not fill its log

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 __all__ = ["Guarded", "Patient"]
 
-_log = logging.getLogger(__name__)
+from edgedistill.printable import get_logger
+
+_log = get_logger(__name__)
 _Value = TypeVar("_Value")
 
 _PATIENCE_S = 5.0
