@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edgedistill.distillation.data import Label, Split
 from edgedistill.distillation.rows import Text
+from edgedistill.distillation.tokenizer_files import read_tokenizer
 from edgedistill.errors import ModelError
 from edgedistill.subnet import TaskName
 
@@ -25,11 +26,9 @@ __all__ = [
     "epoch_batches",
     "load_tokenizer",
     "make_batch",
-    "read_tokenizer",
     "sorted_batches",
 ]
 
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.*", "*.model")
 _CHUNK = 50  # batches sorted together: sorting more would leave too little chance in the order
 
 _Ids = tuple[int, ...]
@@ -123,24 +122,6 @@ def load_tokenizer(folder: Path, task: TaskName) -> tuple[Tokenizer, str]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer, str(wrapper.pad_token)
-
-
-def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Transformers' own tokenizer of the model, and the JSON of the fast one in it.
-
-    Raises:
-        ModelError: the folder has none that transformers can read.
-    """
-    from transformers import AutoTokenizer
-
-    # transformers makes up an empty tokenizer where there is no file at all.
-    if not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
-        raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
-    try:
-        wrapper = AutoTokenizer.from_pretrained(folder)
-        return wrapper, json.loads(wrapper.backend_tokenizer.to_str())
-    except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise ModelError(f"{folder} has no fast tokenizer; expected a tokenizer.json beside the weights") from error
 
 
 def _put_blanks_first(pre_tokenizer: dict[str, Any] | None) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from edgedistill.distillation.batches import load_tokenizer, read_tokenizer
+from edgedistill.distillation.batches import load_tokenizer
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.tasks import task_of
+from edgedistill.distillation.tokenizer_files import read_tokenizer
 from edgedistill.errors import ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import mmap
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from edgedistill.errors import ModelError
+from edgedistill.supernet.families.supported import check_supported
 from edgedistill.supernet.llama2c import llama2c_files
+from edgedistill.supernet.model_config import CONFIG, load_config
+from edgedistill.supernet.weight_files import WEIGHTS, check_weights
 
 __all__ = ["ResolvedModel", "resolve_model"]
-
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,30 +61,19 @@ def resolve_model(name: str | Path) -> ResolvedModel:
     if str(name) in _PACKAGED and (found := _from_package(str(name))) is not None:
         return found
     if folder.exists() or str(name).startswith((".", "/", "~")) or str(name).count("/") != 1:
-        raise ModelError(f"{name} is no folder with a model; expected {_CONFIG} and {_WEIGHTS} in it, or a hub id")
+        raise ModelError(f"{name} is no folder with a model; expected {CONFIG} and {WEIGHTS} in it, or a hub id")
     return _from_hub(str(name))
 
 
 def _checked(folder: Path) -> str:
-    """SHA-256 of the weights, after a look at whether config and weights can be read."""
-    from safetensors import SafetensorError, safe_open
-
+    """Return the SHA-256 of the weights after a look at whether config and weights can be used."""
     of_llama2c = llama2c_files(folder)
     if of_llama2c is not None:
         return hashlib.sha256(of_llama2c[0].read_bytes()).hexdigest()
-    for file in (_CONFIG, _WEIGHTS):
-        if not (folder / file).is_file():
-            raise ModelError(f"the model folder {folder} has no {file}; expected {_CONFIG} and {_WEIGHTS}")
-    try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        with safe_open(folder / _WEIGHTS, "pt"):
-            pass
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"the model in {folder} cannot be read: {str(error).splitlines()[0]}; get it anew") from error
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"the model's {folder / _CONFIG} has no model_type; expected a Hugging Face config")
-    with (folder / _WEIGHTS).open("rb") as stored, mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ) as weights:
-        return hashlib.sha256(weights).hexdigest()
+    if not (folder / CONFIG).is_file():
+        raise ModelError(f"the model folder {folder} has no {CONFIG}; expected {CONFIG} and {WEIGHTS}")
+    load_config(folder, check_supported)
+    return check_weights(folder)
 
 
 def _from_package(name: str) -> ResolvedModel | None:
@@ -104,7 +92,7 @@ def _from_package(name: str) -> ResolvedModel | None:
 def _from_hub(name: str) -> ResolvedModel:
     from huggingface_hub import snapshot_download
 
-    patterns = [_CONFIG, _WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
+    patterns = [CONFIG, WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
     patterns += ["modules.json", "1_Pooling/*"]  # sentence-transformers' notes
     patterns += ["generation_config.json", "chat_template.jinja"]  # decoders'
     try:

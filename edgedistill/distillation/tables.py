@@ -148,7 +148,7 @@ def _hub_tables(name: str, splits: Collection[str]) -> dict[str, Table]:
 
     with _silent(datasets):
         try:
-            found = datasets.load_dataset(name)
+            found = datasets.load_dataset(name, trust_remote_code=False)  # versions before 4 would ask
         except Exception as error:  # the hub's client raises many kinds, some of them bare
             raise DataError(f"{name} is no folder here, and no data set could be fetched by that id") from error
     return {split: _hub_table(f"{name}, {split}", found[split]) for split in splits if split in found}

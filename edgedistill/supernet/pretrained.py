@@ -17,12 +17,14 @@ import torch
 from optimum.exporters.tasks import TasksManager
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from edgedistill.errors import ModelError
 from edgedistill.subnet import Architecture, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.model_config import SAFE_LOADING, load_config
+from edgedistill.supernet.weight_files import WEIGHTS
 
 __all__ = [
     "architecture_of",
@@ -35,7 +37,6 @@ __all__ = [
     "quiet",
 ]
 
-_WEIGHTS = "model.safetensors"
 _POOLING: dict[str, Literal["first", "mean"]] = {
     "mean": "mean",
     "cls": "first",
@@ -158,10 +159,10 @@ def _head_of(arch: Architecture) -> Head | None:
 def _stored_head(folder: Path, config: Any) -> tuple[Head, int] | None:
     """The head that the weights hold, and how many outputs it has."""
     try:
-        with safe_open(folder / _WEIGHTS, "pt") as file:
+        with safe_open(folder / WEIGHTS, "pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / _WEIGHTS} cannot be read: {error}; get it anew") from error
+        raise ModelError(f"{folder / WEIGHTS} cannot be read: {error}; get it anew") from error
     for head, modules in family_of(config.model_type).heads.items():
         is_its_class = any(name.endswith(f"For{head}") for name in config.architectures or ())
         if is_its_class and all(f"{module}.weight" in shapes for module in modules.values()):
@@ -171,12 +172,7 @@ def _stored_head(folder: Path, config: Any) -> tuple[Head, int] | None:
 
 def _config(folder: Path, **changes: Any) -> Any:
     with quiet():
-        try:
-            config = AutoConfig.from_pretrained(folder, **changes)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{folder} cannot be loaded as an encoder: {str(error).splitlines()[0]}") from error
-    family_of(config.model_type)
-    return config
+        return load_config(folder, family_of, **changes)
 
 
 def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedModel:
@@ -193,7 +189,7 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
             name = _TASKS.get(task, task)
             model_class = TasksManager.get_model_class_for_task(name, framework="pt", model_type=config.model_type)
             model, report = model_class.from_pretrained(
-                folder, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
+                folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder} cannot be loaded as an encoder: {str(error).splitlines()[0]}") from error

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
@@ -14,6 +13,7 @@ from edgedistill.errors import ExportError, ModelError
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.slicing import tensors_alone
 
@@ -27,16 +27,10 @@ def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
         ModelError: transformers cannot read it, its type is unsupported, or its weights are not whole.
     """
     with quiet():
+        config = load_config(folder, decoder_family_of)
         try:
-            config = AutoConfig.from_pretrained(folder)
-            decoder_family_of(config.model_type)
             model, report = AutoModelForCausalLM.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
+                folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{folder} cannot be loaded as a decoder: {str(error).splitlines()[0]}") from error

@@ -53,6 +53,7 @@ def test_a_word_by_itself_reads_as_it_does_behind_a_blank(tmp_path: Path) -> Non
     made = Tokenizer(BPE({"[PAD]": 0, "Ġ": 1, "a": 2, "b": 3, "Ġa": 4, "Ġb": 5}, [("Ġ", "a"), ("Ġ", "b")]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]").save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     of_words, _ = load_tokenizer(tmp_path, "token-classification")
     of_texts, _ = load_tokenizer(tmp_path, "text-classification")
     data = encode(of_words, Split((("a", "b"),), ((0, 1),)), "token-classification", max_tokens=9, pad=0)

@@ -366,11 +366,11 @@ def test_a_hub_data_sets_labels_are_named_by_their_feature(monkeypatch: pytest.M
     columns = {"text": ["a b", "c d"], "label": [1, 0], "tokens": [["a", "b"], ["c", "d"]], "tags": [[0, 1], [1, 0]]}
     rows = datasets.Dataset.from_dict(columns, features=features)
     splits = datasets.DatasetDict(train=rows, validation=rows, test=rows)
-    monkeypatch.setattr(datasets, "load_dataset", lambda _: splits)
+    monkeypatch.setattr(datasets, "load_dataset", lambda _, **__: splits)
     classes = _load("owner/name")
     assert (classes.label_names, classes.train.labels) == (("no", "yes"), (1, 0))
     words = load_data("owner/name", "token-classification", text_columns=["tokens"], label_column="tags")
     assert (words.label_names, words.train.labels) == (("B-x", "O"), ((1, 0), (0, 1)))
-    monkeypatch.setattr(datasets, "load_dataset", lambda _: datasets.DatasetDict(dev=rows))
+    monkeypatch.setattr(datasets, "load_dataset", lambda _, **__: datasets.DatasetDict(dev=rows))
     with pytest.raises(DataError, match="owner/name has no train split"):
         _load("owner/name")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
+import re
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import tiny_encoder
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertForSequenceClassification
 
 from edgedistill.distillation import models
 from edgedistill.distillation.models import resolve_model
@@ -90,3 +96,91 @@ def test_a_folder_of_llama2c_is_a_model_by_its_checkpoint_and_tokenizer(tmp_path
     (tmp_path / "other.bin").write_bytes(b"which of the two?")
     with pytest.raises(ModelError, match=r"no config\.json"):
         resolve_model(tmp_path)
+
+
+def _converted(message: str) -> None:
+    """Do what the message says."""
+    code = message.split('python -c "')[1].removesuffix('"')
+    exec(code, {})  # noqa: S102 (the code is the product's own)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "shards"])
+def test_weights_in_another_form_are_named_with_the_line_that_converts_them(tmp_path: Path, kind: str) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    sha256 = resolve_model(folder).sha256
+    tensors = load_file(folder / "model.safetensors")
+    if kind == "pickle":
+        (folder / "model.safetensors").unlink()
+        torch.save(tensors, folder / "pytorch_model.bin")
+        says = r"no model\.safetensors but pytorch_model\.bin, which is a pickle, which is never loaded; convert it"
+    else:
+        model = BertForSequenceClassification.from_pretrained(folder)
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, max_shard_size="20KB")
+        says = r"no model\.safetensors but model-00001-of-0000\d\.safetensors, .*which is in several files; convert it"
+    with pytest.raises(ModelError, match=says) as caught:
+        resolve_model(folder)
+    _converted(str(caught.value))
+    assert resolve_model(folder).sha256 == sha256
+
+
+def test_weights_of_another_format_are_named(tmp_path: Path) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "model.gguf")
+    with pytest.raises(ModelError, match=r"no model\.safetensors but model\.gguf, which is of another format"):
+        resolve_model(folder)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_tensor_that_is_not_finite_is_named(tmp_path: Path, value: float, dtype: torch.dtype) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+    name = "bert.encoder.layer.1.output.dense.weight"
+    tensors[name][1, 2] = value
+    save_file(tensors, folder / "model.safetensors")
+    says = rf"the tensor '{name}' is not finite: number {tensors[name].shape[1] + 2} of it is {value}"
+    with pytest.raises(ModelError, match=re.escape(says)):
+        resolve_model(folder)
+
+
+def test_a_tensor_that_is_too_large_for_fp32_or_not_of_floats_is_named(tmp_path: Path) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    for tensor, says in (
+        (torch.full((2,), 1e300, dtype=torch.float64), "not finite"),
+        (torch.ones(2, dtype=torch.int8), "int8"),
+    ):
+        save_file(tensors | {"classifier.bias": tensor}, folder / "model.safetensors")
+        with pytest.raises(ModelError, match=f"'classifier.bias' is .*{says}"):
+            resolve_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"model_type": "evil"}, "model type 'evil' is not supported"),
+        ({"model_type": None}, "has no model_type"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config is set"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is set"),
+        ({"add_cross_attention": True}, "add_cross_attention is set"),
+        ({"layer_norm_eps": math.nan}, "layer_norm_eps is nan"),
+        ({"hidden_size": "wide"}, "is not a config of type 'bert'"),
+        ({"id2label": {"a": "b"}}, "is not a config of type 'bert'"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_refused_with_its_key(
+    tmp_path: Path, settings: dict[str, object], says: str
+) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(ModelError, match=says):
+        resolve_model(folder)
+
+
+def test_an_adapter_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path / "model")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"adapter_config\.json: adapters are not supported; merge them"):
+        resolve_model(folder)

@@ -12,11 +12,12 @@ from edgedistill.supernet.families.distilbert import DistilBert
 from edgedistill.supernet.families.family import Family, Head
 from edgedistill.supernet.families.roberta import Roberta
 
-__all__ = ["Family", "Head", "family_of"]
+__all__ = ["ENCODER_TYPES", "Family", "Head", "family_of"]
 
 _FAMILIES: dict[str, Family] = {
     model_type: family for family in (Bert(), Roberta(), DistilBert()) for model_type in family.model_types
 }
+ENCODER_TYPES = frozenset(_FAMILIES)
 
 
 def family_of(model_type: str) -> Family:

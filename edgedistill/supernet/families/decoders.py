@@ -11,13 +11,14 @@ from edgedistill.supernet.families.mistral import Mistral
 from edgedistill.supernet.families.qwen2 import Qwen2
 from edgedistill.supernet.families.qwen3 import Qwen3
 
-__all__ = ["DecoderFamily", "decoder_family_of"]
+__all__ = ["DECODER_TYPES", "DecoderFamily", "decoder_family_of"]
 
 _FAMILIES: dict[str, DecoderFamily] = {
     model_type: family
     for family in (Llama(), Mistral(), Qwen2(), Qwen3(), Gpt2(), GptBigCode())
     for model_type in family.model_types
 }
+DECODER_TYPES = frozenset(_FAMILIES)
 
 
 def decoder_family_of(model_type: str) -> DecoderFamily:
