@@ -13,7 +13,8 @@ EdgeDistillError
 ├── PaletteError            a palette: missing, damaged, of another version
 ├── OnnxruntimeMissing      no onnxruntime can be imported
 ├── LoadError               a subnet's session could not be created
-├── GenerationError         no subnet in memory can go on with a text
+├── RunError                no subnet gave a usable answer to a request
+│   └── GenerationError     no subnet can go on with a text
 ├── RemoteError             a board over SSH: not reached, not fit for the work, or the work failed there
 └── SessionClosed           a call on a session after close()
 
@@ -37,6 +38,7 @@ __all__ = [
     "PaletteError",
     "RecipeError",
     "RemoteError",
+    "RunError",
     "SearchError",
     "SessionClosed",
     "TrainingError",
@@ -99,8 +101,12 @@ class LoadError(EdgeDistillError):
     """A subnet's session could not be created."""
 
 
-class GenerationError(EdgeDistillError):
-    """No subnet in memory could go on with a text."""
+class RunError(EdgeDistillError):
+    """No subnet gave a usable answer: its run failed, or its numbers are not finite."""
+
+
+class GenerationError(RunError):
+    """No subnet could go on with a text."""
 
 
 class RemoteError(EdgeDistillError):

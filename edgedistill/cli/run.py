@@ -28,7 +28,7 @@ from edgedistill.cli.generation import (
     check_options,
     generate,
 )
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, RunError
 from edgedistill.manifest import Manifest, load
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _answers(ask: Callable[[Any], _Record], lines: Iterable[str]) -> Iterator[_R
         try:
             text = _text_of(line)
             yield {"text": text} | ask(text)
-        except InputError as error:
+        except (InputError, RunError) as error:
             # Half a surrogate pair cannot be printed.
             shown = str(text)[:200].encode(errors="replace").decode()
             yield {"text": shown, "error": str(error)}

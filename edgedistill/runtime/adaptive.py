@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from edgedistill.errors import InputError, LoadError
+from edgedistill.errors import InputError, LoadError, RunError
 from edgedistill.manifest import Palette, load
+from edgedistill.runtime.arguments import checked_deadline
 from edgedistill.runtime.costs import costs_for
 from edgedistill.runtime.decisions import DecisionRecord
-from edgedistill.runtime.finite import all_finite
+from edgedistill.runtime.finite import NOT_FINITE, all_finite
 from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession, emptying_options
 from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors
@@ -55,9 +56,12 @@ class Node:
 class AdaptiveSession(Serving):
     """An ``onnxruntime.InferenceSession`` over a palette. All methods may be called from any thread.
 
-    A request that a subnet fails at, or answers with numbers that are not finite, is asked of the smallest subnet; if
-    that can answer, the one that failed is left alone for a while. When another manifest is put in the palette's
-    folder, it is proven and then served, the old one until then; tokenizer, labels, inputs and outputs must stay.
+    A request that a subnet fails at, or answers with numbers that are not finite, is run by the smallest subnet. If
+    that can answer, the one that failed is left alone for a while. Where no other is in memory, and the numbers were
+    not finite, another one is loaded for the request. Numbers that are not finite are never returned.
+
+    When another manifest is put in the palette's folder, it is proven and then served, the old one until then;
+    tokenizer, labels, inputs and outputs must stay.
 
     Args:
         palette: its folder, or what `manifest.load` gave. Every file's SHA-256 is checked.
@@ -127,7 +131,10 @@ class AdaptiveSession(Serving):
         With ``deadline_ms`` the smallest subnet answers this one call where the live one is not expected to in time.
 
         Raises:
+            InputError: ``deadline_ms`` is not a number.
+            RunError: no subnet answered with finite numbers.
             SessionClosed: after `close`.
+            ValueError, or an exception of onnxruntime's: the graphs refuse the feeds.
         """
         return self._answered(output_names, feeds, deadline_ms)[0]
 
@@ -142,19 +149,14 @@ class AdaptiveSession(Serving):
     def answer(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> Answer:
-        """As `run`, with the subnet that answered and its latency.
-
-        Raises:
-            SessionClosed: after `close`.
-        """
+        """As `run`, with the subnet that answered and its latency; it raises the same."""
         outputs, subnet, latency_ms = self._answered(output_names, feeds, deadline_ms)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 
     def second_answer(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], first: Answer) -> Answer:
         """By the smallest subnet; the first one again where that was the smallest, or is alone in memory.
 
-        Raises:
-            SessionClosed: after `close`.
+        It raises what `run` does.
         """
         floor = self._controller.floor
         if floor is None or floor.name == first.subnet:
@@ -172,11 +174,11 @@ class AdaptiveSession(Serving):
             if deadline_ms is None:
                 subnet = self._residents.live or self._residents.serving()
             else:
-                subnet = self._controller.in_time(deadline_ms, Size(*size))
+                subnet = self._controller.in_time(checked_deadline(deadline_ms), Size(*size))
             try:
                 ran = subnet.run(names, feeds, options, self._clock)
             except Exception as error:  # onnxruntime's share no base class
-                instead = self._ask_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
+                instead = self._answered_by_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
                 if instead is None:
                     raise
                 return instead
@@ -184,25 +186,37 @@ class AdaptiveSession(Serving):
         self._observe(ended_s, subnet, size, latency_ms)
         if all_finite(outputs):
             return outputs, subnet, latency_ms
-        why = "it answered with numbers that are not finite"
-        return self._ask_other(subnet, names, feeds, why) or (outputs, subnet, latency_ms)
+        instead = self._answered_by_other(subnet, names, feeds, NOT_FINITE, may_load=True)
+        if instead is None:
+            self._residents.serving()  # where it was closed meanwhile, that is why
+            raise RunError(f"{subnet.name}: {NOT_FINITE}, and no other subnet could answer; run 'edgedistill verify'")
+        return instead
 
-    def _ask_other(
-        self, failed: LoadedSubnet, names: Sequence[str], feeds: Mapping[str, Any], why: str
+    def _answered_by_other(
+        self, failed: LoadedSubnet, names: Sequence[str], feeds: Mapping[str, Any], why: str, *, may_load: bool = False
     ) -> _Answered | None:
-        """Another one's answer, and with it a complaint of the one that failed; None where it cannot answer either."""
-        while (other := self._residents.other_than(failed)) is not None:
+        """Return another subnet's answer, and complain about those that failed; None where none can answer.
+
+        ``may_load``: load one where no other is in memory.
+        """
+        tried, options, size = [failed], emptying_options(), _size_of(feeds)
+        while (other := self._controller.other_than(tried, why, may_load=may_load)) is not None:
             try:
-                ran = other.run(names, feeds, emptying_options(), self._clock)
-            except Exception:  # noqa: BLE001 (then the request is at fault, and the first error tells)
-                return None
-            if ran is not None:  # else it was retired, and another is in its place
-                outputs, ended_s, latency_ms = ran
-                self._observe(ended_s, other, _size_of(feeds), latency_ms)
-                if not all_finite(outputs):
-                    return None
-                self._controller.complain(failed, why)
+                ran = other.run(names, feeds, options, self._clock)
+            except Exception:  # noqa: BLE001 (if none can answer, the request is at fault, and the first error says why)
+                tried.append(other)
+                continue
+            if ran is None:  # it was retired, and another is in its place
+                continue
+            outputs, ended_s, latency_ms = ran
+            self._observe(ended_s, other, size, latency_ms)
+            if all_finite(outputs):
+                for subnet in tried:
+                    self._controller.complain(subnet, why)
                 return outputs, other, latency_ms
+            tried.append(other)
+        if may_load:
+            self._controller.pardon(tried)
         return None
 
     def get_inputs(self) -> list[Node]:

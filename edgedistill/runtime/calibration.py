@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Manifest
+from edgedistill.runtime.arguments import is_real
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +41,8 @@ class Scores:
     """
 
     def __init__(self, manifest: Manifest, false_accepts: float | None) -> None:
-        if false_accepts is not None and not 0 <= false_accepts <= 1:
-            raise InputError(f"false_accepts is {false_accepts}; expected a share from 0 to 1")
+        if false_accepts is not None and not (is_real(false_accepts) and 0 <= false_accepts <= 1):
+            raise InputError(f"false_accepts is {false_accepts!r}; expected a share from 0 to 1")
         if false_accepts is not None and manifest.out_of_scope is None:
             raise InputError(
                 "the palette knows no texts that are out of scope, so it cannot tell what to reject; "
@@ -74,7 +75,9 @@ class Scores:
         import numpy as np
 
         member = self._members.get(subnet)
-        scaled = logits.astype(np.float64) / (1.0 if member is None else member.temperature)
-        powers = np.exp(scaled - scaled.max(-1, keepdims=True))
+        exact = logits.astype(np.float64)
+        below = exact - exact.max(-1, keepdims=True)  # before the division, whose quotient may be too large for a float
+        with np.errstate(over="ignore"):
+            powers = np.exp(below / (1.0 if member is None else member.temperature))
         probabilities: NDArray[np.float64] = powers / powers.sum(-1, keepdims=True)
         return probabilities

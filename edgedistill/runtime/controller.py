@@ -16,7 +16,7 @@ import math
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgedistill.printable import get_logger
@@ -27,6 +27,7 @@ from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader, Spawn, in_background
 from edgedistill.runtime.observations import Observations
 from edgedistill.runtime.reload import NewPalette, Reloader
+from edgedistill.runtime.rescue import Rescue, Rescues
 from edgedistill.runtime.residents import Residents
 from edgedistill.runtime.selector import (
     Candidate,
@@ -37,6 +38,7 @@ from edgedistill.runtime.selector import (
     decide,
     fits_beside,
     predicted_p95_ms,
+    together_mb,
 )
 from edgedistill.runtime.sensors import Readings, Sensors
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
@@ -116,6 +118,9 @@ class Controller:
         self._pending = Observations(policy.max_latency_ms, self._wake.set)
         self.observe = self._pending.add
         self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
+        self._rescues = Rescues()
+        self._pardons: deque[LoadedSubnet] = deque(maxlen=_COMPLAINTS)
+        self._futile_rescues = Backoff(first_s=10.0, longest_s=600.0)
         self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
         self._swaps = 0
         self._exchanged_for = Reason.FIRST
@@ -154,9 +159,23 @@ class Controller:
             return self.residents.other_than(live) or live
         return live
 
-    def lease_other(self, failed: LoadedSubnet) -> Lease | None:
-        """Of the smallest, or where that failed, of what serves; None where there is no other in memory."""
-        return self.residents.lease_other(failed)
+    def other_than(self, failed: Sequence[LoadedSubnet], why: str, *, may_load: bool) -> LoadedSubnet | None:
+        """Return another subnet for a request that these failed; None where there is none.
+
+        ``may_load``: wait for one to be loaded where no other is in memory. Then call `pardon` if that fails as well.
+        """
+        other = self.residents.other_than(*failed)
+        if other is not None or not may_load or self._thread in (None, threading.current_thread()):
+            return other
+        rescue = self._rescues.add(failed, why)
+        self._wake.set()
+        rescue.over.wait(_LOAD_LIMIT_S)
+        return self.residents.other_than(*failed)
+
+    def pardon(self, failed: Sequence[LoadedSubnet]) -> None:
+        """Report that no subnet could answer a request, so that it says nothing against these."""
+        self._pardons.extend(failed)
+        self._wake.set()
 
     def _expected_ms(self, subnet: LoadedSubnet, size: Size) -> float:
         assert subnet.source is not None
@@ -251,6 +270,7 @@ class Controller:
                 if not self._stopping.is_set():
                     self._step_safely()
         finally:
+            self._rescues.close()
             self.residents.close()
 
     def _step_safely(self) -> None:
@@ -277,10 +297,12 @@ class Controller:
         now_s, readings = self._clock(), self._read()
         self._slowdown.look(now_s, readings.other_load)
         self._take_in(is_beside_a_load, readings)
+        self._begin_rescues(readings, now_s)
         decision = self._decide(readings, now_s)
         self._record(decision, readings, now_s)
         self._follow(decision, readings, now_s)
         self._finish_load()  # where it ran at once
+        self._end_rescues()
 
     def _read(self) -> Readings:
         try:
@@ -300,6 +322,8 @@ class Controller:
         self._size = self._slowdown.size(self._clock()) or self._size
         while self._complaints:
             self._put_in_quarantine(*self._complaints.popleft())
+        while self._pardons:
+            self._end_quarantine(self._pardons.popleft())
 
     # Decisions.
 
@@ -527,7 +551,7 @@ class Controller:
     def _renew(self, new: NewPalette, now_s: float) -> None:
         """Serve from a palette that was proven; sessions of the old one drain."""
         self._source = new.source
-        for backoff in (self._backoff, self._quarantine, self._rises):
+        for backoff in (self._backoff, self._quarantine, self._rises, self._futile_rescues):
             backoff.forget()
         self._slowdown = Slowdown()
         self.drift.clear()
@@ -557,3 +581,35 @@ class Controller:
         self.decisions.add(DecisionRecord(now_s, subnet.name, Reason.QUARANTINED))
         if self.residents.floor is subnet:
             self.residents.keep_as_floor(None)
+
+    def _end_quarantine(self, subnet: LoadedSubnet) -> None:
+        """Trust a subnet again: no other answered that request either, so that for a while none is loaded for it."""
+        if subnet.source is self._source:
+            self._quarantine.succeeded(subnet.name)
+            self._futile_rescues.failed(subnet.name, self._clock())
+
+    def _begin_rescues(self, readings: Readings, now_s: float) -> None:
+        """Leave the subnets alone that failed a waiting request, so that this step turns to another one."""
+        for rescue in self._rescues.waiting:
+            if not rescue.is_begun and self._may_rescue(rescue, readings, now_s):
+                for subnet in rescue.failed:
+                    self._put_in_quarantine(subnet, rescue.why)
+            rescue.is_begun = True
+
+    def _may_rescue(self, rescue: Rescue, readings: Readings, now_s: float) -> bool:
+        """Return whether there is another subnet to load, which fits in the place of those that failed."""
+        if not all(self._futile_rescues.allows(name, now_s) for name in rescue.names):
+            return False
+        every = self._source.candidates(self._size)
+        freed_mb = together_mb([c for c in every if c.name in rescue.names])
+        room_mb = None if readings.free_mb is None else readings.free_mb + freed_mb
+        others = [c for c in every if c.name not in rescue.names and self._allowed(c.name)]
+        return any(fits_beside(c, [], room_mb, self._policy) for c in others)
+
+    def _end_rescues(self) -> None:
+        """Release the requests for which another subnet is in memory, or none is on its way."""
+        is_under_way = self._loader.is_busy or self.residents.draining or self._has_just_run_short()
+        for rescue in self._rescues.waiting:
+            is_found = self.residents.other_than(*rescue.failed) is not None
+            if is_found or (rescue.is_begun and not is_under_way):
+                rescue.over.set()

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["all_finite"]
+__all__ = ["NOT_FINITE", "all_finite"]
+
+NOT_FINITE = "it answered with numbers that are not finite"
 
 
 def all_finite(outputs: Sequence[Any]) -> bool:

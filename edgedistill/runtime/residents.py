@@ -61,20 +61,12 @@ class Residents:
             pass
         return lease
 
-    def lease_other(self, failed: LoadedSubnet) -> Lease | None:
-        """Of `other_than`; None where there is no other."""
-        while (other := self.other_than(failed)) is not None:
-            lease = Lease(other)
-            if lease.is_held:
-                return lease
-        return None
-
-    def other_than(self, failed: LoadedSubnet) -> LoadedSubnet | None:
-        """The safety net, or where that is what failed, what serves; None where there is no other."""
+    def other_than(self, *failed: LoadedSubnet) -> LoadedSubnet | None:
+        """Return the fallback subnet, or where that failed, the live one; None where no other is in memory."""
         while True:
             pair = self.floor, self.live
             for subnet in pair:
-                if subnet is not None and subnet is not failed:
+                if subnet is not None and subnet not in failed:
                     return subnet
             if pair == (self.floor, self.live):  # else others took their places meanwhile
                 return None

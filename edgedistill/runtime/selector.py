@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Literal, get_args
 
 from edgedistill.errors import InputError
+from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
 
@@ -105,20 +106,22 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("max_latency_ms", "max_memory_mb", "max_first_token_ms", "max_temperature_c"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"{name} is {value}; expected a positive number, or None for no budget")
+            if value is not None and not (is_real(value) and 0 < value < math.inf):
+                raise InputError(f"{name} is {value!r}; expected a positive number, or None for no budget")
         for name in ("dwell_s", "up_dwell_s", "reserve_mb"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise InputError(f"{name} is {value}; expected zero or a positive number")
+            if not (is_real(value) and 0 <= value < math.inf):
+                raise InputError(f"{name} is {value!r}; expected zero or a positive number")
+        if self.min_quality is not None and not is_real(self.min_quality):
+            raise InputError(f"min_quality is {self.min_quality!r}; expected a number, or None for any quality")
         if self.prefer not in get_args(Preference):
             raise InputError(f"prefer is {self.prefer!r}; expected one of {', '.join(get_args(Preference))}")
-        if not 0.5 <= self.confidence < 1:
-            raise InputError(f"confidence is {self.confidence}; expected a share from 0.5 to below 1")
-        if not 0 < self.headroom <= 1:
-            raise InputError(f"headroom is {self.headroom}; expected a share over 0, at most 1")
-        if self.max_swaps_per_minute < 2:
-            raise InputError(f"max_swaps_per_minute is {self.max_swaps_per_minute}; expected 2 or more")
+        if not (is_real(self.confidence) and 0.5 <= self.confidence < 1):
+            raise InputError(f"confidence is {self.confidence!r}; expected a share from 0.5 to below 1")
+        if not (is_real(self.headroom) and 0 < self.headroom <= 1):
+            raise InputError(f"headroom is {self.headroom!r}; expected a share over 0, at most 1")
+        if not (is_integer(self.max_swaps_per_minute) and self.max_swaps_per_minute >= 2):
+            raise InputError(f"max_swaps_per_minute is {self.max_swaps_per_minute!r}; expected 2 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, write_profile
+from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
@@ -64,10 +65,10 @@ class Serving:
         create: Callable[[str], OnnxSession] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not 0 < interval_s < threading.TIMEOUT_MAX:
-            raise InputError(f"interval_s is {interval_s}; expected a positive number of seconds")
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; expected at least 1")
+        if not (is_real(interval_s) and 0 < interval_s < threading.TIMEOUT_MAX):
+            raise InputError(f"interval_s is {interval_s!r}; expected a positive number of seconds")
+        if threads is not None and not (is_integer(threads) and threads >= 1):
+            raise InputError(f"threads is {threads!r}; expected a whole number, at least 1")
         palette.check_hashes()
 
         def source_of(of: Palette) -> Source:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgedistill.errors import DataError, EdgeDistillError, InputError
+from edgedistill.errors import DataError, EdgeDistillError, InputError, RunError
 from edgedistill.runtime import TextClassifier
 
 BATCH = 32
@@ -56,7 +56,7 @@ def answers(classifier: TextClassifier, paths: list[Path]) -> list[dict[str, Any
     """An answer each, or what was wrong with the document."""
     try:
         found = classifier.classify([start_of(path) for path in paths])
-    except (InputError, OSError) as error:
+    except (InputError, RunError, OSError) as error:
         return [{"error": str(error)}] if len(paths) == 1 else [answers(classifier, [path])[0] for path in paths]
     return [{"label": one.label, "score": round(one.score, 4), "subnet": one.subnet} for one in found]
 

@@ -16,7 +16,7 @@ from collections import Counter
 from queue import SimpleQueue
 from typing import Any
 
-from edgedistill.errors import EdgeDistillError, InputError
+from edgedistill.errors import EdgeDistillError, InputError, RunError
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier
 
 Lines = SimpleQueue[tuple[float, str] | None]
@@ -39,7 +39,7 @@ def answer(classifier: TextClassifier, text: str, left_ms: float) -> dict[str, A
     before = classifier.session.active
     try:
         (found,) = classifier.classify([text], deadline_ms=left_ms)
-    except InputError as error:
+    except (InputError, RunError) as error:
         return {"error": str(error)}
     why = "deadline" if found.subnet not in (before, classifier.session.active) else reason(classifier, found.subnet)
     return {"label": found.label, "score": round(found.score, 4), "subnet": found.subnet, "why": why}

@@ -448,11 +448,11 @@ def test_an_interrupt_leaves_no_subnet_held(tiny: Path) -> None:
 
     with AdaptiveSession(tiny, threads=1, interval_s=0.01) as session:
         feed = feeds_for(session.palette, 1)[0]
-        for deadline_ms in (None, "15"):
+        for deadline_ms in (None, 15.0):
             with pytest.raises((KeyboardInterrupt, TypeError)):
                 session.answer(interrupt, feed, deadline_ms=deadline_ms)  # type: ignore[arg-type]
             with pytest.raises(BaseException):  # noqa: B017, PT011
-                session.answer(None, _Interrupting(), deadline_ms=deadline_ms)  # type: ignore[arg-type]
+                session.answer(None, _Interrupting(), deadline_ms=deadline_ms)
         assert not session._controller.residents.is_held_by(threading.get_ident())
 
 

@@ -45,16 +45,15 @@ def test_one_in_use_drains_first(residents: Residents) -> None:
     assert (large.state, residents.draining) == (SessionState.CLOSED, False)
 
 
-def test_another_than_the_one_that_failed_is_leased(residents: Residents) -> None:
+def test_another_than_those_that_failed_is_given(residents: Residents) -> None:
     large, small = residents.live, residents.floor
     assert large is not None
     assert small is not None
     for failed, other in ((large, small), (small, large)):
-        lease = residents.lease_other(failed)
-        assert lease is not None
-        assert lease.subnet is other
+        assert residents.other_than(failed) is other
+    assert residents.other_than(large, small) is None
     residents.exchange(small)
-    assert residents.lease_other(small) is None
+    assert residents.other_than(small) is None
 
 
 def test_another_safety_net_drains_the_old_one_unless_it_serves(residents: Residents) -> None:
@@ -74,6 +73,6 @@ def test_closed_it_leases_nothing_and_keeps_nothing(residents: Residents) -> Non
     subnets = [residents.live, residents.floor]
     residents.close()
     assert [subnet.state for subnet in subnets if subnet is not None] == [SessionState.CLOSED] * 2
-    assert all(residents.lease_other(subnet) is None for subnet in subnets if subnet is not None)
+    assert all(residents.other_than(subnet) is None for subnet in subnets if subnet is not None)
     with pytest.raises(SessionClosed):
         residents.lease()

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from edgedistill.errors import InputError, LoadError
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, load
+from edgedistill.runtime.arguments import is_real
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.generation.cache import Cache, heads_of
@@ -212,8 +213,8 @@ def _policy(
         if any(budget is not None for budget in budgets):
             raise InputError("budgets are given twice: by themselves and in policy; give them in policy alone")
         return policy
-    if min_tokens_per_s is not None and not 0 < min_tokens_per_s < math.inf:
-        raise InputError(f"min_tokens_per_s is {min_tokens_per_s}; expected a positive number, or None for no budget")
+    if min_tokens_per_s is not None and not (is_real(min_tokens_per_s) and 0 < min_tokens_per_s < math.inf):
+        raise InputError(f"min_tokens_per_s is {min_tokens_per_s!r}; expected a positive number, or None for no budget")
     token_ms = None if min_tokens_per_s is None else 1e3 / min_tokens_per_s
     return Policy(token_ms, max_memory_mb, max_first_token_ms)
 

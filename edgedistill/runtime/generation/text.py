@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgedistill.errors import GenerationError
 from edgedistill.runtime.controller import Controller
+from edgedistill.runtime.finite import NOT_FINITE
 from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.costs import STEP
 from edgedistill.runtime.generation.demand import Demand
@@ -56,7 +57,7 @@ class Text:
         self._first_token_ms = first_token_ms
         self.capacity = capacity_for(len(prompt) + most, context)
         self._seat: Seat | None = None
-        self._failed: LoadedSubnet | None = None
+        self._failed: tuple[LoadedSubnet, ...] = ()
         self._lock = threading.Lock()
         self._asking: int | None = None  # the thread that asks for a token
         self._cancelled = False
@@ -76,7 +77,7 @@ class Text:
         """One more token; None once it was cancelled.
 
         Raises:
-            GenerationError: the subnet failed, and there is none in memory that can go on.
+            GenerationError: the subnet failed, and no other can go on.
             SessionClosed: the controller was closed.
         """
         with self._lock:
@@ -116,7 +117,7 @@ class Text:
         token = sampler.pick(logits)
         if token is not None:
             return token, subnet
-        return self._rescued(sampler, subnet, "it answered with numbers that are not finite", None)
+        return self._rescued(sampler, subnet, NOT_FINITE, None)
 
     def _run(self, seat: Seat) -> NDArray[np.float32]:
         tokens = seat.missing(self._tokens)
@@ -129,20 +130,32 @@ class Text:
     def _rescued(
         self, sampler: Sampler, failed: LoadedSubnet, why: str, error: Exception | None
     ) -> tuple[int, LoadedSubnet]:
-        """Another one's token, and with it a complaint of the one that failed."""
-        lease = self._controller.lease_other(failed)
-        if lease is not None:
-            seat = self._sit(lease)
+        """Return another subnet's token, and complain about those that failed.
+
+        Where the numbers were not finite (there is no error then), one is loaded if no other is in memory.
+        """
+        tried, may_load = [failed], error is None
+        self._leave()  # another one's cache may only fit in the place of this one's
+        while (other := self._controller.other_than(tried, why, may_load=may_load)) is not None:
+            lease = Lease(other)
+            if not lease.is_held:  # it was retired, and another is in its place
+                continue
             try:
-                token = sampler.pick(self._run(seat))
-            except Exception:  # noqa: BLE001 (then the text is at fault, and the first error tells)
+                token = sampler.pick(self._run(self._sit(lease)))
+            except Exception:  # noqa: BLE001 (if none can go on, the text is at fault, and the first error says why)
                 token = None
             if token is not None:
-                self._controller.complain(failed, why)
-                self._failed = failed
-                return token, seat.subnet
-        self._leave()
-        raise GenerationError(f"{failed.name} could not go on with a text, nor any other subnet: {why}") from error
+                for subnet in tried:
+                    self._controller.complain(subnet, why)
+                self._failed = tuple(tried)
+                return token, other
+            tried.append(other)
+            self._leave()
+        if may_load:
+            self._controller.pardon(tried)
+        raise GenerationError(
+            f"{failed.name} could not go on with a text, nor any other subnet: {why}; run 'edgedistill verify'"
+        ) from error
 
     # Where it sits.
 
@@ -152,7 +165,7 @@ class Text:
         if seat is None:
             self._demand.begin(self)
             return self._sit(self._first_lease())
-        if self._controller.live in (seat.subnet, self._failed):
+        if self._controller.live in (seat.subnet, *self._failed):
             return seat
         lease = self._controller.lease()
         live = lease.subnet

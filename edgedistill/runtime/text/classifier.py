@@ -83,6 +83,8 @@ class TextClassifier(Pipeline):
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
+            InputError: ``deadline_ms`` is not a number.
+            RunError: no subnet gave a usable answer.
             SessionClosed: after `close`.
         """
         left_ms, found = countdown(deadline_ms), list[Label]()
@@ -99,7 +101,7 @@ class TextClassifier(Pipeline):
         """Whether each text that was fed is in scope, by the smallest subnet."""
         if self._false_accepts is None:
             return [True] * texts
-        second = self._session.second_answer([OUTPUT], feeds, answer)
+        second = self._run(self._session.second_answer, [OUTPUT], feeds, answer)
         self._second_ms = 0.0 if second is answer else second.latency_ms
         found: list[bool] = self._scores_by(second.palette).accepted(second.subnet, second.outputs[0]).tolist()
         return found

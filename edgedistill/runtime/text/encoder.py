@@ -72,6 +72,8 @@ class SentenceEncoder(Pipeline):
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or no string; none is answered then.
+            InputError: ``deadline_ms`` is not a number.
+            RunError: no subnet gave a usable answer.
             SessionClosed: after `close`.
         """
         import numpy as np

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from edgedistill.errors import InputError, PaletteError
+from edgedistill.errors import EdgeDistillError, InputError, PaletteError, RunError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
+from edgedistill.runtime.arguments import checked_deadline
 from edgedistill.runtime.tasks import check_task
 from edgedistill.runtime.text.reading import Read, Reader
 from edgedistill.subnet import TaskName
@@ -75,7 +76,21 @@ class Pipeline:
         for start in range(0, len(read), _BATCH):
             batch = read[start : start + _BATCH]
             feeds = self._reader.feeds(batch)
-            yield batch, feeds, self._session.answer([OUTPUT], feeds, deadline_ms=left_ms())
+            yield batch, feeds, self._run(self._session.answer, [OUTPUT], feeds, deadline_ms=left_ms())
+
+    def _run(self, answer: Callable[..., Answer], *args: Any, **options: Any) -> Answer:
+        """Return an answer to what was read here: where the graphs refuse that, the palette is at fault.
+
+        Raises:
+            RunError: no subnet can answer.
+        """
+        try:
+            return answer(*args, **options)
+        except EdgeDistillError:
+            raise
+        except Exception as error:  # onnxruntime's share no base class
+            what = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RunError(f"no subnet could answer: {what}; run 'edgedistill verify'") from error
 
     def close(self) -> None:
         """Close the session if it was opened here."""
@@ -103,8 +118,12 @@ def numbered(texts: Sequence[object]) -> Iterator[tuple[int, object]]:
 
 
 def countdown(deadline_ms: float | None) -> Callable[[], float | None]:
-    """Tells what is left of a deadline that is counted from now; None where there is none."""
+    """Return what tells the time left of a deadline that is counted from now; None where there is none.
+
+    Raises:
+        InputError: it is not a number.
+    """
     if deadline_ms is None:
         return lambda: None
-    end_s = time.perf_counter() + deadline_ms / 1e3
+    end_s = time.perf_counter() + checked_deadline(deadline_ms) / 1e3
     return lambda: (end_s - time.perf_counter()) * 1e3

@@ -52,6 +52,8 @@ class TextRegressor(Pipeline):
 
         Raises:
             InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
+            InputError: ``deadline_ms`` is not a number.
+            RunError: no subnet gave a usable answer.
             SessionClosed: after `close`.
         """
         return [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, RunError
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibration import Scores
 from edgedistill.runtime.text.entities import Entity, Word, entities_of
@@ -45,7 +46,10 @@ class Tagged:
 
         Raises:
             InputError: the text was truncated: what lies behind would stay as it is.
+            RunError: a word's score is not finite.
         """
+        if not all(math.isfinite(word.score) for word in self.words):
+            raise RunError("a word has a score that is not finite, so its tag says nothing; run 'edgedistill verify'")
         if self.truncated:
             raise InputError("the text is longer than what was read, so its rest would stay as it is; tag it in parts")
         parts, end = [], 0
@@ -85,6 +89,8 @@ class TokenClassifier(Pipeline):
 
         Raises:
             InputError: a text or word is empty, blank, no valid Unicode or no string; none is answered then.
+            InputError: ``deadline_ms`` is not a number.
+            RunError: no subnet gave a usable answer.
             SessionClosed: after `close`.
         """
         left_ms = countdown(deadline_ms)

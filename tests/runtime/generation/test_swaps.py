@@ -191,8 +191,8 @@ class Breaking:
             raise RuntimeError("no memory\nat some place")
         self._session.run_with_iobinding(binding, options)
         if self._name in self._broken:
-            spoilt = np.full(binding.get_outputs()[0].shape(), np.nan, np.float32)
-            next(one for one in binding.get_outputs() if one.shape()[-1] == 512).update_inplace(spoilt)
+            logits = next(one for one in binding.get_outputs() if one.shape()[-1] == 512)
+            logits.update_inplace(np.full(logits.shape(), np.nan, np.float32))
 
 
 def breaking(folder: Path, broken: set[str], how: str) -> Callable[[str], Any]:
@@ -218,10 +218,28 @@ def test_a_subnet_that_breaks_loses_no_text(stories: Path, plainly: Continue, ho
         assert any(r.reason is Reason.QUARANTINED and r.subnet == LARGE for r in generator.decisions)
 
 
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 0.7, "seed": 1}], ids=["greedy", "drawn"])
+def test_another_subnet_is_loaded_for_a_text_that_one_alone_in_memory_cannot_go_on_with(
+    stories: Path, sampling: dict[str, Any]
+) -> None:
+    policy = Policy(max_memory_mb=1e6, dwell_s=3600.0)
+    create = breaking(stories, {LARGE}, "not finite")
+    with TextGenerator(stories, create=create, interval_s=0.01, policy=policy) as generator:
+        found = generator.generate(PROMPT, max_new_tokens=20, **sampling)
+        assert LARGE not in [subnet for subnet, _ in found.subnets]
+        assert len(found.token_ids) == 20
+    with TextGenerator(stories, create=create, interval_s=0.01, only=[LARGE]) as generator:
+        for _ in range(2):
+            with pytest.raises(GenerationError, match="not finite; run 'edgedistill verify'"):
+                generator.generate(PROMPT, **sampling)
+        assert generator.cached_tokens == 0
+
+
 @pytest.mark.parametrize("how", ["raises", "not finite"])
 def test_where_nothing_can_go_on_one_line_says_so_and_nothing_is_held(stories: Path, how: str) -> None:
     broken = {LARGE, SMALL}
-    with TextGenerator(stories, create=breaking(stories, broken, how), interval_s=0.01) as generator:
+    create = breaking(stories, broken, how)
+    with TextGenerator(stories, create=create, interval_s=0.01, only=[LARGE, SMALL]) as generator:
         wait_until(lambda: len(generator._controller.residents.names) == 2)
         with pytest.raises(GenerationError, match=f"{LARGE} could not go on with a text, nor any other") as told:
             generator.generate(PROMPT)
