@@ -6,7 +6,8 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -22,8 +23,9 @@ from rich.progress import (
 )
 
 from edgedistill.errors import EdgeDistillError
+from edgedistill.places import lock
 
-__all__ = ["AsJson", "console", "print_json", "progress", "reported", "stage"]
+__all__ = ["AsJson", "console", "locking", "print_json", "progress", "reported", "stage"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -55,6 +57,21 @@ def reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
             _fail(f"{error.filename or 'the system'}: {error.strerror}; free space or permissions may be missing", 1)
 
     return wrapper
+
+
+def locking(place: Callable[..., Path | None]) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Lock, while the command runs, the place that ``place`` finds in the command's arguments, if any."""
+
+    def decorate(command: Callable[_P, _R]) -> Callable[_P, _R]:
+        @functools.wraps(command)
+        def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            target = place(**kwargs)
+            with lock(target) if target is not None else nullcontext():
+                return command(*args, **kwargs)
+
+        return wrapper
+
+    return decorate
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -10,7 +10,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, console, print_json, reported
+from edgedistill.cli.common import AsJson, console, locking, print_json, reported
 from edgedistill.cli.export import export_palette
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.search import Asked, Count, found_family
@@ -29,7 +29,12 @@ _MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _COMMAND_TOKENS = 16
 
 
+def _place(data: str, output: Path | None, **_: object) -> Path:
+    return output or Path("edgedistill-demo") / (Path(data).name or "data")
+
+
 @reported
+@locking(_place)
 def demo(
     data: Annotated[
         str, typer.Option(help="Your own: a folder with train, validation and test as CSV or JSON Lines, or a hub id.")
@@ -55,7 +60,7 @@ def demo(
     started = time.monotonic()
     if len(text_column or ()) > 1:
         raise InputError("the demo serves single texts; give one --text-column, or use train and export for pairs")
-    folder = output or Path("edgedistill-demo") / (Path(data).name or "data")
+    folder = _place(data, output)
     rows = read_data(Source("text-classification", data, None, tuple(text_column or ["text"]), label_column))
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
     supernet = _train(model, rows, folder / "supernet", seed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, console, locking, print_json, progress, reported, stage
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.search import Asked, Count, MaxLatency, MaxMemory, Profiled, Tokens, found_family
 from edgedistill.cli.train import Source, read_data
@@ -31,6 +31,7 @@ ENCODER_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 @reported
+@locking(lambda output, **_: output)
 def export(
     supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The palette's folder; replaced as a whole.")],

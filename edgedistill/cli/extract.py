@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from edgedistill.cli.common import AsJson, console, print_json, reported
+from edgedistill.cli.common import AsJson, console, locking, print_json, reported
 from edgedistill.errors import InputError
 from edgedistill.manifest import Precision
+from edgedistill.places import install, recover, scratch_folder
 
 if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig
@@ -20,6 +20,7 @@ __all__ = ["extract", "named_subnet"]
 
 
 @reported
+@locking(lambda output, **_: output)
 def extract(
     supernet: Annotated[Path, typer.Argument(help="The folder that 'edgedistill train' wrote.")],
     subnet: Annotated[str, typer.Argument(help="Its name, as 'search' and 'export' show it; an int8 one ends so.")],
@@ -37,17 +38,26 @@ def extract(
     Example: edgedistill extract writer-supernet l20-d576-h9-f1024 --format hf -o small-writer
     """
     from edgedistill.cli.export import load_trained, plain_name
-    from edgedistill.exporters.hugging_face import write_hugging_face
-    from edgedistill.exporters.standalone import write_onnx
 
+    recover(output)
     if output.exists():
         raise InputError(f"{output} exists; give a new name")
-    if not output.absolute().parent.is_dir():
-        raise InputError(f"{output.parent} is no folder; make it first")
     trained = load_trained(supernet)
     name = plain_name(subnet)
     precision = cast(Precision, subnet.removeprefix(name).removeprefix("-") or "fp32")
-    config = named_subnet(trained, name)
+    _write(trained, named_subnet(trained, name), precision, output, kind)
+    if as_json:
+        print_json({"output": str(output), "subnet": subnet, "format": kind})
+    else:
+        console.print(f"{output}: {subnet}")
+
+
+def _write(
+    trained: Supernet, config: SubnetConfig, precision: Precision, output: Path, kind: Literal["onnx", "hf"]
+) -> None:
+    from edgedistill.exporters.hugging_face import write_hugging_face
+    from edgedistill.exporters.standalone import write_onnx
+
     if kind == "onnx":
         if trained.info.generation is not None:
             raise InputError("a decoder's subnet is written as a Hugging Face checkpoint: take --format hf")
@@ -56,14 +66,10 @@ def extract(
     elif precision != "fp32":
         raise InputError(f"a Hugging Face checkpoint holds the weights in fp32; leave '-{precision}' away")
     else:
-        with tempfile.TemporaryDirectory(dir=output.absolute().parent, prefix=f".{output.name}-") as scratch:
-            whole = Path(scratch) / "checkpoint"
+        with scratch_folder(output) as scratch:
+            whole = scratch / "checkpoint"
             write_hugging_face(trained, config, whole)
-            whole.replace(output)
-    if as_json:
-        print_json({"output": str(output), "subnet": subnet, "format": kind})
-    else:
-        console.print(f"{output}: {subnet}")
+            install(whole, output)
 
 
 def named_subnet(trained: Supernet, name: str) -> SubnetConfig:

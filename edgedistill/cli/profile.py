@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, console, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, console, locking, print_json, progress, reported, stage
 from edgedistill.cli.comparison import show_comparison
 from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
@@ -26,7 +26,13 @@ _PACED = 0.5  # share of the timed runs: below it, it is told
 _SHOWN_TOKENS = 16
 
 
+def _place(palette: Path, profiles: Path | None, compare: list[Path] | None, **_: object) -> Path | None:
+    """Return the folder that the command writes to, if it writes at all."""
+    return None if compare or not palette.is_dir() else profiles or palette
+
+
 @reported
+@locking(_place)
 def profile(
     palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
     profiles: Annotated[Path | None, typer.Option(help="Write the profile here, if the palette is read-only.")] = None,
@@ -117,6 +123,7 @@ def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
             **asked,
         )
     write_profile(palette, measured, folder=palette.profiles_folder)
+    unfinished.unlink(missing_ok=True)
     palette.profiles[measured.device.name] = measured
     _tell_doubts(measured)
     return measured

@@ -90,6 +90,8 @@ def search(
     from edgedistill.cli.export import load_trained, source_of
     from edgedistill.cli.train import read_data
 
+    if picture is not None and not picture.absolute().parent.is_dir():
+        raise InputError(f"--picture: {picture.parent} is not a folder; make it first")
     trained = load_trained(supernet)
     rows = read_data(source_of(trained, data, unlabelled))
     asked = Asked(count, device, profiled, tokens, max_latency_ms, max_memory_mb, against, evaluations)

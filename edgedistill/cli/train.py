@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from edgedistill.cli.common import AsJson, console, print_json, progress, reported
 from edgedistill.errors import CheckpointError, InputError
+from edgedistill.places import is_vacant, lock, recover
 from edgedistill.subnet import TaskName
 
 if TYPE_CHECKING:
@@ -176,21 +178,20 @@ def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: 
     chosen = mlfs.recipe_for(chosen, data)
     accelerator = accelerator_for(chosen)
     console.quiet = not is_first()
-    begun = as_the_first(is_first() and _is_begun(output))
-    supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)
-    accelerator.wait_for_everyone()  # the first may replace what others still read
-    _print_counts(supernet.model.arch, chosen)
-    with progress() as bars:
-        watcher = _Watcher(bars)
-        return mlfs.train(supernet, data, output, watcher.step, announce=watcher.announce, accelerator=accelerator)
+    with lock(output) if is_first() else nullcontext():
+        begun = as_the_first(is_first() and _is_begun(output))
+        supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)
+        accelerator.wait_for_everyone()  # the first may replace what others still read
+        _print_counts(supernet.model.arch, chosen)
+        with progress() as bars:
+            watcher = _Watcher(bars)
+            return mlfs.train(supernet, data, output, watcher.step, announce=watcher.announce, accelerator=accelerator)
 
 
 def _is_begun(output: Path) -> bool:
-    """Whether there is something to go on with; what a kill left beside its place is put back first."""
-    from edgedistill.supernet import checkpoint
-
-    checkpoint.recover(output)
-    return output.exists()
+    """Return whether there is something to go on with; what a kill left beside its place is put back first."""
+    recover(output)
+    return not is_vacant(output)
 
 
 def _go_on(output: Path, base_sha256: str, chosen: Recipe) -> Supernet:

@@ -47,8 +47,3 @@ class Pieces:
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file, {"key": self._key, "pieces": self._found})
-
-    def drop(self) -> None:
-        """All is used."""
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)

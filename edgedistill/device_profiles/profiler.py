@@ -78,7 +78,8 @@ def profile(
         width: it is enough when of nine medians in ten the 95 % interval reaches no further to either side, as a share.
             A quick profile takes all its rounds: much is made of little.
         rounds: samples of each point at most; fewer, too, on a slow machine.
-        unfinished: where to keep what is measured until all is; an interrupted profile goes on from there.
+        unfinished: where to keep what is measured; an interrupted profile goes on from there. Delete the file once
+            the profile is written.
         on_progress: ``on_progress(done, total)`` counts rounds run and subnets loaded.
 
     Raises:
@@ -106,9 +107,7 @@ def profile(
     run = _Run(
         palette, asked, device, 0.0 if quick else width, rounds, unfinished, on_progress or (lambda _done, _total: None)
     )
-    found = run.measured()
-    run.pieces.drop()
-    return found
+    return run.measured()
 
 
 class _Run:

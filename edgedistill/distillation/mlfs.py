@@ -34,6 +34,7 @@ from edgedistill.distillation.tables import SPLITS
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
 from edgedistill.errors import DataError
+from edgedistill.places import is_vacant
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import StageScore, Supernet
@@ -109,7 +110,7 @@ def train(
     keep_freed_memory()
     run = _Run(encode_data(supernet, data), folder, watcher, announce, accelerator)
     supernet.model.to(accelerator.device)
-    if not as_the_first(folder.exists()):
+    if as_the_first(is_vacant(folder)):
         run.save(supernet)
     for stage in STAGES[len(supernet.info.scores) : until + 1]:
         if stage == 1 and not supernet.info.ordered:

@@ -5,7 +5,6 @@ Randomness needs no place in it: batches, subnets and dropout are functions of t
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from edgedistill.errors import CheckpointError
+from edgedistill.places import install
 
 __all__ = ["FOLDER", "Position", "load_state", "save_state"]
 
@@ -43,9 +43,7 @@ def save_state(folder: Path, position: Position, tensors: dict[str, Tensor]) -> 
     part = place / f".{_FILE}.part"
     metadata = {_KEY: TypeAdapter(Position).dump_json(position).decode()}
     save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(place / _FILE)
+    install(part, place / _FILE)
 
 
 def load_state(folder: Path, stage: int) -> tuple[Position, dict[str, Tensor]] | None:

@@ -35,6 +35,7 @@ from edgedistill.manifest import (
     load,
     write_atomically,
 )
+from edgedistill.places import sync_folder
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -74,6 +75,7 @@ def write_palette(
     Raises:
         ExportError: the folder holds something else, a graph fails its check, or ``changing`` cannot be changed so.
             The old palette stands.
+        InputError: another command is writing to ``folder``.
     """
     with new_files(folder):
         members = _members(supernet, data, out_of_scope)
@@ -90,6 +92,7 @@ def write_palette(
         manifest = _manifest(supernet, entries, tokenizer, probes, members.described(), folder)
         sync(folder)
         write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+        sync_folder(folder)
     written = load(folder)
     if changing is not None:
         carry_profiles(changing, written)

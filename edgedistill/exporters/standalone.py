@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgedistill.exporters.supergraph import export_supergraph
 from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
+from edgedistill.places import install, scratch_folder
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
@@ -28,22 +28,23 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
 
     Raises:
         ExportError: torch could not export, or the graph fails its check.
+        InputError: another command is writing to ``path``.
     """
     arch, tensors = _at_width(supernet.encoder.arch, full_tensors(supernet.encoder), subnet.hidden)
     base = template(export_supergraph(arch, supernet.encoder.eps), arch)
     stock = Stock.of(arch, tensors, precision)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+    with scratch_folder(path) as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
-        weights = write_weights(Path(scratch), stock, [subnet])
+        weights = write_weights(scratch, stock, [subnet])
         graph, _ = derive(quantised_template(base, stock.whole) if stock.whole else base, stock, subnet, weights)
-        onnx.load_external_data_for_model(graph, scratch)
-        whole = Path(scratch) / path.name
+        onnx.load_external_data_for_model(graph, str(scratch))
+        whole = scratch / path.name
         onnx.save(graph, whole)
         if precision == "fp32":
             check_graph(whole, supernet.encoder, subnet)
         else:
             check_valid(whole, supernet.encoder)
-        whole.replace(path)
+        install(whole, path)
 
 
 def _at_width(arch: Architecture, tensors: Mapping[str, Tensor], hidden: int) -> tuple[Architecture, dict[str, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgedistill.places import install, scratch_folder
 from edgedistill.search.family import Against, Member, Search
 
 __all__ = ["draw"]
@@ -22,6 +23,7 @@ def draw(found: Search, metric: str, path: Path) -> None:
     Raises:
         OSError: it cannot be written there.
         ValueError: pictures cannot be of that kind.
+        InputError: another command is writing there.
     """
     from matplotlib.figure import Figure
 
@@ -41,4 +43,6 @@ def draw(found: Search, metric: str, path: Path) -> None:
     axes.set_xlabel(unit if found.source is None else f"{unit}\n{found.source}")
     axes.set_ylabel(f"{metric.replace('_', ' ')} on validation, %")
     axes.legend(loc="lower right", fontsize=8)
-    figure.savefig(path)
+    with scratch_folder(path) as scratch:
+        figure.savefig(scratch / path.name)
+        install(scratch / path.name, path)

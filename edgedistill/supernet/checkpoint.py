@@ -10,9 +10,6 @@ resume/               where an unfinished stage stands
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,6 +25,7 @@ from torch import Tensor
 
 from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
 from edgedistill.errors import CheckpointError, ModelError
+from edgedistill.places import install, scratch_folder, was_moved
 from edgedistill.subnet import SearchSpace, TaskName
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
@@ -39,8 +37,6 @@ __all__ = [
     "Supernet",
     "SupernetInfo",
     "load",
-    "recover",
-    "replace_folder",
     "save",
 ]
 
@@ -49,7 +45,6 @@ _BASE = "base.safetensors"
 _LOW_RANK = "lowrank.safetensors"
 _TEACHER = "teacher.safetensors"
 _TOKENIZER = "tokenizer.json"
-_OLD = "-old"  # ends the name of a folder whose place is being taken
 
 
 class StageScore(BaseModel):
@@ -190,8 +185,12 @@ class Supernet:
 
 
 def save(supernet: Supernet, folder: Path) -> None:
-    """Write the folder beside its place, then put it there, in the place of an earlier one."""
-    with replace_folder(folder) as scratch:
+    """Write the folder beside its place, then put it there, in the place of an earlier one.
+
+    Raises:
+        InputError: another command is writing there.
+    """
+    with scratch_folder(folder) as scratch:
         state = supernet.model.state_dict()
         pairs = {name: tensor for name, tensor in state.items() if ".pairs." in name}
         save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in pairs}, scratch / _BASE)
@@ -200,7 +199,8 @@ def save(supernet: Supernet, folder: Path) -> None:
             save_file({name: tensor.contiguous() for name, tensor in supernet.teacher.items()}, scratch / _TEACHER)
         supernet.tokenizer.save(str(scratch / _TOKENIZER))
         document = _Document(info=supernet.info, space=supernet.space)
-        (scratch / _INFO).write_text(TypeAdapter(_Document).dump_json(document, indent=1).decode())
+        (scratch / _INFO).write_text(TypeAdapter(_Document).dump_json(document, indent=1).decode(), "utf-8")
+        install(scratch, folder)
 
 
 def load(folder: Path) -> Supernet:
@@ -210,6 +210,10 @@ def load(folder: Path) -> Supernet:
         CheckpointError: a file is missing, damaged or of another version.
     """
     if not (folder / _INFO).is_file():
+        if not folder.exists() and was_moved(folder):
+            raise CheckpointError(
+                f"{folder} was being replaced by a run that was killed; run that 'edgedistill train' again"
+            )
         raise CheckpointError(f"{folder} is no supernet: it has no {_INFO}; write one with 'edgedistill train'")
     try:
         document = _Document.model_validate_json((folder / _INFO).read_text(encoding="utf-8"))
@@ -251,42 +255,3 @@ def _ranks(tensors: dict[str, Tensor]) -> Iterator[int]:
         if stored is None:
             return
         yield stored.shape[0]
-
-
-def recover(target: Path) -> None:
-    """Clear up after a `replace_folder` that was killed: the folder is as it was before, and nothing lies beside it.
-
-    No other process may be writing to it.
-    """
-    left = list(target.parent.glob(f".{target.name}-*"))
-    for folder in left:
-        if folder.name.endswith(_OLD) and not target.exists():
-            folder.rename(target)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-class replace_folder:  # noqa: N801 - used as a function, in a with statement
-    """A scratch folder beside ``target`` that takes its place when the block ends well."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-
-    def __enter__(self) -> Path:
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self._target.parent, prefix=f".{self._target.name}-"))
-        return self._scratch
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            return
-        self._scratch.chmod(0o755)
-        for path in self._scratch.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        old = self._scratch.with_name(f"{self._scratch.name}{_OLD}")
-        if self._target.exists():
-            self._target.rename(old)
-        self._scratch.rename(self._target)
-        shutil.rmtree(old, ignore_errors=True)

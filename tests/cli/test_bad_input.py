@@ -84,7 +84,7 @@ def test_an_unknown_board(tmp_path: Path, workplace: Path) -> None:
 def test_an_output_folder_that_holds_something_else(tmp_path: Path, workplace: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     data = ["--data", workplace / "commands", "--no-profile"]
-    one_line(invoke("export", workplace / "supernet", "-o", tmp_path, *data), "no palette")
+    one_line(invoke("export", workplace / "supernet", "-o", tmp_path, *data), "not a palette")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,27 +190,6 @@ def test_a_part_that_is_not_there_cannot_be_kept(supernet: Supernet, rows: Encod
     with pytest.raises(ExportError, match=r"no 'layer.5' to keep in fp32; the parts are embeddings, layers.0"):
         write_palette(supernet, SUBNETS[:2], rows, tmp_path / "p", print, precisions=("int8",), keep_fp32=("layer.5",))
     assert not (tmp_path / "p").exists()
-
-
-def test_an_export_that_dies_or_has_no_room_leaves_the_old_palette_whole(tmp_path: Path) -> None:
-    """Killed at twenty random moments, and out of disk at several; checked by the program after each."""
-    program = Path(__file__).with_name("interrupted_exports.py")
-    paths = os.pathsep.join([str(program.parent.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, program, tmp_path / "palette"],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    killed, limited = results[:20], results[20:]
-    died = [result for result in killed if os.WIFSIGNALED(result["status"])]
-    assert len(died) >= 10  # at work, not after it
-    assert [os.waitstatus_to_exitcode(result["status"]) for result in limited] == [3] * len(limited)
-    assert len({tuple(result["subnets"]) for result in limited}) == 1
 
 
 def test_a_family_changes_without_its_weights_or_what_is_known_of_others(
