@@ -6,6 +6,7 @@ SHA-256 and carries its own digest; profiles stay outside it, so that profiling 
 
 Sizes are megabytes of 10⁶ bytes, times milliseconds. `load` is the one way in: it validates, and
 checks that every file is there with its recorded size. `Palette.check_hashes` reads the bytes too.
+Links are followed: only the content counts, by its hash.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgedistill.errors import PaletteError
+from edgedistill.palette_files import file_stat, read_file, sha256_of
+from edgedistill.printable import get_logger
 from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "TensorSpec",
     "TokenizerEntry",
     "load",
+    "open_palette",
     "read_profile",
     "write_atomically",
     "write_profile",
@@ -58,6 +62,15 @@ SCHEMA_VERSION: Final = 7
 PROFILE_VERSION: Final = 6
 MANIFEST_NAME = "manifest.json"
 PROFILES_FOLDER = "profiles"
+
+_log = get_logger(__name__)
+
+# A file is read whole, and takes some hundred bytes of memory for each of its values while it is validated.
+_MAX_JSON_BYTES = 64 * 10**6
+_MAX_PROFILE_BYTES = 16 * 10**6
+_MAX_PROFILES_BYTES = 64 * 10**6  # together
+_MAX_VALUES = 250_000
+_MAX_PROBE_VALUES = 4_000_000
 
 
 def _plain_file_name(name: str) -> str:
@@ -74,6 +87,10 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+_Item = TypeVar("_Item")
+_Items = Annotated[list[_Item], Field(fail_fast=True)]  # a hostile list must not become a million errors
 
 
 class _Strict(BaseModel):
@@ -93,7 +110,7 @@ class TensorSpec(_Strict):
 
     name: str
     dtype: Literal["int64", "int32", "float32"]
-    shape: list[int | str]
+    shape: _Items[int | str]
 
 
 class TokenizerEntry(_Strict):
@@ -118,7 +135,7 @@ class Provenance(_Strict):
     unlabelled: str | None
     data_sha256: Sha256
     seed: int
-    stages: list[int]
+    stages: _Items[int]
     rank: Positive
     versions: dict[str, str]
 
@@ -165,7 +182,7 @@ class Calibration(_Strict):
     error_before: Share | None
     error: Share | None
     flip_rate: Share
-    energies: Annotated[list[Finite], _Percentiles, AfterValidator(_ascending)] | None
+    energies: Annotated[_Items[Finite], _Percentiles, AfterValidator(_ascending)] | None
 
 
 class SubnetEntry(_Strict):
@@ -178,13 +195,13 @@ class SubnetEntry(_Strict):
     precision: Precision
     graph: FileName
     weights: FileName
-    layers: Annotated[list[Layer], Field(min_length=1)]
+    layers: Annotated[_Items[Layer], Field(min_length=1)]
     hidden: Positive
     layer_parameters: Count
     total_parameters: Count
     macs: Count
     size_mb: Finite
-    quality: Annotated[list[Quality], Field(min_length=1)]
+    quality: Annotated[_Items[Quality], Field(min_length=1)]
     calibration: Calibration | None = None
     cache_bytes_a_token: Positive | None = None
 
@@ -233,7 +250,7 @@ class OutOfScope(_Strict):
     texts: Positive
     sha256: Sha256
     halfway: Count
-    ranks: Annotated[list[Share], _Percentiles, AfterValidator(_ascending)]
+    ranks: Annotated[_Items[Share], _Percentiles, AfterValidator(_ascending)]
 
 
 class Generation(_Strict):
@@ -244,7 +261,7 @@ class Generation(_Strict):
     """
 
     context_tokens: Positive
-    eos_token_ids: list[Count]
+    eos_token_ids: _Items[Count]
     bos_token_id: Count | None
     chat_template: str | None
     head_size: Positive
@@ -258,8 +275,8 @@ class Probes(_Strict):
     logits of these ids behind the prompt, and behind each token of the continuation.
     """
 
-    inputs: dict[str, list[list[int]]]
-    answers: dict[str, list[Annotated[float, Field(allow_inf_nan=False)]]]
+    inputs: dict[str, _Items[_Items[int]]]
+    answers: dict[str, _Items[Annotated[float, Field(allow_inf_nan=False)]]]
 
 
 class Manifest(_Strict):
@@ -271,14 +288,14 @@ class Manifest(_Strict):
     schema_version: Literal[7]
     task: TaskName
     texts: Literal[1, 2]
-    labels: list[str]
+    labels: _Items[str]
     tokenizer: TokenizerEntry
     probes: FileName
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
+    inputs: _Items[TensorSpec]
+    outputs: _Items[TensorSpec]
     provenance: Provenance
-    subnets: Annotated[list[SubnetEntry], Field(min_length=1)]
-    files: list[FileEntry]
+    subnets: Annotated[_Items[SubnetEntry], Field(min_length=1)]
+    files: _Items[FileEntry]
     mixing: Mixing | None = None
     out_of_scope: OutOfScope | None = None
     generation: Generation | None = None
@@ -394,7 +411,7 @@ class SubnetProfile(_Strict):
 
     subnet: str
     precision: Precision
-    latency: Annotated[list[LatencyPoint], Field(min_length=1)]
+    latency: Annotated[_Items[LatencyPoint], Field(min_length=1)]
     load_ms: Finite
     cold_load_ms: Finite
     peak_mb: Finite
@@ -425,7 +442,7 @@ class DeviceProfile(_Strict):
     device: DeviceInfo
     conditions: Conditions
     smallest: str
-    subnets: list[SubnetProfile]
+    subnets: _Items[SubnetProfile]
 
     def subnet(self, name: str) -> SubnetProfile | None:
         """That subnet's figures; None where the profile has none."""
@@ -433,7 +450,14 @@ class DeviceProfile(_Strict):
 
 
 class Palette:
-    """A palette that was read and found whole: its folder, its manifest and its profiles by device."""
+    """A palette that was read and found whole: its folder, its manifest and its profiles by device.
+
+    Attributes:
+        folder: where it was opened; what is written goes there.
+        files: where its files are read: ``folder``, or a private copy (`runtime.snapshot`).
+        pinned: whether only this digest may be served from the folder.
+        unusable_profiles: what is wrong with each profile that was left out, by the device's name.
+    """
 
     def __init__(
         self,
@@ -441,28 +465,47 @@ class Palette:
         manifest: Manifest,
         profiles: dict[str, DeviceProfile],
         profiles_folder: Path | None = None,
+        *,
+        files: Path | None = None,
+        pinned: bool = False,
+        unusable_profiles: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
         self.profiles = profiles
         self.profiles_folder = profiles_folder or folder / PROFILES_FOLDER
+        self.files = files or folder
+        self.pinned = pinned
+        self.unusable_profiles = unusable_profiles or {}
 
     def graph_path(self, subnet: str) -> Path:
-        """Where that subnet's graph lies."""
-        return self.folder / self.manifest.subnet(subnet).graph
+        """Return where that subnet's graph is read."""
+        return self.files / self.manifest.subnet(subnet).graph
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one JSON file that the manifest lists, as it was when its hash was taken.
+
+        Raises:
+            PaletteError: it cannot be read, was altered, or is too large.
+        """
+        content = read_file(self.files / name, _MAX_JSON_BYTES)
+        if hashlib.sha256(content).hexdigest() != self._entry(name).sha256:
+            raise _altered(self.files / name)
+        return content
 
     def probes(self) -> Probes:
-        """What `verify` asks, and what it should hear.
+        """Return what `verify` asks, and what it should hear.
 
         Raises:
             PaletteError: the file is damaged.
         """
-        return _parse(self.folder / self.manifest.probes, Probes)
+        name = self.manifest.probes
+        return _parsed(self.files / name, self.read(name), Probes, most_values=_MAX_PROBE_VALUES)
 
     def check_hashes(self) -> None:
         """Read every file and compare it with its recorded SHA-256.
 
-        A file is read once in a process, then again only when its size, time or inode changed.
+        A file is read once in a process, then again only when its size, times or inode changed.
 
         Raises:
             PaletteError: a file was altered.
@@ -479,39 +522,34 @@ class Palette:
         self._check({entry.graph, entry.weights})
 
     def _check(self, names: Collection[str]) -> None:
-        for entry in self.manifest.files:
-            path = self.folder / entry.name
-            if entry.name in names and _sha256_of(path) != entry.sha256:
-                raise PaletteError(f"{path} was altered: its SHA-256 is not the manifest's; export the palette again")
+        for name in sorted(names):
+            if sha256_of(self.files / name) != self._entry(name).sha256:
+                raise _altered(self.files / name)
+
+    def _entry(self, name: str) -> FileEntry:
+        return next(entry for entry in self.manifest.files if entry.name == name)
 
 
-_hashes: dict[tuple[str, int, int, int], str] = {}
-
-
-def _sha256_of(path: Path) -> str:
-    try:
-        stat = path.stat()
-        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-        if key not in _hashes:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            _hashes[key] = digest.hexdigest()
-    except OSError as error:
-        raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
-    return _hashes[key]
+def _altered(path: Path) -> PaletteError:
+    return PaletteError(f"{path} was altered: its SHA-256 is not the manifest's; export the palette again")
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def _parse(path: Path, model: type[_Model], again: str = "export the palette again") -> _Model:
-    """Read and validate one JSON file; the first thing wrong, and how to make it ``again``, make the message."""
+def _parsed(
+    path: Path,
+    content: bytes,
+    model: type[_Model],
+    again: str = "export the palette again",
+    most_values: int = _MAX_VALUES,
+) -> _Model:
+    """Validate one JSON file; the first thing wrong, and how to make it ``again``, make the message."""
+    values = sum(map(content.count, (b",", b"[", b"{"))) + 1
+    if values > most_values:
+        raise PaletteError(f"{path} has about {values:,} values, expected at most {most_values:,}; {again}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise PaletteError(f"{path} is not UTF-8 text: it is damaged; {again}") from error
     try:
@@ -522,46 +560,135 @@ def _parse(path: Path, model: type[_Model], again: str = "export the palette aga
         raise PaletteError(f"{path}: {place}: {first['msg']}; {again}") from error
 
 
-def load(folder: str | Path, *, profiles: str | Path | None = None) -> Palette:
-    """Read a palette: its manifest, and the profiles beside it (or in the folder ``profiles``).
+def load(folder: str | Path, *, profiles: str | Path | None = None, digest: str | None = None) -> Palette:
+    """Read a palette: its manifest, and the profiles next to it (or in the folder ``profiles``).
+
+    Relative paths are resolved once, so that a later ``os.chdir`` changes nothing. A link to a folder stays a link: it
+    may be pointed at another palette. ``digest`` pins the palette: no other is opened, or served from this folder.
 
     Raises:
-        PaletteError: no manifest, one that is damaged or of another version, or a file that is missing,
-            truncated or a link.
+        PaletteError: no manifest, one that is damaged, of another version or of another digest, or a file that is
+            missing, truncated or not a regular file.
     """
-    folder = Path(folder)
+    folder = _absolute(folder)
     path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise PaletteError(f"{folder} is no palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
-    manifest = _parse(path, Manifest)
+    if not os.path.lexists(path):
+        raise PaletteError(f"{folder} is not a palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
+    manifest = _parsed(path, read_file(path, _MAX_JSON_BYTES), Manifest)
     if manifest.sealed().digest != manifest.digest:
         raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
+    if digest is not None:
+        _check_digest(folder, manifest, digest)
     for entry in manifest.files:
         _check_size(folder / entry.name, entry.size_bytes)
-    profiles_folder = Path(profiles or folder / PROFILES_FOLDER)
-    return Palette(folder, manifest, _load_profiles(profiles_folder, manifest), profiles_folder)
+    for name in (manifest.tokenizer.file, manifest.probes):
+        _check_json_size(folder / name)
+    profiles_folder = _absolute(profiles or folder / PROFILES_FOLDER)
+    usable, unusable = _load_profiles(profiles_folder, manifest)
+    return Palette(folder, manifest, usable, profiles_folder, pinned=digest is not None, unusable_profiles=unusable)
+
+
+def open_palette(palette: str | Path | Palette, digest: str | None = None) -> Palette:
+    """Return a palette that is read already, or read it; with ``digest``, only one of that digest.
+
+    Raises:
+        PaletteError: as `load`.
+    """
+    if not isinstance(palette, Palette):
+        return load(palette, digest=digest)
+    if digest is not None:
+        _check_digest(palette.folder, palette.manifest, digest)
+        palette.pinned = True
+    return palette
+
+
+def _check_digest(folder: Path, manifest: Manifest, digest: str) -> None:
+    """Compare a palette with the digest that is pinned.
+
+    Raises:
+        PaletteError: it has another one.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise PaletteError(
+            f"digest is {digest!r}; expected the 64 hexadecimal digits that 'edgedistill inspect --json' prints"
+        )
+    if manifest.digest != digest:
+        raise PaletteError(
+            f"{folder} has the digest {manifest.digest}, but {digest} is pinned; give that palette, or its own digest"
+        )
+
+
+def _absolute(folder: str | Path) -> Path:
+    try:
+        return Path(folder).absolute()
+    except OSError as error:  # the working directory is gone
+        raise PaletteError(f"{folder} cannot be resolved: {error.strerror}; give an absolute path") from error
 
 
 def _check_size(path: Path, expected: int) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise PaletteError(f"{path} is missing (a link does not count); export the palette again")
-    actual = path.stat().st_size
+    actual = file_stat(path).st_size
     if actual != expected:
         raise PaletteError(f"{path} has {actual} bytes, expected {expected}; export the palette again")
 
 
-def _load_profiles(folder: Path, manifest: Manifest) -> dict[str, DeviceProfile]:
-    found = {path.stem: read_profile(path) for path in sorted(folder.glob("*.json"))}
-    return {name: profile for name, profile in found.items() if profile.manifest_digest == manifest.digest}
+def _check_json_size(path: Path) -> None:
+    if file_stat(path).st_size > _MAX_JSON_BYTES:
+        raise PaletteError(f"{path} has more than {_MAX_JSON_BYTES / 1e6:.0f} MB; export the palette again")
 
 
-def read_profile(path: Path) -> DeviceProfile:
-    """One profile, of whatever palette.
+def _load_profiles(folder: Path, manifest: Manifest) -> tuple[dict[str, DeviceProfile], dict[str, str]]:
+    """Return the palette's own profiles by device, and what is wrong with those that are left out."""
+    usable, unusable, left = dict[str, DeviceProfile](), dict[str, str](), _MAX_PROFILES_BYTES
+    for path in _profile_paths(folder):
+        try:
+            profile = read_profile(path, left)
+            left -= file_stat(path).st_size
+        except PaletteError as error:
+            unusable[path.stem] = str(error)
+            _warn_of_profile(path, str(error))
+        else:
+            if profile.manifest_digest == manifest.digest:
+                usable[path.stem] = profile
+    return dict(sorted(usable.items())), unusable
+
+
+def _profile_paths(folder: Path) -> list[Path]:
+    """Return its JSON files, the smallest first, without those that are hidden, as macOS' ``._name.json`` is."""
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        _warn_of_profile(folder, f"it cannot be listed: {error.strerror}")
+        return []
+    return sorted(paths, key=lambda path: (_size(path), path))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # whoever reads it says what is wrong
+
+
+def _warn_of_profile(path: Path, error: str) -> None:
+    """Say once in a process that it is left out, and again when something else is wrong with it."""
+    if _warned.get(path) != error:
+        _warned[path] = error
+        _log.warning("%r is left out: %s", str(path), error)
+
+
+_warned: dict[Path, str] = {}
+
+
+def read_profile(path: Path, limit: int = _MAX_PROFILE_BYTES) -> DeviceProfile:
+    """Read one profile, of whatever palette, from a file of at most ``limit`` bytes.
 
     Raises:
         PaletteError: it cannot be read, is damaged, or of another version.
     """
-    return _parse(path, DeviceProfile, "remove it, and run 'edgedistill profile' on that device again")
+    again = "remove it, and run 'edgedistill profile' on that device again"
+    return _parsed(path, read_file(path, min(limit, _MAX_PROFILE_BYTES)), DeviceProfile, again)
 
 
 def write_profile(palette: Palette, profile: DeviceProfile, *, folder: str | Path | None = None) -> Path:

@@ -152,7 +152,8 @@ def test_profiles_that_are_missing_or_of_another_version(folder: Path) -> None:
     palette = manifest.load(folder)
     path = manifest.write_profile(palette, tiny_palette.profile(palette.manifest))
     path.write_text(path.read_text().replace(f'"schema_version": {manifest.PROFILE_VERSION}', '"schema_version": 99'))
-    assert _refused(folder)
+    assert not _refused(folder)
+    assert manifest.load(folder).profiles == {}
     shutil.rmtree(path.parent)
     assert not _refused(folder)
     with AdaptiveSession(folder) as session:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import tiny_palette
 
 from edgedistill import manifest
 from edgedistill.errors import PaletteError
+from edgedistill.runtime.profiles import choose_profile
 
 _GENERATION = {
     "context_tokens": 64,
@@ -27,6 +30,16 @@ _GENERATION = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tiny_palette.write(tmp_path / "palette")
+
+
+@pytest.fixture
+def bounded_memory() -> Iterator[None]:
+    """This process may take half a gigabyte more than it has."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 500 * 10**6, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -116,12 +129,143 @@ def test_an_edited_manifest_is_noticed(folder: Path) -> None:
         manifest.load(folder)
 
 
-def test_a_link_is_no_file(folder: Path, tmp_path: Path) -> None:
-    weights = folder / "weights.bin"
-    weights.rename(tmp_path / "elsewhere.bin")
-    weights.symlink_to(tmp_path / "elsewhere.bin")
-    with pytest.raises(PaletteError, match="link"):
+@pytest.mark.parametrize("name", ["manifest.json", "weights.bin", "large.onnx", "tokenizer.json", "probes.json"])
+def test_a_link_counts_by_its_content(folder: Path, tmp_path: Path, name: str) -> None:
+    before = manifest.load(folder).manifest
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    linked = manifest.load(folder)
+    linked.check_hashes()
+    assert linked.manifest == before
+    (tmp_path / "elsewhere").write_bytes(b"\0" * (tmp_path / "elsewhere").stat().st_size)
+    with pytest.raises(PaletteError):
+        manifest.load(folder).check_hashes()
+    (tmp_path / "elsewhere").unlink()
+    with pytest.raises(PaletteError, match="is a link to a file that is missing"):
         manifest.load(folder)
+
+
+def test_a_palette_of_links_to_blobs_named_by_hash_is_read(folder: Path, tmp_path: Path) -> None:
+    """As the hub's cache has it."""
+    palette, snapshot = manifest.load(folder), tmp_path / "snapshots" / "revision"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "blobs").mkdir()
+    for path in folder.iterdir():
+        blob = tmp_path / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
+        path.rename(blob)
+        (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
+    opened = manifest.load(snapshot)
+    opened.check_hashes()
+    assert opened.manifest == palette.manifest
+    assert opened.probes().inputs.keys() == {"input_ids", "attention_mask"}
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _zero(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+def _many(path: Path) -> None:
+    path.write_text('{"labels":[' + "0," * 30_000_000 + "0]}")
+
+
+_ODD = [_fifo, _zero, _sparse, _many, Path.mkdir, lambda path: path.write_bytes(b"\0\5\x16\7Mac OS X")]
+
+
+@pytest.mark.parametrize("make", _ODD)
+@pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json", "probes.json", "large.onnx"])
+def test_what_is_not_a_sound_file_is_refused_at_once(
+    folder: Path, name: str, make: Callable[[Path], object], bounded_memory: None
+) -> None:
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(PaletteError) as caught:
+        manifest.load(folder).check_hashes()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [*_ODD, lambda path: path.write_text('{"schema_version": 5}')])
+def test_a_profile_that_is_not_sound_is_left_out_with_a_warning(
+    folder: Path, make: Callable[[Path], object], caplog: pytest.LogCaptureFixture, bounded_memory: None
+) -> None:
+    palette = manifest.load(folder)
+    sound = tiny_palette.profile(palette.manifest, name="sound")
+    manifest.write_profile(palette, sound)
+    make(folder / "profiles" / "odd.json")
+    for _ in range(2):
+        opened = manifest.load(folder)
+        assert opened.profiles == {"sound": sound}
+        assert opened.unusable_profiles.keys() == {"odd"}
+    (warning,) = caplog.messages  # once, however often it is read
+    assert "odd.json" in warning
+    with pytest.raises(PaletteError, match=r"odd\.json"):
+        choose_profile(opened, "odd")
+
+
+def test_hidden_files_are_not_profiles(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "profiles").mkdir()
+    (folder / "profiles" / "._here.json").write_bytes(b"\0\5\x16\7Mac OS X")
+    assert manifest.load(folder).unusable_profiles == {}
+    assert caplog.messages == []
+
+
+def test_profiles_without_end_do_not_fill_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    palette = manifest.load(folder)
+    for name in ("a", "b", "c"):
+        path = manifest.write_profile(palette, tiny_palette.profile(palette.manifest, name=name))
+    size = path.stat().st_size
+    monkeypatch.setattr(manifest, "_MAX_PROFILES_BYTES", 2 * size)
+    opened = manifest.load(folder)
+    assert (opened.profiles.keys(), opened.unusable_profiles.keys()) == ({"a", "b"}, {"c"})
+
+
+def test_profiles_that_are_not_a_folder_are_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "profiles").write_text("none")
+    assert manifest.load(folder).profiles == {}
+    assert "profiles" in caplog.text
+
+
+def test_a_relative_path_is_resolved_once_and_a_link_is_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("current").symlink_to(folder)
+    palette = manifest.load("current", profiles="mine")
+    monkeypatch.chdir("/")
+    assert (palette.folder, palette.profiles_folder) == (tmp_path / "current", tmp_path / "mine")
+    palette.check_hashes()
+    assert manifest.write_profile(
+        palette, tiny_palette.profile(palette.manifest), folder=palette.profiles_folder
+    ).is_relative_to(tmp_path)
+
+
+def test_a_working_directory_that_is_gone_is_our_own_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(PaletteError, match="absolute path"):
+        manifest.load("palette")
+
+
+def test_a_pinned_digest_opens_that_palette_alone(folder: Path) -> None:
+    palette = manifest.load(folder)
+    digest = palette.manifest.digest
+    assert manifest.load(folder, digest=digest).pinned
+    assert manifest.open_palette(palette, digest) is palette
+    assert palette.pinned
+    for wrong, says in (("0" * 64, "is pinned"), (digest.upper(), "64 hexadecimal digits"), ("", "64 hexadecimal")):
+        with pytest.raises(PaletteError, match=says):
+            manifest.load(folder, digest=wrong)
+        with pytest.raises(PaletteError, match=says):
+            manifest.open_palette(palette, wrong)
 
 
 def test_an_altered_byte_is_noticed_also_the_second_time(folder: Path) -> None:

@@ -203,9 +203,8 @@ class _Run:
 
 
 def _job(palette: Palette, asked: Plan, width: float, rounds: int) -> Job:
-    from tokenizers import Tokenizer
+    from edgedistill.runtime.text.reading import load_tokenizer
 
-    tokenizer = Tokenizer.from_file(str(palette.folder / palette.manifest.tokenizer.file))
     return Job(
         task="latency",
         graphs={name: str(palette.graph_path(name)) for name in asked.subnets},
@@ -213,7 +212,7 @@ def _job(palette: Palette, asked: Plan, width: float, rounds: int) -> Job:
         inputs=palette.manifest.inputs,
         shapes=asked.measured_shapes,
         threads=asked.threads[0],
-        vocabulary=min(_MOST_IDS, tokenizer.get_vocab_size()),
+        vocabulary=min(_MOST_IDS, load_tokenizer(palette).get_vocab_size()),
         width=width,
         rounds=rounds,
         budget_s=0.0,

@@ -38,6 +38,8 @@ def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile |
 def _named(palette: Palette, name: str) -> DeviceProfile:
     profile = palette.profiles.get(name)
     if profile is None:
+        if name in palette.unusable_profiles:
+            raise PaletteError(palette.unusable_profiles[name])
         known = ", ".join(sorted(palette.profiles)) or "none"
         raise PaletteError(f"no profile {name!r} of this palette; it has {known}")
     missing = _missing(palette, profile)

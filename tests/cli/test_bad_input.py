@@ -120,7 +120,7 @@ def _not_json(folder: Path) -> None:
         (_alter_weights, "was altered"),
         (_unknown_key, "colour"),
         (_not_json, "manifest.json"),
-        (lambda folder: (folder / "manifest.json").unlink(), "is no palette"),
+        (lambda folder: (folder / "manifest.json").unlink(), "is not a palette"),
     ],
     ids=["missing graph", "truncated weights", "altered weights", "unknown key", "no JSON", "no manifest"],
 )

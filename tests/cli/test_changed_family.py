@@ -45,4 +45,4 @@ def test_what_cannot_be_changed_is_said_in_one_line(workplace: Path, copied: Pat
     one_line(invoke(*_export(workplace, copied, "--add", "l9-d1-h1-f1")), "no subnet 'l9-d1-h1-f1' in this space")
     every = [word for name in names for word in ("--drop", name)]
     one_line(invoke(*_export(workplace, copied, *every)), "nothing would be left")
-    one_line(invoke(*_export(workplace, tmp_path / "none", "--drop", names[0])), "is no palette")
+    one_line(invoke(*_export(workplace, tmp_path / "none", "--drop", names[0])), "is not a palette")

@@ -179,7 +179,7 @@ def test_slow_runs_block_no_health_check_and_sigterm_waits_for_them(palette: Pat
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(palette: Path, tagger: Path) -> None:
-    programs.one_line(programs.run(PROGRAM, "nowhere"), "nowhere is no palette")
+    programs.one_line(programs.run(PROGRAM, "nowhere"), "nowhere is not a palette")
     programs.one_line(programs.run(PROGRAM, tagger), "the palette is for token-classification")
     programs.one_line(programs.run(PROGRAM, palette, "--max-latency-ms", 0), "max_latency_ms is 0.0")
 

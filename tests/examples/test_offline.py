@@ -117,7 +117,7 @@ def test_the_best_that_fits_into_the_memory_answers(palette: Path, tmp_path: Pat
 
 def test_what_cannot_be_used_is_refused_in_one_line(palette: Path, tmp_path: Path) -> None:
     folder, results = write(tmp_path / "documents", 1), tmp_path / "results.jsonl"
-    programs.one_line(programs.run(PROGRAM, tmp_path / "nowhere", folder, results), "nowhere is no palette")
+    programs.one_line(programs.run(PROGRAM, tmp_path / "nowhere", folder, results), "nowhere is not a palette")
     programs.one_line(programs.run(PROGRAM, palette, tmp_path / "empty", results), "empty has no .txt files")
     programs.one_line(programs.run(PROGRAM, palette, folder, tmp_path / "no" / "folder"), "No such file")
     with results.open("a+b") as file:

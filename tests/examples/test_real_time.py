@@ -86,7 +86,7 @@ def test_a_signal_ends_it_as_the_end_of_the_stream_does(palette: Path, number: i
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["nowhere", "--deadline-ms", 30], "nowhere is no palette"), (["{palette}", "--deadline-ms", -1], "-1.0")],
+    [(["nowhere", "--deadline-ms", 30], "nowhere is not a palette"), (["{palette}", "--deadline-ms", -1], "-1.0")],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(palette: Path, arguments: list[object], says: str) -> None:
     given = [palette if argument == "{palette}" else argument for argument in arguments]

@@ -27,7 +27,7 @@ class Prompts:
     def __init__(self, palette: Palette) -> None:
         self.generation = generation_of(palette)
         self._vocabulary = palette.manifest.outputs[0].shape[-1]
-        self._tokenizer = load_tokenizer(palette.folder, palette.manifest.tokenizer)
+        self._tokenizer = load_tokenizer(palette)
 
     def ids(self, prompt: Prompt) -> list[int]:
         """Token ids, which leave room for at least one more token.

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError, PaletteError
-from edgedistill.manifest import Palette, TokenizerEntry
+from edgedistill.manifest import Palette
 from edgedistill.runtime.text.words import Words, joined, split
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Reader:
         self._pairs = manifest.texts == 2
         self._pad_id = manifest.tokenizer.pad_token_id
         self._most = manifest.tokenizer.max_tokens * _MOST_CHARACTERS
-        self._tokenizer = load_tokenizer(palette.folder, manifest.tokenizer)
+        self._tokenizer = load_tokenizer(palette)
         self._tokenizer.enable_truncation(manifest.tokenizer.max_tokens)
 
     def read(self, text: object, place: int) -> Read:
@@ -145,19 +144,20 @@ def checked(text: object, what: str) -> str:
     return text
 
 
-def load_tokenizer(folder: Path, entry: TokenizerEntry) -> Tokenizer:
-    """A palette's tokenizer, which neither pads nor cuts.
+def load_tokenizer(palette: Palette) -> Tokenizer:
+    """Load a palette's tokenizer, which neither pads nor cuts.
 
     Raises:
         PaletteError: it is damaged.
     """
     from tokenizers import Tokenizer
 
-    path = folder / entry.file
+    name = palette.manifest.tokenizer.file
+    content = palette.read(name)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(content)
     except Exception as error:  # tokenizers raises bare Exception
-        raise PaletteError(f"{path} is no tokenizer: {error}; export the palette again") from error
+        raise PaletteError(f"{palette.files / name} is not a tokenizer: {error}; export the palette again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

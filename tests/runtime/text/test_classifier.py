@@ -107,7 +107,7 @@ def test_a_broken_tokenizer_is_told(tiny: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "palette"))
     path = folder / "tokenizer.json"
     path.write_text("{" + " " * (path.stat().st_size - 1))
-    with pytest.raises(PaletteError, match="is no tokenizer"):
+    with pytest.raises(PaletteError, match="is not a tokenizer"):
         TextClassifier(tiny_palette.reseal(folder))
 
 
