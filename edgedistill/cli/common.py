@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, NoReturn, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,18 +20,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from edgedistill.cli.output import console, styled
 from edgedistill.errors import EdgeDistillError
 from edgedistill.places import lock
+from edgedistill.printable import printable
 
-__all__ = ["AsJson", "console", "locking", "print_json", "progress", "reported", "stage"]
+__all__ = ["AsJson", "errors_in_one_line", "locking", "progress", "reported", "stage"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
 _TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate", "optuna"}
 _INTERRUPTED = 130
-
-console = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -43,18 +41,8 @@ def reported(command: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(command)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
+        with errors_in_one_line():
             return command(*args, **kwargs)
-        except EdgeDistillError as error:
-            _fail(str(error), 1)
-        except KeyboardInterrupt:
-            _fail("interrupted; nothing half done was left behind", _INTERRUPTED)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] not in _TRAINING_SIDE:
-                raise
-            _fail(f"this command needs {error.name}; install the workstation side: pip install 'edgedistill[train]'", 1)
-        except OSError as error:
-            _fail(f"{error.filename or 'the system'}: {error.strerror}; free space or permissions may be missing", 1)
 
     return wrapper
 
@@ -74,28 +62,44 @@ def locking(place: Callable[..., Path | None]) -> Callable[[Callable[_P, _R]], C
     return decorate
 
 
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn what `reported` turns, within a ``with`` block; all that was printed there is written at its end.
+
+    Raises:
+        typer.Exit: with the exit code.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except EdgeDistillError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing half done was left behind", _INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _TRAINING_SIDE:
+            raise
+        _fail(f"this command needs {error.name}; install the workstation side: pip install 'edgedistill[train]'", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror}; free space or permissions may be missing", 1)
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    first_line = " ".join(message.split())
-    print(f"edgedistill: {first_line}", file=sys.stderr)  # noqa: T201
+    sys.stderr.write(f"edgedistill: {printable(' '.join(message.split()))}\n")
     raise typer.Exit(code)
-
-
-def print_json(document: dict[str, Any]) -> None:
-    """The one document of ``--json``."""
-    print(json.dumps(document, indent=1, ensure_ascii=False))  # noqa: T201
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Bars with the time left, on standard error, gone when the work is done."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         yield bars
@@ -108,4 +112,4 @@ def stage(bars: Progress, title: str, total: float) -> Iterator[TaskID]:
     yield task
     elapsed = bars.tasks[-1].elapsed or 0.0
     bars.remove_task(task)
-    console.print(f"[green]✓[/green] {title} [dim]{elapsed:.0f} s[/dim]")
+    console.print(styled(("✓", "green"), f" {title} ", (f"{elapsed:.0f} s", "dim")))

@@ -7,10 +7,9 @@ from statistics import median
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from edgedistill.cli.common import print_json
+from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Palette, read_profile
 
@@ -41,7 +40,7 @@ def show_comparison(palette: Palette, files: list[Path], *, as_json: bool) -> No
     if as_json:
         print_json({"median_ratio": round(ratio, 4), "points": rows})
         return
-    out = Console()
+    out = standard_output()
     out.print(_table(rows, before, after))
     out.print(f"the second takes {ratio:.2f} times as long as the first at the median")
 
@@ -85,6 +84,6 @@ def _table(rows: list[dict[str, Any]], before: DeviceProfile, after: DeviceProfi
     for row in rows:
         figures = [f"{row['before_ms']:.2f}", f"{row['after_ms']:.2f}"]
         ratio = f"{row['ratio']:.2f}"
-        shown = f"[bold]{ratio}[/bold]" if row["differs"] else ratio
+        shown = styled((ratio, "bold" if row["differs"] else ""))
         table.add_row(row["subnet"], *(str(row[key]) for key in ("threads", "batch", "tokens")), *figures, shown)
     return table

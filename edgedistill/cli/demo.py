@@ -10,8 +10,9 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, console, locking, print_json, reported
+from edgedistill.cli.common import AsJson, locking, reported
 from edgedistill.cli.export import export_palette
+from edgedistill.cli.output import console, print_json, styled
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.search import Asked, Count, found_family
 from edgedistill.cli.train import GRAMMAR, LabelColumn, Source, TextColumns, read_data, train_supernet
@@ -92,7 +93,7 @@ def _train(model: str, rows: TaskData, folder: Path, seed: int) -> Supernet:
 def _baseline(rows: TaskData) -> float:
     from edgedistill.distillation.baseline import word_count_score
 
-    with console.status("fitting the word-count baseline"):
+    with console.busy("fitting the word-count baseline"):
         return word_count_score(rows)
 
 
@@ -111,13 +112,12 @@ def _serve_live(palette: Palette, measured: DeviceProfile, rows: TaskData) -> tu
             live.update(_panel(view, budget_ms), refresh=console.is_terminal)
             if not shown or shown[-1] != view.subnet:
                 shown.append(view.subnet)
-                console.print(f"{view.phase}: [bold]{view.subnet}[/bold] answers ({view.reason})")
+                console.print(styled(f"{view.phase}: ", (view.subnet, "bold"), f" answers ({view.reason})"))
 
         served = serve(palette, labelled, budget_ms=budget_ms, cores=usable_cores(), on_view=on_view)
-    console.print(
-        f"[green]✓[/green] {served.requests:,} requests, {served.failed} failed, {served.swaps} swaps, "
-        f"{served.right / max(1, served.requests):.1%} of the answers right"
-    )
+    counts = f"{served.requests:,} requests, {served.failed} failed, {served.swaps} swaps"
+    right = served.right / max(1, served.requests)
+    console.print(styled(("✓", "green"), f" {counts}, {right:.1%} of the answers right"))
     return served, budget_ms
 
 
@@ -131,10 +131,11 @@ def _panel(view: View, budget_ms: float) -> Table:
     table = Table(title=view.phase, show_header=False)
     load = "unknown" if view.other_load is None else f"{view.other_load:.0%}"
     colour = "green" if view.recent_p95_ms <= budget_ms else "red"
-    table.add_row("answering", f"[bold]{view.subnet}[/bold]")
+    table.add_row("answering", styled((view.subnet, "bold")))
     table.add_row("because", view.reason)
     table.add_row("CPU used by others", load)
-    table.add_row("p95 of the last requests", f"[{colour}]{view.recent_p95_ms:.1f} ms[/{colour}] of {budget_ms:.1f}")
+    p95 = styled((f"{view.recent_p95_ms:.1f} ms", colour), f" of {budget_ms:.1f}")
+    table.add_row("p95 of the last requests", p95)
     table.add_row("requests", f"{view.requests:,}, {view.failed} failed, {view.swaps} swaps")
     return table
 

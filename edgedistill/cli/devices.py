@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from edgedistill.cli.common import AsJson, print_json, reported
+from edgedistill.cli.common import AsJson, reported
+from edgedistill.cli.output import lines, print_json, standard_output, styled
 
 if TYPE_CHECKING:
     from edgedistill.device_profiles import Board
@@ -44,7 +44,7 @@ def devices(
         recognised = {"model": machine.model, "cpu": machine.cpu, "board": None if here is None else here.name}
         print_json({"boards": [one.model_dump() for one in known], "this_machine": recognised})
     else:
-        out = Console()
+        out = standard_output()
         out.print(_table(known, here))
         out.print(_verdict(machine, here))
 
@@ -65,10 +65,10 @@ def _show_one(name_or_path: str, machine: Machine, as_json: bool) -> None:
         print_json({"board": board.model_dump(), "is_this_machine": is_here})
         return
     here = "; this machine" if is_here else ""
-    table = Table("figure", "", "source", title=escape(f"{board.title}: {board.cpu}{here}"), box=SIMPLE_HEAD)
+    table = Table("figure", "", "source", title=f"{board.title}: {board.cpu}{here}", box=SIMPLE_HEAD)
     for name, value in board.figures.items():
-        table.add_row(name, escape(_written(value)), escape(board.sources[name]))
-    Console().print(table)
+        table.add_row(name, lines(_written(value)), board.sources[name])
+    standard_output().print(table)
 
 
 def _table(boards: list[Board], here: Board | None) -> Table:
@@ -79,11 +79,11 @@ def _table(boards: list[Board], here: Board | None) -> Table:
     for column in ("cores x GHz", "memory GB"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("SIMD")
-    table.add_column("int8 dot\nproducts", justify="right", no_wrap=True)
+    table.add_column(lines(["int8 dot", "products"]), justify="right", no_wrap=True)
     for board in boards:
         int8 = board.int8_macs_per_cycle
         table.add_row(
-            f"{board.name} [green]✓[/green]" if board == here else board.name,
+            styled(f"{board.name} ", ("✓", "green")) if board == here else board.name,
             board.title,
             f"{board.cores} x {board.clock_ghz:g}",
             f"{board.memory_mb / 1e3:.1f}",
@@ -93,23 +93,21 @@ def _table(boards: list[Board], here: Board | None) -> Table:
     return table
 
 
-def _verdict(machine: Machine, here: Board | None) -> str:
-    told = f"[dim]this machine[/dim] {escape(machine.model)}, {escape(machine.cpu)}: "
-    if here is None:
-        return f"{told}none of these; 'edgedistill profile' measures it all the same"
-    return f"{told}{here.name}"
+def _verdict(machine: Machine, here: Board | None) -> Text:
+    verdict = "none of these; 'edgedistill profile' measures it all the same" if here is None else here.name
+    return styled(("this machine", "dim"), f" {machine.model}, {machine.cpu}: {verdict}")
 
 
-def _written(value: Any) -> str:
+def _written(value: Any) -> list[str]:
+    """Return the lines of a figure."""
     from edgedistill.device_profiles.boards import PowerMode, Recognition
 
     if isinstance(value, Recognition):
-        return "\n".join(f"{key}: {_written(names)}" for key, names in value.model_dump(exclude_none=True).items())
-    if isinstance(value, PowerMode):
-        return _mode(value)
-    if isinstance(value, list):
-        return ("\n" if isinstance(value[0], PowerMode) else ", ").join(map(_written, value))
-    return value if isinstance(value, str) else f"{value:g}"
+        return [f"{key}: {', '.join(names)}" for key, names in value.model_dump(exclude_none=True).items()]
+    if isinstance(value, list) and isinstance(value[0], PowerMode):
+        return [_mode(mode) for mode in value]
+    values = value if isinstance(value, list) else [value]
+    return [", ".join(one if isinstance(one, str) else f"{one:g}" for one in values)]
 
 
 def _mode(mode: PowerMode) -> str:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, print_json, reported
+from edgedistill.cli.common import AsJson, reported
+from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import EdgeDistillError
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "problem": "[red]problem[/red]"}
+_COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @reported
@@ -60,11 +59,16 @@ def _show(checked: list[Checked]) -> None:
     table = Table("check", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("found", overflow="fold")
     for one in checked:
-        table.add_row(one.name, _MARKS[one.finding.state], escape(one.finding.found))
-    out = Console()
+        table.add_row(one.name, styled(_mark(one)), one.finding.found)
+    out = standard_output()
     out.print(table)
     for one in checked:
         if one.finding.fix is not None:
-            out.print(f"{_MARKS[one.finding.state]} {one.name}:")
+            out.print(styled(_mark(one), f" {one.name}:"))
             # On a line of its own, and not broken, to be copied.
-            out.print(f"  {one.finding.fix}", soft_wrap=True, markup=False, highlight=False)
+            out.print(f"  {one.finding.fix}", soft_wrap=True)
+
+
+def _mark(one: Checked) -> tuple[str, str]:
+    """Return a check's state and its colour."""
+    return one.finding.state, _COLOURS[one.finding.state]

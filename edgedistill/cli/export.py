@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from edgedistill.cli.common import AsJson, console, locking, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, locking, progress, reported, stage
+from edgedistill.cli.output import console, print_json, styled
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.search import Asked, Count, MaxLatency, MaxMemory, Profiled, Tokens, found_family
 from edgedistill.cli.train import Source, read_data
@@ -302,9 +303,9 @@ def _warn_of_losses(supernet: Supernet, palette: Palette, precision: Precision, 
         f"{100 * losses[worst]:.1f}"
     )
     if supernet.info.generation is not None:
-        console.print(f"[yellow]{cost}; '--keep-fp32' leaves a part out of it[/yellow]")
+        console.print(styled((f"{cost}; '--keep-fp32' leaves a part out of it", "yellow")))
         return
-    with console.status("finding which layers int8 costs most in"):
+    with console.busy("finding which layers int8 costs most in"):
         part = parts_that_cost(supernet, entry.config, validation)[0]
     gained = 100 * (part.score - entry.score("validation"))
-    console.print(f"[yellow]{cost}; '--keep-fp32 {part.prefix}' gives it {gained:.1f} back[/yellow]")
+    console.print(styled((f"{cost}; '--keep-fp32 {part.prefix}' gives it {gained:.1f} back", "yellow")))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from edgedistill.cli.common import AsJson, console, locking, print_json, reported
+from edgedistill.cli.common import AsJson, locking, reported
+from edgedistill.cli.output import console, print_json
 from edgedistill.errors import InputError
 from edgedistill.manifest import Precision
 from edgedistill.places import install, recover, scratch_folder
@@ -61,7 +62,7 @@ def _write(
     if kind == "onnx":
         if trained.info.generation is not None:
             raise InputError("a decoder's subnet is written as a Hugging Face checkpoint: take --format hf")
-        with console.status("exporting"):
+        with console.busy("exporting"):
             write_onnx(trained, config, output, precision)
     elif precision != "fp32":
         raise InputError(f"a Hugging Face checkpoint holds the weights in fp32; leave '-{precision}' away")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from edgedistill.cli.common import console
+from edgedistill.cli.output import console, print_json_line, print_text, styled
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette
 
@@ -93,16 +91,16 @@ def generate(generator: TextGenerator, prompt: str, *, chat: bool, as_json: bool
     finally:
         stream.close()
         if as_json:
-            print(json.dumps({"prompt": prompt} | asdict(stream.result), ensure_ascii=False), flush=True)  # noqa: T201
+            print_json_line({"prompt": prompt} | asdict(stream.result))
         else:
-            print(flush=True)  # noqa: T201
-            console.print(f"[dim]{escape(_summary(stream.result))}[/dim]")
+            print_text("\n")
+            console.print(styled((_summary(stream.result), "dim")))
 
 
 def _print_pieces(stream: Stream, *, quiet: bool) -> None:
     for piece in stream:
         if not quiet:
-            print(piece, end="", flush=True)  # noqa: T201
+            print_text(piece)
 
 
 def _summary(found: Generated) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, print_json, reported
+from edgedistill.cli.common import AsJson, reported
+from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.cli.profile import palette_document, palette_table
 from edgedistill.manifest import Manifest, Palette, load
 
@@ -37,7 +37,7 @@ def inspect(
     if as_json:
         print_json(palette_document(found, shown) | _origin(found))
         return
-    out = Console()
+    out = standard_output()
     out.print(palette_table(found, shown))
     if found.manifest.subnets[0].calibration is not None:
         out.print(_scores(found.manifest))
@@ -45,9 +45,10 @@ def inspect(
         out.print(_generation(found.manifest))
     out.print(_files(found))
     for name, value in _lines(found).items():
-        out.print(f"[dim]{name:>14}[/dim]  {value}")
+        out.print(styled((f"{name:>14}", "dim"), f"  {value}"))
     for name, profile in found.profiles.items():
-        out.print(f"[dim]{name:>14}[/dim]  {profile.kind} on {profile.device.board}, {profile.conditions.date}")
+        origin = f"{profile.kind} on {profile.device.board}, {profile.conditions.date}"
+        out.print(styled((f"{name:>14}", "dim"), f"  {origin}"))
 
 
 def _scores(manifest: Manifest) -> Table:

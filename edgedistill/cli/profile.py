@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, console, locking, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, locking, progress, reported, stage
 from edgedistill.cli.comparison import show_comparison
+from edgedistill.cli.output import console, print_json, styled
 from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
 
@@ -95,12 +95,12 @@ def _profile_there(palette: Palette, host: str, options: Sequence[str], install:
     """On the board, whose progress is shown in one line, or in one each where nobody watches."""
     from edgedistill.device_profiles.remote import profile_remotely
 
-    with console.status(f"{escape(host)}: connecting") as status:
+    with console.busy(f"{host}: connecting") as status:
 
         def show(line: str) -> None:
-            status.update(f"{escape(host)}: {escape(line)}")
+            status.update(styled(f"{host}: {line}"))
             if not console.is_terminal:
-                console.print(f"{host}: {line}", markup=False, highlight=False)
+                console.print(f"{host}: {line}")
 
         measured = profile_remotely(
             palette, host, options, install=install, folder=palette.profiles_folder, on_progress=show
@@ -144,7 +144,7 @@ def _tell_doubts(profile: DeviceProfile) -> None:
     if conditions.throttled:
         found.append("its processor was slowed down meanwhile, by heat or want of power")
     for doubt in found:
-        console.print(f"[yellow]{doubt}[/yellow]")
+        console.print(styled((doubt, "yellow")))
 
 
 def _advance(bars: Progress, task: TaskID, done: int, total: int) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from edgedistill.cli.common import reported
 from edgedistill.cli.generation import (
@@ -28,6 +27,8 @@ from edgedistill.cli.generation import (
     check_options,
     generate,
 )
+from edgedistill.cli.output import lines, print_json_line, standard_output, styled
+from edgedistill.cli.streams import input_lines
 from edgedistill.errors import InputError, RunError
 from edgedistill.manifest import Manifest, load
 
@@ -89,16 +90,20 @@ def run(
     check_options(found, {"prompt": prompt, "chat": chat} | sampling | budgets, others)
     if prompt is not None:
         with TextGenerator(found, max_memory_mb=max_memory_mb, **budgets) as generator:
-            generate(generator, prompt, chat=chat, as_json=as_json, **sampling)
+            generate(generator, _utf8(prompt), chat=chat, as_json=as_json, **sampling)
         return
-    given = None if not texts and not pair else _as_lines(texts or [], pair, found.manifest)
+    given = None if not texts and not pair else _as_lines(list(map(_utf8, texts or [])), pair, found.manifest)
     with AdaptiveSession(found, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
         # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
-        lines = typer.get_text_stream("stdin", errors="surrogateescape") if given is None else given
-        records = _answers(_asking(session, false_accepts), lines)
+        records = _answers(_asking(session, false_accepts), input_lines() if given is None else given)
         failed = _print_lines(records) if as_json or given is None else _print_table(records)
     if failed:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _utf8(argument: str) -> str:
+    """Return an argument of which the locale could not read all as the UTF-8 that it is."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]:
@@ -186,7 +191,7 @@ def _print_lines(records: Iterable[_Record]) -> int:
     failed = 0
     for record in records:
         failed += "error" in record
-        print(json.dumps(record, ensure_ascii=False), flush=True)  # noqa: T201
+        print_json_line(record)
     return failed
 
 
@@ -194,14 +199,14 @@ def _print_table(records: Iterable[_Record]) -> int:
     table = Table("text", "answer", "subnet", "ms")
     failed = 0
     for record in records:
-        text = escape(_shortened(record["text"]))
+        text = _shortened(record["text"])
         if "error" in record:
             failed += 1
-            table.add_row(text, f"[red]{escape(record['error'])}[/red]")
+            table.add_row(text, styled((record["error"], "red")))
         else:
-            cut = " [dim](read in part)[/dim]" if record.get("truncated") else ""
-            table.add_row(text + cut, _shown(record), record["subnet"], f"{record['latency_ms']:.2f}")
-    Console().print(table)
+            cut = [(" (read in part)", "dim")] if record.get("truncated") else []
+            table.add_row(styled(text, *cut), _shown(record), record["subnet"], f"{record['latency_ms']:.2f}")
+    standard_output().print(table)
     return failed
 
 
@@ -210,15 +215,15 @@ def _shortened(text: str | list[str]) -> str:
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 3] + "..."
 
 
-def _shown(record: _Record) -> str:
-    """A record's answer for people."""
+def _shown(record: _Record) -> Text:
+    """Return a record's answer for people."""
     if "label" in record:
-        label = f"{escape(record['label'])} {record['score']:.1%}"
-        return label if record.get("accepted", True) else f"[dim]{label}, not accepted[/dim]"
+        label = f"{record['label']} {record['score']:.1%}"
+        return styled(label if record.get("accepted", True) else (f"{label}, not accepted", "dim"))
     if "value" in record:
-        return f"{record['value']:.4g}"
+        return styled(f"{record['value']:.4g}")
     if "entities" in record:
-        found = (f"{one['label']}: {_shortened(one['text'])} {one['score']:.1%}" for one in record["entities"])
-        return escape("\n".join(found)) or "[dim]no entities[/dim]"
+        entities = [f"{one['label']}: {_shortened(one['text'])} {one['score']:.1%}" for one in record["entities"]]
+        return lines(entities) if entities else styled(("no entities", "dim"))
     first = [f"{number:.4f}" for number in record["vector"][:_SHOWN_NUMBERS]]
-    return f"{len(record['vector'])} numbers from {', '.join(first)}"
+    return styled(f"{len(record['vector'])} numbers from {', '.join(first)}")

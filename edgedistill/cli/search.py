@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, progress, reported, stage
+from edgedistill.cli.output import lines, print_json, standard_output
 from edgedistill.errors import BoardError, InputError, SearchError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def search(
     if as_json:
         print_json(_document(found, trained))
     else:
-        out = Console()
+        out = standard_output()
         out.print(_table(found, trained))
         out.print(_summary(found, len(trained.space)))
 
@@ -177,8 +177,8 @@ def _draw(found: Search, trained: Supernet, picture: Path) -> None:
 
 def _table(found: Search, trained: Supernet) -> Table:
     metric = trained.info.scores[-1].metric.replace("_", " ")
-    where = f"\n{found.source}" if found.source else ""
-    table = Table(title=f"The family, {metric} on validation{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = [f"The family, {metric} on validation", *([found.source] if found.source else [])]
+    table = Table(title=lines(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     for column in (metric, "layer params", "M MACs", *(("ms", "memory MB") if found.source else ())):
         table.add_column(column, justify="right")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgedistill.cli.common import AsJson, console, print_json, progress, reported
+from edgedistill.cli.common import AsJson, progress, reported
+from edgedistill.cli.output import console, print_json, print_text, styled
 from edgedistill.errors import CheckpointError, InputError
 from edgedistill.places import is_vacant, lock, recover
 from edgedistill.subnet import TaskName
@@ -74,7 +75,7 @@ def recipe(
     if as_json:
         print_json(whole.model_dump(mode="json"))
     else:
-        print(recipe_as_toml(whole), end="")  # noqa: T201
+        print_text(recipe_as_toml(whole))
 
 
 @reported
@@ -162,7 +163,7 @@ def read_data(source: Source) -> TaskData:
         if source.task != _TASK:
             raise InputError(f"the demo's commands are for {_TASK}; give a folder with data for {source.task}")
         return generate()
-    with console.status(f"reading {source.data}"):
+    with console.busy(f"reading {source.data}"):
         return load_data(
             source.data, source.task, text_columns=columns, label_column=label, label_names=source.label_names
         )
@@ -170,7 +171,7 @@ def read_data(source: Source) -> TaskData:
 
 def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: Recipe) -> Supernet:
     """Begin at ``output`` or go on with what is there, stage by stage, each with its bar."""
-    with console.status("loading the training side"):
+    with console.busy("loading the training side"):
         from edgedistill.distillation import mlfs
         from edgedistill.distillation.accelerator import accelerator_for
         from edgedistill.distillation.processes import as_the_first, is_first
@@ -228,10 +229,11 @@ class _Watcher:
         self._bars.update(self._stages[report.stage], completed=report.step, note=f"loss {losses}")
         if report.scored:
             scores = "  ".join(f"{n} {s.value:.2%} (loss {s.loss:.3f})" for n, s in report.scored.items())
-            console.print(f"  step {report.step:,} of {report.steps:,}, validation: {scores}", highlight=False)
+            console.print(f"  step {report.step:,} of {report.steps:,}, validation: {scores}")
         if report.ended:
             elapsed = self._bars.tasks[-1].elapsed or 0.0
-            console.print(f"[green]✓[/green] {_TITLES[report.stage]} [dim]{report.step} steps, {elapsed:.0f} s[/dim]")
+            length = f"{report.step} steps, {elapsed:.0f} s"
+            console.print(styled(("✓", "green"), f" {_TITLES[report.stage]} ", (length, "dim")))
 
     def announce(self, title: str) -> None:
         """Say what is under way now."""

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, print_json, progress, reported, stage
+from edgedistill.cli.common import AsJson, progress, reported, stage
+from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import load
 
@@ -45,8 +45,8 @@ def verify(
         table = Table("subnet", "difference", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for one in checked:
             gap = "" if one.difference is None else f"{one.difference:.1e}"
-            table.add_row(one.subnet, gap, "[green]✓[/green]" if one.fault is None else "[red]✗[/red]")
-        Console().print(table)
+            table.add_row(one.subnet, gap, styled(("✓", "green") if one.fault is None else ("✗", "red")))
+        standard_output().print(table)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise PaletteError(f"{faults[0]}{more}; export the palette again, or report it with this machine's processor")
