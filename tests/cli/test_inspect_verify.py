@@ -43,7 +43,7 @@ def test_inspect_shows_subnets_files_origin_and_devices(folder: Path) -> None:
     assert document["devices"] == {"pi": "estimated", "jetson": "estimated"}
     assert {entry["name"] for entry in document["files"]} == {entry.name for entry in palette.manifest.files}
     one_line(invoke("inspect", folder, "--device", "toaster"), "toaster")
-    one_line(invoke("inspect", folder.parent), "no palette")
+    one_line(invoke("inspect", folder.parent), "is not a palette")
 
 
 def test_a_palette_that_is_as_it_was_verifies(folder: Path) -> None:
