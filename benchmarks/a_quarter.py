@@ -25,9 +25,7 @@ from onnxruntime import InferenceSession
 
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
-from edgedistill.exporters.attention import fused_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
@@ -57,12 +55,11 @@ def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) 
     arch, tensors = supernet.encoder.arch, full_tensors(supernet.encoder)
     subnets = list(subnets)
     folder.mkdir()
-    base = fused_template(template(export_supergraph(arch, supernet.encoder.eps), arch), arch)
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}
     for subnet, path in paths.items():
-        path.write_bytes(derive(base, stock, subnet, weights)[0].SerializeToString())
+        path.write_bytes(encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps)[0].SerializeToString())
     return paths
 
 

@@ -3,7 +3,7 @@
 Claims: twelve subnets in fp32 and int8 take at most 1.5 times one, and are at least 5 times faster than twelve runs of
 optimum-onnx's exporter, search and evaluation apart. Fresh processes, in another order each round.
 
-Ours calls what ``write_palette`` calls (super-graph, weights files, graphs by surgery, hashes and syncs), since
+Ours calls what ``write_palette`` calls (weights files, graphs, hashes and syncs), since
 that one's checks cannot be left out. Both sides begin with weights on the disk. Theirs exports plain checkpoints of
 the same weights and shapes, without validation: BERT's config names pruned heads, which transformers 4 understands.
 Their files are fp32, and ours both. Two yardsticks: whole processes, one a run; and the seconds inside one process
@@ -40,9 +40,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from edgedistill.exporters.members import member_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
 from edgedistill.runtime.onnx import create_session
@@ -78,15 +76,12 @@ def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig]
     pieces = Pieces()
     tensors = load_file(file)
     pieces.end("load")
-    base = template(export_supergraph(arch, EPS), arch)
-    pieces.end("super-graph")
     for precision in get_args(Precision):
         stock = Stock.of(arch, tensors, precision)
         weights = write_weights(folder, stock, members)
         pieces.end("weights")
-        own = member_template(base, stock)
         for subnet in members:
-            graph, _ = derive(own, stock, subnet, weights)
+            graph, _ = encoder_graph(stock, subnet, weights, eps=EPS)
             (folder / _name(subnet, precision)).write_bytes(graph.SerializeToString(deterministic=True))
         pieces.end("graphs")
     for path in folder.iterdir():

@@ -45,9 +45,8 @@ from shared_weights import MODELS
 from torch import Tensor
 
 from edgedistill.device_profiles.pace import Yardstick, kept_within_us
-from edgedistill.exporters.members import member_template
-from edgedistill.exporters.supergraph import OPSET, export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
+from edgedistill.exporters.graph_builder import OPSET
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
 from edgedistill.runtime.onnx import create_session
@@ -79,21 +78,20 @@ Opener = Callable[[], Runner]
 def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) -> dict[SubnetConfig, dict[str, Path]]:
     """Graphs over shared weights in both precisions, and each subnet's file of its own."""
     arch, tensors = model.arch, full_tensors(model)
-    base = template(export_supergraph(arch, EPS), arch)
     found: dict[SubnetConfig, dict[str, Path]] = {subnet: {} for subnet in subnets}
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():
         stock = Stock.of(arch, tensors, precision)
-        own = member_template(base, stock)
         weights = write_weights(folder, stock, subnets)
         for subnet in subnets:
             found[subnet][kind] = folder / f"{subnet.name}-{precision}.onnx"
-            found[subnet][kind].write_bytes(derive(own, stock, subnet, weights)[0].SerializeToString())
+            found[subnet][kind].write_bytes(encoder_graph(stock, subnet, weights, eps=EPS)[0].SerializeToString())
     stock = Stock.of(arch, tensors, "fp32")
     for subnet in subnets:
         found[subnet]["alone"] = folder / f"{subnet.name}-alone.onnx"
         with tempfile.TemporaryDirectory() as scratch:
-            graph, _ = derive(base, stock, subnet, write_weights(Path(scratch), stock, [subnet]))
+            weights = write_weights(Path(scratch), stock, [subnet])
+            graph, _ = encoder_graph(stock, subnet, weights, eps=EPS, portable=True)
             onnx.load_external_data_for_model(graph, scratch)
             onnx.save(graph, found[subnet]["alone"])
     return found

@@ -23,10 +23,7 @@ import onnx
 import torch
 
 from edgedistill.device_profiles.job import Job, MemoryResult
-from edgedistill.exporters.members import member_template
-from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision, TensorSpec
 from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
@@ -48,12 +45,10 @@ def twelve(arch: Architecture) -> list[SubnetConfig]:
     return sorted(space, key=arch.layer_parameters, reverse=True)
 
 
-def write(model: ElasticEncoder, base: onnx.ModelProto, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
+def write(model: ElasticEncoder, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
     """Each member's graph over the family's weights, and as a file of its own."""
     arch = model.arch
     stock = Stock.of(arch, full_tensors(model), precision)
-    plain = quantised_template(base, stock.whole) if stock.whole else base
-    own = member_template(base, stock)
     family, alone = folder / f"family-{precision}", folder / f"alone-{precision}"
     family.mkdir()
     alone.mkdir()
@@ -62,9 +57,10 @@ def write(model: ElasticEncoder, base: onnx.ModelProto, precision: Precision, fo
     pairs = []
     for subnet in members:
         path, single = family / f"{subnet.name}.onnx", alone / f"{subnet.name}.onnx"
-        path.write_bytes(derive(own, stock, subnet, shared)[0].SerializeToString())
+        path.write_bytes(encoder_graph(stock, subnet, shared, eps=model.eps)[0].SerializeToString())
         with tempfile.TemporaryDirectory() as scratch:
-            graph, _ = derive(plain, stock, subnet, write_weights(Path(scratch), stock, [subnet]))
+            weights = write_weights(Path(scratch), stock, [subnet])
+            graph, _ = encoder_graph(stock, subnet, weights, eps=model.eps, portable=True)
             onnx.load_external_data_for_model(graph, scratch)
             onnx.save(graph, single)
         pairs.append((path, single))
@@ -127,10 +123,9 @@ def main(repeats: str = "5") -> None:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
         model.freeze()
-        base = template(export_supergraph(arch, model.eps), arch)
         with tempfile.TemporaryDirectory() as scratch:
             for precision in get_args(Precision):
-                pairs = write(model, base, precision, Path(scratch))
+                pairs = write(model, precision, Path(scratch))
                 found[f"{name}, {precision}"] = compared(pairs, int(repeats))
     lab.keep("shared-weights", {"repeats": int(repeats), "models": found})
 

@@ -1,4 +1,4 @@
-"""Graphs of small encoders, derived into a folder."""
+"""Write graphs of small encoders into a folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from edgedistill.exporters.attention import fused_template
-from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
@@ -20,36 +17,37 @@ from edgedistill.supernet.slicing import full_tensors
 
 @dataclass(frozen=True)
 class Exported:
-    """A small supernet whose graphs can be derived into a folder."""
+    """A small supernet, its weights file, and the way to write its graphs."""
 
     model: ElasticEncoder
-    base: onnx.ModelProto
     folder: Path
     stock: Stock
     weights: WeightsFile
+    portable: bool = True
 
     def quantised(self, folder: Path, kept: Collection[str] = ()) -> Exported:
         """The same in int8, over a file of its own."""
         arch = self.model.arch
         stock = Stock.of(arch, full_tensors(self.model), "int8", kept)
-        base = quantised_template(self.base, stock.whole)
-        return Exported(self.model, base, folder, stock, write_weights(folder, stock, [arch.full]))
+        return Exported(self.model, folder, stock, write_weights(folder, stock, [arch.full]))
 
     def fused(self) -> Exported:
         """The same with attention in one node, as palettes have it."""
-        return replace(self, base=fused_template(self.base, self.model.arch))
+        return replace(self, portable=False)
+
+    def graph(self, subnet: SubnetConfig) -> tuple[onnx.ModelProto, int]:
+        return encoder_graph(self.stock, subnet, self.weights, eps=self.model.eps, portable=self.portable)
 
     def write(self, subnet: SubnetConfig) -> Path:
-        graph, _ = derive(self.base, self.stock, subnet, self.weights)
+        graph, _ = self.graph(subnet)
         path = self.folder / f"{subnet.name}.onnx"
         path.write_bytes(graph.SerializeToString())
         return path
 
 
 def export(model: ElasticEncoder, folder: Path) -> Exported:
-    """The model's super-graph, and its weights in the folder."""
+    """Write the model's weights into the folder."""
     model.freeze()
     tensors, arch = full_tensors(model), model.arch
-    base = template(export_supergraph(arch, model.eps), arch)
     stock = Stock.of(arch, tensors, "fp32")
-    return Exported(model, base, folder, stock, write_weights(folder, stock, [arch.full]))
+    return Exported(model, folder, stock, write_weights(folder, stock, [arch.full]))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto
 
+from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.exporters.weights import StoredTensor, WeightsFile
 
-__all__ = ["attach", "bounds", "read_tensors", "rename_inputs"]
+__all__ = ["attach", "read_tensors"]
 
 _DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
 
@@ -34,7 +34,7 @@ def attach(
     bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in read.items()]
     slices = [(name, shape) for name, shape in read.items() if weights.tensors[name].shape[1:] != shape[1:]]
     cut, constants = _cuts(slices)
-    rename_inputs(nodes, {name: f"{name}.kept" for name, _ in slices})
+    _rename_inputs(nodes, {name: f"{name}.kept" for name, _ in slices})
     ends: dict[int, int] = {}  # tensors that share their bytes are read once
     for name, shape in read.items():
         stored = weights.tensors[name]
@@ -42,7 +42,7 @@ def attach(
     return [*cut, *nodes], [*constants.values(), *bound], sum(ends.values())
 
 
-def rename_inputs(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
+def _rename_inputs(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
     """Let nodes read something else, by the names of what they read now."""
     for node in nodes:
         for place, name in enumerate(node.input):
@@ -73,17 +73,8 @@ def read_tensors(graph: Path) -> dict[str, StoredTensor]:
 
 
 def _cuts(slices: Iterable[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:
-    """A Slice behind each weight that keeps less of the second dimension than the file, and the bounds they share."""
-    constants: dict[str, TensorProto] = {}
-    nodes = []
+    """Slice each weight of which less than the file's second dimension is kept; the nodes, and their bounds."""
+    builder = GraphBuilder()
     for name, shape in slices:
-        ends = bounds(1, shape[1])
-        constants |= ends
-        nodes.append(helper.make_node("Slice", [name, *ends], [f"{name}.kept"]))
-    return nodes, constants
-
-
-def bounds(axis: int, end: int) -> dict[str, TensorProto]:
-    """Start, end and axis of a Slice of a prefix, as named constants."""
-    values = {"from_0": 0, f"to_{end}": end, f"axis_{axis}": axis}
-    return {name: numpy_helper.from_array(np.array([value], np.int64), name) for name, value in values.items()}
+        builder.first(name, shape[1], f"{name}.kept", axis=1)
+    return builder.nodes, builder.constants

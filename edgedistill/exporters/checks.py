@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgedistill.errors import ExportError
-from edgedistill.exporters.supergraph import OUTPUT, graph_inputs
+from edgedistill.exporters.encoder_graph import graph_inputs
+from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.exporters.decoder_weights import COSINES, SINES
-from edgedistill.exporters.draft import Draft
+from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.subnet import LayerShape
 
 __all__ = ["attend", "cache_head_size"]
@@ -22,7 +22,7 @@ def cache_head_size(arch: DecoderArchitecture) -> int:
     return -(-arch.head_size // _LANES) * _LANES
 
 
-def attend(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
+def attend(builder: GraphBuilder, arch: DecoderArchitecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
     """Queries, keys and values side by side [1, n, (h + 2k)·s] → context [1, n, h·s].
 
     ``place``: of the layer in the subnet, by which its part of the cache is called.
@@ -32,16 +32,16 @@ def attend(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, place: in
     turned_apart = turns and size // 2 % _LANES != 0
     parts = [x, "", ""]
     if arch.qk_norm or turned_apart or padded:
-        parts = _parted(draft, arch, shape, x)
+        parts = _parted(builder, arch, shape, x)
     if arch.qk_norm:
-        parts[:2] = [_norm_heads(draft, parts[i], f"{prefix}.{_PARTS[i]}_norm", size, eps) for i in range(2)]
+        parts[:2] = [_norm_heads(builder, parts[i], f"{prefix}.{_PARTS[i]}_norm", size, eps) for i in range(2)]
     if turned_apart:
-        parts[:2] = [_turn(draft, part) for part in parts[:2]]
+        parts[:2] = [_turn(builder, part) for part in parts[:2]]
     if padded:
-        parts = [_pad_heads(draft, part, size, cache_head_size(arch)) for part in parts]
+        parts = [_pad_heads(builder, part, size, cache_head_size(arch)) for part in parts]
     caches = [f"past_key_{place}", f"past_value_{place}", "seqlens_k", "total_sequence_length"]
     angles = [COSINES, SINES] if turns and not turned_apart else []
-    context = draft.fuse(
+    context = builder.fuse(
         "GroupQueryAttention",
         [*parts, *caches, *angles],
         f"{prefix}.attention",
@@ -52,41 +52,41 @@ def attend(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, place: in
         do_rotary=int(bool(angles)),
         scale=size**-0.5,
     )
-    return _pad_heads(draft, context, cache_head_size(arch), size) if padded else context
+    return _pad_heads(builder, context, cache_head_size(arch), size) if padded else context
 
 
-def _parted(draft: Draft, arch: DecoderArchitecture, shape: LayerShape, x: str) -> list[str]:
+def _parted(builder: GraphBuilder, arch: DecoderArchitecture, shape: LayerShape, x: str) -> list[str]:
     shared = arch.kv_heads_of(shape.heads)
     widths = [heads * arch.head_size for heads in (shape.heads, shared, shared)]
     names = [f"layers.{shape.index}.{part}" for part in _PARTS]
-    draft.add("Split", [x, draft.constant(widths, "_".join(["widths", *map(str, widths)]))], *names, axis=2)
+    builder.add("Split", [x, builder.constant(widths, "_".join(["widths", *map(str, widths)]))], *names, axis=2)
     return names
 
 
-def _norm_heads(draft: Draft, x: str, norm: str, size: int, eps: float) -> str:
-    by_head = draft.add("Reshape", [x, draft.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.heads")
-    normed = draft.add(
+def _norm_heads(builder: GraphBuilder, x: str, norm: str, size: int, eps: float) -> str:
+    by_head = builder.add("Reshape", [x, builder.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.heads")
+    normed = builder.add(
         "SimplifiedLayerNormalization", [by_head, f"{norm}.weight"], norm, axis=-1, epsilon=eps, stash_type=1
     )
-    return draft.add("Reshape", [normed, draft.constant([0, 0, -1], "flat")], f"{norm}.flat")
+    return builder.add("Reshape", [normed, builder.constant([0, 0, -1], "flat")], f"{norm}.flat")
 
 
-def _turn(draft: Draft, x: str) -> str:
+def _turn(builder: GraphBuilder, x: str) -> str:
     """Rotary positions of x [1, n, heads·s], its first token being behind those in the cache."""
     place = "first_position"
-    if not any(place in node.output for node in draft.nodes):
-        draft.add("Shape", ["input_ids"], "new_tokens", start=1, end=2)
-        draft.add("Cast", ["total_sequence_length"], "all_tokens", to=7)
-        draft.add("Sub", ["all_tokens", "new_tokens"], place)
-    return draft.fuse("RotaryEmbedding", [x, place, COSINES, SINES], f"{x}.turned")
+    if not any(place in node.output for node in builder.nodes):
+        builder.add("Shape", ["input_ids"], "new_tokens", start=1, end=2)
+        builder.add("Cast", ["total_sequence_length"], "all_tokens", to=7)
+        builder.add("Sub", ["all_tokens", "new_tokens"], place)
+    return builder.fuse("RotaryEmbedding", [x, place, COSINES, SINES], f"{x}.turned")
 
 
-def _pad_heads(draft: Draft, x: str, size: int, wanted: int) -> str:
+def _pad_heads(builder: GraphBuilder, x: str, size: int, wanted: int) -> str:
     """Heads of x [1, n, heads·size] with zeros behind them, or, of a smaller size, without what is there."""
-    by_head = draft.add("Reshape", [x, draft.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.by_head")
+    by_head = builder.add("Reshape", [x, builder.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.by_head")
     if wanted > size:
-        ends = draft.constant([0, 0, 0, 0, 0, 0, 0, wanted - size], f"behind_{wanted - size}")
-        fitted = draft.add("Pad", [by_head, ends], f"{x}.fitted")
+        ends = builder.constant([0, 0, 0, 0, 0, 0, 0, wanted - size], f"behind_{wanted - size}")
+        fitted = builder.add("Pad", [by_head, ends], f"{x}.fitted")
     else:
-        fitted = draft.first(by_head, wanted, f"{x}.fitted", axis=3)
-    return draft.add("Reshape", [fitted, draft.constant([0, 0, -1], "flat")], f"{x}.padded")
+        fitted = builder.first(by_head, wanted, f"{x}.fitted", axis=3)
+    return builder.add("Reshape", [fitted, builder.constant([0, 0, -1], "flat")], f"{x}.padded")

@@ -15,15 +15,13 @@ from edgedistill.exporters.binding import attach
 from edgedistill.exporters.decoder_attention import attend, cache_head_size
 from edgedistill.exporters.decoder_products import Products
 from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderStock
-from edgedistill.exporters.draft import MICROSOFT, Draft
-from edgedistill.exporters.supergraph import OPSET, OUTPUT
+from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import WeightsFile
 from edgedistill.manifest import TensorSpec
 from edgedistill.subnet import LayerShape, SubnetConfig
 
 __all__ = ["step_graph", "step_inputs"]
 
-_IR_VERSION = 10  # what opset 20 came with: older onnxruntimes refuse newer ones
 _TYPES = {"int64": TensorProto.INT64, "int32": TensorProto.INT32}
 _QKV = ("query", "key", "value")
 _ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
@@ -39,13 +37,9 @@ def step_graph(stock: DecoderStock, subnet: SubnetConfig, weights: WeightsFile) 
     """
     writer = _Writer(stock, subnet)
     writer.write()
-    nodes, bound, weight_bytes = attach(writer.draft.nodes, stock.extents(subnet), weights)
+    nodes, bound, weight_bytes = attach(writer.builder.nodes, stock.extents(subnet), weights)
     inputs, outputs = _inputs(stock.arch, subnet), _outputs(stock.arch, subnet)
-    initializers = {tensor.name: tensor for tensor in [*bound, *writer.draft.constants.values()]}
-    graph = helper.make_graph(nodes, subnet.name, inputs, outputs, list(initializers.values()))
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="edgedistill")
-    return model, weight_bytes
+    return writer.builder.model(subnet.name, inputs, outputs, nodes, bound), weight_bytes
 
 
 def step_inputs(arch: DecoderArchitecture) -> list[TensorSpec]:
@@ -80,8 +74,8 @@ class _Writer:
     """Writes the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
 
     def __init__(self, stock: DecoderStock, subnet: SubnetConfig) -> None:
-        self.draft = Draft()
-        self._products = Products(self.draft, stock, subnet)
+        self.builder = GraphBuilder()
+        self._products = Products(self.builder, stock, subnet)
         self._stock, self._subnet, self._arch = stock, subnet, stock.arch
 
     def write(self) -> None:
@@ -110,21 +104,21 @@ class _Writer:
         weights += [] if rms else [f"{name}.bias"]
         if not added:
             kind, stash = ("SimplifiedLayerNormalization" if rms else "LayerNormalization"), {"stash_type": 1}
-            return self.draft.add(kind, [stream, *weights], name, axis=-1, epsilon=self._stock.eps, **stash), stream
+            return self.builder.add(kind, [stream, *weights], name, axis=-1, epsilon=self._stock.eps, **stash), stream
         kind = "SkipSimplifiedLayerNormalization" if rms else "SkipLayerNormalization"
         inputs, total = [added, stream, *weights, *([bias] if bias else [])], f"{name}.stream"
         outputs = [name] if name == "norm" else [name, "", "", total]
-        return self.draft.fuse(kind, inputs, *outputs, epsilon=self._stock.eps), total
+        return self.builder.fuse(kind, inputs, *outputs, epsilon=self._stock.eps), total
 
     def _attention(self, place: int, shape: LayerShape, normed: str) -> str:
         """[1, n, d] → context [1, n, h·s]."""
         prefix = f"layers.{shape.index}"
         modules = [f"{prefix}.{part}" for part in _QKV]
         x = self._products.product(normed, modules, f"{prefix}.qkv", biased=self._arch.qkv_bias)
-        return attend(self.draft, self._arch, shape, place, x, self._stock.eps)
+        return attend(self.builder, self._arch, shape, place, x, self._stock.eps)
 
     def _asked(self, x: str) -> str:
-        return self.draft.add("Gather", [x, "logit_positions"], f"{x}.asked", axis=1)
+        return self.builder.add("Gather", [x, "logit_positions"], f"{x}.asked", axis=1)
 
     def _product(self, x: str, module: str, *, biased: bool = False) -> str:
         return self._products.product(x, [module], f"{module}.product", biased=biased)
@@ -137,9 +131,9 @@ class _Writer:
         # One product instead of two: threads meet at the end of each, which takes as long as a piece of it.
         both = self._products.product(x, [gate, up], f"{gate}.and_up", biased=self._arch.ffn_bias)
         parts = [f"{gate}.product", f"{up}.product"]
-        self.draft.add("Split", [both], *parts, axis=2, num_outputs=2)
-        return self.draft.add("Mul", [self._activated(gate, parts[0]), parts[1]], f"{prefix}.ffn_inner")
+        self.builder.add("Split", [both], *parts, axis=2, num_outputs=2)
+        return self.builder.add("Mul", [self._activated(gate, parts[0]), parts[1]], f"{prefix}.ffn_inner")
 
     def _activated(self, module: str, x: str) -> str:
         alpha = {"alpha": 1.0} if self._arch.activation == "silu" else {}
-        return self.draft.fuse(_ACTIVATIONS[self._arch.activation], [x], f"{module}.activated", **alpha)
+        return self.builder.fuse(_ACTIVATIONS[self._arch.activation], [x], f"{module}.activated", **alpha)

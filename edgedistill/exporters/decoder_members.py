@@ -16,8 +16,8 @@ from edgedistill.exporters.decoder_graph import step_graph, step_inputs
 from edgedistill.exporters.decoder_quality import graph_figures, next_token_qualities
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.members import MAC_TOKENS, SCORED, member_name, put_graph
-from edgedistill.exporters.supergraph import OUTPUT
 from edgedistill.exporters.weights import WeightsFile
 from edgedistill.manifest import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.subnet import SubnetConfig

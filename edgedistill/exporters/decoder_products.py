@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from edgedistill.exporters.blocks import BLOCK, scale_name
 from edgedistill.exporters.decoder_weights import HEAD, DecoderStock
-from edgedistill.exporters.draft import Draft
+from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.slicing import extents
 
@@ -23,8 +23,8 @@ _WHOLE_NUMBERS = 4
 class Products:
     """Writes the products of one subnet's graph, in its stock's precision."""
 
-    def __init__(self, draft: Draft, stock: DecoderStock, subnet: SubnetConfig) -> None:
-        self._draft, self._stock = draft, stock
+    def __init__(self, builder: GraphBuilder, stock: DecoderStock, subnet: SubnetConfig) -> None:
+        self._builder, self._stock = builder, stock
         self._shapes = extents(stock.arch, subnet) | {HEAD: (stock.arch.vocabulary, subnet.hidden)}
 
     def product(self, x: str, modules: Sequence[str], output: str, *, biased: bool = False) -> str:
@@ -38,13 +38,13 @@ class Products:
         if names[0] in self._stock.bits:
             return self._in_blocks(x, names, weight, bias, output)
         if not bias:
-            return self._draft.fuse("FusedMatMul", [x, weight], output, transB=1)
-        unbiased = self._draft.fuse("FusedMatMul", [x, weight], f"{output}.unbiased", transB=1)
-        return self._draft.add("Add", [unbiased, bias], output)
+            return self._builder.fuse("FusedMatMul", [x, weight], output, transB=1)
+        unbiased = self._builder.fuse("FusedMatMul", [x, weight], f"{output}.unbiased", transB=1)
+        return self._builder.add("Add", [unbiased, bias], output)
 
     def _in_blocks(self, x: str, names: Sequence[str], weight: str, bias: str, output: str) -> str:
         scales = self._joined([scale_name(name) for name in names], f"{output}.scales")
-        return self._draft.fuse(
+        return self._builder.fuse(
             "MatMulNBits",
             [x, weight, scales, *(["", "", bias] if bias else [])],
             output,
@@ -63,11 +63,11 @@ class Products:
         if table in self._stock.bits:
             inputs = [table, ids, scale_name(table)]
             attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": self._stock.bits[table]}
-            self._draft.fuse("GatherBlockQuantized", inputs, out, **attributes)
+            self._builder.fuse("GatherBlockQuantized", inputs, out, **attributes)
         else:
-            self._draft.add("Gather", [table, ids], out)
-        return out if width == held else self._draft.first(out, width, output)
+            self._builder.add("Gather", [table, ids], out)
+        return out if width == held else self._builder.first(out, width, output)
 
     def _joined(self, names: Sequence[str], output: str) -> str:
         """Rows below rows."""
-        return names[0] if len(names) == 1 else self._draft.add("Concat", names, output, axis=0)
+        return names[0] if len(names) == 1 else self._builder.add("Concat", names, output, axis=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.exporters.supergraph import OUTPUT
+from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.runtime.onnx import OnnxSession, create_session
 
 __all__ = ["Steps"]

@@ -15,24 +15,22 @@ from torch import Tensor
 from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.tasks import task_of
-from edgedistill.exporters.attention import fused_template
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.changes import known_entries
 from edgedistill.exporters.checks import check_graph, check_valid
+from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs, output_shape
 from edgedistill.exporters.files import put
+from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, quality_of
-from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.supergraph import OUTPUT, export_supergraph, graph_inputs
-from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, WeightsFile
 from edgedistill.manifest import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
 
-__all__ = ["MAC_TOKENS", "SCORED", "EncoderMembers", "member_name", "member_template", "put_graph"]
+__all__ = ["MAC_TOKENS", "SCORED", "EncoderMembers", "member_name", "put_graph"]
 
 MAC_TOKENS = 64
 SCORED = ("validation", "test")
@@ -43,11 +41,6 @@ _PROBED_ROWS = 4
 def member_name(subnet: SubnetConfig, precision: Precision) -> str:
     """The subnet's name in a palette: another precision than fp32 is a part of it."""
     return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
-
-
-def member_template(base: onnx.ModelProto, stock: Stock) -> onnx.ModelProto:
-    """What the graphs of the stock's precision are derived from, ``base`` being the plain template."""
-    return quantised_template(base, stock.whole) if stock.whole else fused_template(base, stock.arch)
 
 
 def put_graph(graph: onnx.ModelProto, subnet: SubnetConfig, precision: Precision, folder: Path) -> Path:
@@ -70,9 +63,7 @@ class EncoderMembers:
     def __init__(self, supernet: Supernet, data: EncodedData, out_of_scope: Encoded | None) -> None:
         self._supernet, self._data = supernet, data
         self._task = task_of(supernet.info.task)
-        model = supernet.encoder
-        self._base = template(export_supergraph(model.arch, model.eps), model.arch)
-        self._tensors = full_tensors(model)
+        self._tensors = full_tensors(supernet.encoder)
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._calibrator: Calibrator | None = None
         if self._task.name == "text-classification":
@@ -95,7 +86,7 @@ class EncoderMembers:
             ExportError: it disagrees with torch, or is no valid graph.
         """
         model, precision = self._supernet.encoder, stock.precision
-        graph, weight_bytes = derive(member_template(self._base, stock), stock, subnet, weights)
+        graph, weight_bytes = encoder_graph(stock, subnet, weights, eps=model.eps)
         path = put_graph(graph, subnet, precision, folder)
         if path.name in known:
             return known[path.name]
@@ -148,7 +139,7 @@ class EncoderMembers:
             "inputs": [
                 TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)
             ],
-            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=_output_shape(arch))],
+            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=output_shape(arch))],
             "mixing": measure_mixing(self._vectors, _MIXED_SPLIT) if self._vectors else None,
             "out_of_scope": None if self._calibrator is None else self._calibrator.recorded(),
         }
@@ -159,7 +150,3 @@ def _answers(graph: Path, asked: Batch) -> list[float]:
     feeds = {node.name: getattr(asked, node.name).numpy() for node in session.get_inputs()}
     (outputs,) = session.run([OUTPUT], feeds)
     return [round(float(value), 6) for value in outputs.ravel()]
-
-
-def _output_shape(arch: Architecture) -> list[int | str]:
-    return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.outputs]

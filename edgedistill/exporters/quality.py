@@ -14,7 +14,7 @@ from torch import Tensor
 from edgedistill.distillation.batches import Batch, Encoded
 from edgedistill.distillation.evaluation import answers_to, score_outputs
 from edgedistill.distillation.tasks import Task
-from edgedistill.exporters.supergraph import OUTPUT
+from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.manifest import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
 

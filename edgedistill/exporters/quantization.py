@@ -1,4 +1,4 @@
-"""int8: matrices of whole numbers with one scale an output channel, and the graph that multiplies them.
+"""int8: matrices of whole numbers with one scale an output channel, and the nodes that multiply them.
 
 A weight w is stored as uint8 q, w ≈ s·(q − 128), |q − 128| ≤ 127, with one s for each output channel of a matrix
 [in, out] and for each row of an embedding table. It is quantised once, at full width: a slice of q and of s is
@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
-import onnx
 import torch
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from torch import Tensor
 
-__all__ = ["quantisable", "quantised", "quantised_template", "scale_of", "scale_shape"]
+from edgedistill.exporters.graph_builder import GraphBuilder
+
+__all__ = ["integer_product", "integer_rows", "quantisable", "quantised", "scale_of", "scale_shape"]
 
 ZERO_POINT = 128
 _LARGEST = 127
@@ -53,53 +54,27 @@ def quantised(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, 
     return result
 
 
-def quantised_template(template: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
-    """The template with integer products where a weight of ``names`` is multiplied, and tables read as integers."""
-    model = onnx.ModelProto.FromString(template.SerializeToString())
-    nodes: list[NodeProto] = []
-    activations: set[str] = set()
-    for node in model.graph.node:
-        weight = next((name for name in node.input if name in names), None)
-        if weight is None:
-            nodes.append(node)
-        elif node.op_type == "Gather":
-            nodes += _table_rows(weight, node)
-        else:
-            nodes += _product(weight, node, activations)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(ZERO_POINT, np.uint8), "zero_point"),
-            numpy_helper.from_array(np.array(ZERO_POINT, np.float32), "zero_point_float"),
-        ]
-    )
-    return model
+def integer_rows(builder: GraphBuilder, table: str, ids: str, output: str) -> str:
+    """Look up rows of a quantized table and restore them: s·(q − 128)."""
+    names = {part: f"{output}.{part}" for part in ("stored", "float", "centred", "scale")}
+    zero_point = builder.array(np.array(ZERO_POINT, np.float32), "zero_point_float")
+    builder.add("Gather", [table, ids], names["stored"])
+    builder.add("Cast", [names["stored"]], names["float"], to=TensorProto.FLOAT)
+    builder.add("Sub", [names["float"], zero_point], names["centred"])
+    builder.add("Gather", [scale_of(table), ids], names["scale"])
+    return builder.add("Mul", [names["centred"], names["scale"]], output)
 
 
-def _table_rows(table: str, gather: NodeProto) -> list[NodeProto]:
-    """s·(q − 128) of the rows that are gathered."""
-    rows, out = gather.input[1], gather.output[0]
-    names = {part: f"{out}.{part}" for part in ("stored", "float", "centred", "scale")}
-    return [
-        helper.make_node("Gather", [table, rows], [names["stored"]]),
-        helper.make_node("Cast", [names["stored"]], [names["float"]], to=TensorProto.FLOAT),
-        helper.make_node("Sub", [names["float"], "zero_point_float"], [names["centred"]]),
-        helper.make_node("Gather", [scale_of(table), rows], [names["scale"]]),
-        helper.make_node("Mul", [names["centred"], names["scale"]], [out]),
-    ]
+def integer_product(builder: GraphBuilder, x: str, weight: str, output: str) -> str:
+    """Multiply x [..., in] by a quantized matrix [in, out] in integers, and scale the result back.
 
-
-def _product(weight: str, product: NodeProto, activations: set[str]) -> list[NodeProto]:
-    """x·W as integers, scaled back; what quantises x is shared by all that multiply it."""
-    x, out = product.input[0], product.output[0]
-    whole = [f"{x}.{part}" for part in ("quantised", "scale", "zero_point")]
-    nodes = [] if x in activations else [helper.make_node("DynamicQuantizeLinear", [x], whole)]
-    activations.add(x)
-    return [
-        *nodes,
-        helper.make_node("MatMulInteger", [whole[0], weight, whole[2], "zero_point"], [f"{out}.integer"]),
-        helper.make_node("Cast", [f"{out}.integer"], [f"{out}.float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [whole[1], scale_of(weight)], [f"{out}.scale"]),
-        helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
-    ]
+    All products of the same x share its quantized form.
+    """
+    quantized, scale, zero = (f"{x}.{part}" for part in ("quantised", "scale", "zero_point"))
+    if not any(quantized in node.output for node in builder.nodes):
+        builder.add("DynamicQuantizeLinear", [x], quantized, scale, zero)
+    zero_point = builder.array(np.array(ZERO_POINT, np.uint8), "zero_point")
+    builder.add("MatMulInteger", [quantized, weight, zero, zero_point], f"{output}.integer")
+    builder.add("Cast", [f"{output}.integer"], f"{output}.float", to=TensorProto.FLOAT)
+    builder.add("Mul", [scale, scale_of(weight)], f"{output}.scale")
+    return builder.add("Mul", [f"{output}.float", f"{output}.scale"], output)

@@ -10,10 +10,8 @@ from pathlib import Path
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.evaluation import score_outputs
 from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
-from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Manifest, Precision
 from edgedistill.subnet import SubnetConfig
@@ -53,13 +51,12 @@ def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> 
 
 def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
     arch, tensors, task = supernet.encoder.arch, full_tensors(supernet.encoder), task_of(supernet.info.task)
-    base = template(export_supergraph(arch, supernet.encoder.eps), arch)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:
             stock = Stock.of(arch, tensors, "int8", (prefix,))
             weights = write_weights(Path(scratch), stock, [subnet])
-            graph, _ = derive(quantised_template(base, stock.whole), stock, subnet, weights)
+            graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps)
             path = Path(scratch) / "graph.onnx"
             path.write_bytes(graph.SerializeToString())
             outputs = graph_outputs(path, data, task)

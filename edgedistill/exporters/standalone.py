@@ -10,9 +10,7 @@ import onnx
 from torch import Tensor
 
 from edgedistill.exporters.checks import check_graph, check_valid
-from edgedistill.exporters.quantization import quantised_template
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive, template
+from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
 from edgedistill.places import install, scratch_folder
@@ -27,16 +25,15 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
     """Write the subnet's graph with its weights inside, checked as a palette's are, in the place of ``path`` at once.
 
     Raises:
-        ExportError: torch could not export, or the graph fails its check.
+        ExportError: the graph fails its check.
         InputError: another command is writing to ``path``.
     """
     arch, tensors = _at_width(supernet.encoder.arch, full_tensors(supernet.encoder), subnet.hidden)
-    base = template(export_supergraph(arch, supernet.encoder.eps), arch)
     stock = Stock.of(arch, tensors, precision)
     with scratch_folder(path) as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
         weights = write_weights(scratch, stock, [subnet])
-        graph, _ = derive(quantised_template(base, stock.whole) if stock.whole else base, stock, subnet, weights)
+        graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps, portable=True)
         onnx.load_external_data_for_model(graph, str(scratch))
         whole = scratch / path.name
         onnx.save(graph, whole)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.quantization import quantisable, quantised, scale_of, scale_shape
-from edgedistill.exporters.supergraph import transposed
 from edgedistill.manifest import Precision
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
@@ -61,6 +60,12 @@ class Holdings(Protocol):
 
     def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
         """What a subnet keeps of each tensor."""
+
+
+def transposed(name: str, tensor: Tensor) -> Tensor:
+    """Return the tensor as graphs hold it: linear weights [in, out], everything else as it is."""
+    is_linear = tensor.ndim == 2 and not name.startswith("embeddings.")
+    return tensor.T.contiguous() if is_linear else tensor.contiguous()
 
 
 def graph_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:

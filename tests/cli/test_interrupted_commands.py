@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -18,7 +17,6 @@ from tiny_training import model_folder, rows
 
 from edgedistill import places
 from edgedistill.distillation import loop
-from edgedistill.exporters import standalone
 from edgedistill.manifest import load, write_profile
 
 _RECIPE = """
@@ -84,9 +82,7 @@ def test_training_goes_on_after_a_kill_at_any_moment(
     _again_after_kills(tmp_path, lambda output: _train(place, output), "supernet", states=6)
 
 
-def test_an_extract_is_given_again(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Torch's exporter takes seconds and gives the same graph each time.
-    monkeypatch.setattr(standalone, "export_supergraph", functools.cache(standalone.export_supergraph))
+def test_an_extract_is_given_again(place: Path, tmp_path: Path) -> None:
     name = _names(place)[-1]
     _again_after_kills(tmp_path, lambda path: ("extract", place / "supernet", name, "-o", path), "it.onnx", states=3)
 

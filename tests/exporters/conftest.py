@@ -1,4 +1,4 @@
-"""One super-graph of the tiny encoder serves most tests here."""
+"""Share one tiny encoder and its weights file between the tests."""
 
 from __future__ import annotations
 

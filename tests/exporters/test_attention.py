@@ -13,7 +13,6 @@ import torch
 from tiny_graphs import Exported
 
 from edgedistill.exporters.checks import TOLERANCE, check_graph
-from edgedistill.exporters.surgery import derive
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import LayerShape, SubnetConfig
 
@@ -45,7 +44,7 @@ def test_tokens_left_out_in_the_middle_are_not_attended_to(fused: Exported) -> N
 def test_a_layer_s_attention_is_one_node_with_its_heads_over_the_same_weights(
     exported: Exported, fused: Exported
 ) -> None:
-    graphs = [derive(of.base, of.stock, UNEQUAL, of.weights) for of in (exported, fused)]
+    graphs = [graphs.graph(UNEQUAL) for graphs in (exported, fused)]
     assert len({referred for _, referred in graphs}) == 1
     plain, one = (_external(graph) for graph, _ in graphs)
     assert plain == one

@@ -1,4 +1,4 @@
-"""Graphs by surgery agree with torch for any subnet, and hold no weights of their own."""
+"""Graphs agree with torch for any subnet, and hold no weights of their own."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ import tiny_graphs
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE, check_graph
-from edgedistill.exporters.supergraph import export_supergraph
-from edgedistill.exporters.surgery import derive
 from edgedistill.exporters.weights import Stock, graph_extents, write_weights
 from edgedistill.supernet.slicing import full_tensors
 
@@ -52,13 +50,6 @@ def test_tensors_that_are_alike_stay_apart(tmp_path: Path) -> None:
         assert held >= set(graph_extents(ARCH, subnet))
 
 
-def test_the_exporter_sees_one_layer(exported: Any) -> None:
-    """Surgery repeats it: what torch's exporter takes grows with the layers that it sees."""
-    graph = export_supergraph(ARCH, exported.model.eps)
-    indices = {i.name.split(".")[1] for i in graph.graph.initializer if i.name.startswith("layers.")}
-    assert indices == {"0"}
-
-
 def test_a_graph_that_disagrees_is_refused(exported: Any) -> None:
     path = exported.write(ARCH.full)
     other = tiny_encoder.encoder(seed=1)
@@ -67,7 +58,7 @@ def test_a_graph_that_disagrees_is_refused(exported: Any) -> None:
 
 
 def test_a_graph_holds_no_weights_and_no_notes(exported: Any) -> None:
-    graph, _ = derive(exported.base, exported.stock, tiny_encoder.SPACE.minnet, exported.weights)
+    graph, _ = exported.graph(tiny_encoder.SPACE.minnet)
     inside = [i for i in graph.graph.initializer if i.data_location != onnx.TensorProto.EXTERNAL]
     assert sum(len(i.raw_data) for i in inside) < 200
     assert not graph.graph.value_info

@@ -11,7 +11,7 @@ import tiny_encoder
 import tiny_graphs
 
 from edgedistill.exporters.checks import TOLERANCE, check_graph
-from edgedistill.exporters.supergraph import graph_inputs
+from edgedistill.exporters.encoder_graph import graph_inputs
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import LayerShape, SubnetConfig
 

@@ -8,10 +8,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import interruptions
-import onnx
 import pytest
 import tiny_encoder
 import tiny_supernet
@@ -24,21 +22,6 @@ from edgedistill.subnet import SubnetConfig
 
 SUBNETS = list(tiny_encoder.SPACE)
 SUPERNET, ROWS = tiny_supernet.supernet(), tiny_supernet.rows()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_supergraph() -> Iterator[None]:
-    """Torch's exporter takes seconds and gives the same graph each time: let the tests here share it."""
-    real, made = members.export_supergraph, list[onnx.ModelProto]()
-
-    def shared(*arguments: Any) -> onnx.ModelProto:
-        if not made:
-            made.append(real(*arguments))
-        return made[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(members, "export_supergraph", shared)
-        yield
 
 
 def _export(folder: Path, *subnets: SubnetConfig, changing: Palette | None = None) -> Palette:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import onnx
 import onnxruntime
 import pytest
 import tiny_encoder
@@ -30,21 +27,6 @@ SUBNETS = list(tiny_encoder.SPACE)
 @pytest.fixture(scope="module")
 def supernet() -> Supernet:
     return tiny_supernet.supernet()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_supergraph() -> Iterator[None]:
-    """Torch's exporter takes seconds and gives the same graph each time: let the tests here share it."""
-    real, made = members.export_supergraph, []
-
-    def shared(*arguments: Any) -> onnx.ModelProto:
-        if not made:
-            made.append(real(*arguments))
-        return made[0]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(members, "export_supergraph", shared)
-        yield
 
 
 @pytest.fixture(scope="module")

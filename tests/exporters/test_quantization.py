@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_graphs import Exported
 
 from edgedistill.exporters.checks import check_valid
-from edgedistill.exporters.quantization import quantisable, quantised, quantised_template, scale_of
-from edgedistill.exporters.surgery import derive
+from edgedistill.exporters.graph_builder import GraphBuilder
+from edgedistill.exporters.quantization import integer_product, quantisable, quantised, scale_of
 from edgedistill.exporters.weights import Stock
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
@@ -147,19 +147,18 @@ def test_a_product_of_whole_numbers_is_exact_when_fused() -> None:
 
 
 def _product_graph(matrix: np.ndarray) -> onnx.ModelProto:
-    """One product with an int8 matrix, as graphs have it."""
+    """Build one product with an int8 matrix, as graphs have it."""
     name = "layers.0.query.weight"
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", name], ["y"])],
+    builder = GraphBuilder()
+    integer_product(builder, "x", name, "y")
+    stored = quantised({name: torch.from_numpy(matrix)}, [name])
+    return builder.model(
         "product",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", matrix.shape[0]])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", matrix.shape[1]])],
+        builder.nodes,
+        [numpy_helper.from_array(tensor.numpy(), key) for key, tensor in stored.items()],
     )
-    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    model = quantised_template(whole, [name])
-    stored = quantised({name: torch.from_numpy(matrix)}, [name])
-    model.graph.initializer.extend(numpy_helper.from_array(t.numpy(), key) for key, t in stored.items())
-    return model
 
 
 def _by_onnxruntime(path: Path) -> np.ndarray:
@@ -222,7 +221,7 @@ def test_running_a_cut_int8_graph_does_no_slicing(whole: Exported, tmp_path: Pat
 
 
 def test_the_same_input_is_quantised_once(whole: Exported) -> None:
-    graph, _ = derive(whole.base, whole.stock, ARCH.full, whole.weights)
+    graph, _ = whole.graph(ARCH.full)
     asked = [node.input[0] for node in graph.graph.node if node.op_type == "DynamicQuantizeLinear"]
     assert len(asked) == len(set(asked)) == 4 * ARCH.layers
 
