@@ -40,6 +40,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "shared-weights": report_exporting.shared_weights,
     "per-layer-widths": report_training.per_layer_widths,
     "export-time": report_exporting.export_time,
+    "torch-export": report_exporting.torch_export,
     "latency": report_exporting.latency,
     "overhead": report_runtime.overhead,
     "reaction": report_runtime.reaction,

@@ -102,6 +102,15 @@ def export_time(result: Result) -> str:
     )
 
 
+def torch_export(result: Result) -> str:
+    """Write a row for each member: how far both graphs' outputs are apart, and the time for one graph."""
+    rows = [
+        [f"`{name}`", f"{of['largest_difference']:.1e}", f"{1e3 * of['seconds']:.0f}", f"{of['seconds_by_torch']:.0f}"]
+        for name, of in result["members"].items()
+    ]
+    return table(["member", "largest difference", "ms, ours", "s, torch's exporter"], rows)
+
+
 def latency(result: Result) -> str:
     """A row a subnet and length; in bold what is more than 2 % faster than ours; then fusions and what was left out."""
     models = result["models"]
