@@ -53,6 +53,7 @@ __all__ = [
     "TokenizerEntry",
     "load",
     "open_palette",
+    "read_manifest",
     "read_profile",
     "write_atomically",
     "write_profile",
@@ -455,6 +456,7 @@ class Palette:
     Attributes:
         folder: where it was opened; what is written goes there.
         files: where its files are read: ``folder``, or a private copy (`runtime.snapshot`).
+        hold: what keeps the private copy there.
         pinned: whether only this digest may be served from the folder.
         unusable_profiles: what is wrong with each profile that was left out, by the device's name.
     """
@@ -467,6 +469,7 @@ class Palette:
         profiles_folder: Path | None = None,
         *,
         files: Path | None = None,
+        hold: object = None,
         pinned: bool = False,
         unusable_profiles: Mapping[str, str] | None = None,
     ) -> None:
@@ -474,7 +477,7 @@ class Palette:
         self.manifest = manifest
         self.profiles = profiles
         self.profiles_folder = profiles_folder or folder / PROFILES_FOLDER
-        self.files = files or folder
+        self.files, self.hold = files or folder, hold
         self.pinned = pinned
         self.unusable_profiles = unusable_profiles or {}
 
@@ -571,12 +574,7 @@ def load(folder: str | Path, *, profiles: str | Path | None = None, digest: str 
             missing, truncated or not a regular file.
     """
     folder = _absolute(folder)
-    path = folder / MANIFEST_NAME
-    if not os.path.lexists(path):
-        raise PaletteError(f"{folder} is not a palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
-    manifest = _parsed(path, read_file(path, _MAX_JSON_BYTES), Manifest)
-    if manifest.sealed().digest != manifest.digest:
-        raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
+    manifest = read_manifest(folder)
     if digest is not None:
         _check_digest(folder, manifest, digest)
     for entry in manifest.files:
@@ -586,6 +584,21 @@ def load(folder: str | Path, *, profiles: str | Path | None = None, digest: str 
     profiles_folder = _absolute(profiles or folder / PROFILES_FOLDER)
     usable, unusable = _load_profiles(profiles_folder, manifest)
     return Palette(folder, manifest, usable, profiles_folder, pinned=digest is not None, unusable_profiles=unusable)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a palette's manifest, and look at no other file.
+
+    Raises:
+        PaletteError: there is none, or it is damaged or of another version.
+    """
+    path = folder / MANIFEST_NAME
+    if not os.path.lexists(path):
+        raise PaletteError(f"{folder} is not a palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
+    manifest = _parsed(path, read_file(path, _MAX_JSON_BYTES), Manifest)
+    if manifest.sealed().digest != manifest.digest:
+        raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
+    return manifest
 
 
 def open_palette(palette: str | Path | Palette, digest: str | None = None) -> Palette:

@@ -81,8 +81,8 @@ def sha256_of(path: Path) -> str:
         PaletteError: as `file_stat`.
     """
     with os.fdopen(open_file(path), "rb") as file:
-        key = str(path)
         before = stamp(os.fstat(file.fileno()))
+        key = before[:2]
         remembered = _hashes.get(key)
         if remembered is not None and remembered[0] == before:
             return remembered[1]
@@ -97,7 +97,7 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-_hashes: dict[str, tuple[Stamp, str]] = {}
+_hashes: dict[tuple[int, int], tuple[Stamp, str]] = {}
 
 
 def _checked(path: Path, status: os.stat_result) -> os.stat_result:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ _LESS = {
     "edgedistill train sentence-transformers/all-MiniLM-L6-v2": FEWER_STEPS,
     "edgedistill export supernet": ["--count", "4", "--no-profile"],  # as `profile` does
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Private copies of palettes go with the tests' other files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEDISTILL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -89,8 +89,10 @@ def profile(
         EdgeDistillError: a worker process failed, with its reason.
     """
     from edgedistill.runtime.device import describe_device
+    from edgedistill.runtime.external_data import check_external_data
     from edgedistill.runtime.onnx import usable_cores
     from edgedistill.runtime.sensors import free_memory_mb
+    from edgedistill.runtime.snapshot import private_copy
 
     if rounds < 1 or not width > 0:
         raise InputError(f"rounds: got {rounds}, width: got {width}; expected 1 or more, and a positive share")
@@ -103,7 +105,9 @@ def profile(
         free_mb=free_memory_mb(),
     )
     device = describe_device()
-    palette.check_hashes()
+    palette = private_copy(palette)
+    for entry in palette.manifest.subnets:
+        check_external_data(palette.graph_path(entry.name), {entry.weights})
     run = _Run(
         palette, asked, device, 0.0 if quick else width, rounds, unfinished, on_progress or (lambda _done, _total: None)
     )
@@ -167,7 +171,7 @@ class _Run:
 
     def _subnet(self, entry: SubnetEntry, latency: list[LatencyPoint], smallest: str) -> SubnetProfile:
         graphs = {name: str(self._palette.graph_path(name)) for name in (entry.name, smallest)}
-        weights = str(self._palette.folder / entry.weights)
+        weights = str(self._palette.files / entry.weights)
         job = self._job.model_copy(update={"task": "memory", "graphs": graphs, "weights": weights})
         found = self._piece(f"memory {entry.name}", job, 1)
         assert isinstance(found, MemoryResult)

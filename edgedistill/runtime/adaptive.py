@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgedistill.errors import InputError, LoadError, RunError
-from edgedistill.manifest import Palette, load
+from edgedistill.manifest import Palette, open_palette
 from edgedistill.runtime.arguments import checked_deadline
 from edgedistill.runtime.costs import costs_for
 from edgedistill.runtime.decisions import DecisionRecord
@@ -72,6 +72,8 @@ class AdaptiveSession(Serving):
         interval_s: seconds between two looks at the machine.
         profile: the name of the profile to go by; None for the one nearest to this machine.
         only: names of the subnets that may serve; None for all.
+        digest: the one that the palette must have, as `edgedistill inspect --json` prints it; another one is neither
+            opened nor served later. None for any.
         on_decision: told of each decision that differs from the one before, in the thread that decides.
         sensors: what is looked at; None for this machine.
         create: makes the session of a subnet by name; None for onnxruntime's on the CPU. It knows this palette alone:
@@ -96,12 +98,13 @@ class AdaptiveSession(Serving):
         interval_s: float = 0.25,
         profile: str | None = None,
         only: Collection[str] | None = None,
+        digest: str | None = None,
         on_decision: Callable[[DecisionRecord], None] | None = None,
         sensors: Sensors | None = None,
         create: Callable[[str], OnnxSession] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        opened = palette if isinstance(palette, Palette) else load(palette)
+        opened = open_palette(palette, digest)
         if opened.manifest.task == "text-generation":
             raise wrong_task(opened.manifest)
         # onnxruntime would ask its session for them in every run.

@@ -544,8 +544,10 @@ class Controller:
             self._renew(new, now_s)
             return
         assert error is not None
-        again = self._reloader.failed(error, now_s)
-        _log.warning("the new palette is not served%s: %s", ", and will be tried again" if again else "", error)
+        message = self._reloader.failed(error, now_s)
+        if message is None:
+            return
+        _log.warning("%s", message)
         self.decisions.add(DecisionRecord(now_s, self.active, Reason.RELOAD_FAILED))
 
     def _renew(self, new: NewPalette, now_s: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
+from edgedistill.runtime.external_data import check_external_data
 from edgedistill.runtime.huge_pages import HugePages
 
 if TYPE_CHECKING:
@@ -100,16 +101,21 @@ def is_jetson(root: Path) -> bool:
     return (root / "etc/nv_tegra_release").exists() or (model.is_file() and b"Jetson" in model.read_bytes())
 
 
-def create_session(path: str | Path, threads: int, *, decoder: bool = False) -> OnnxSession:
-    """A CPU session on the graph at ``path`` with ``threads`` threads of its own.
+def create_session(
+    path: str | Path, threads: int, *, decoder: bool = False, weights: Collection[str] | None = None
+) -> OnnxSession:
+    """Create a CPU session on the graph at ``path`` with ``threads`` threads of its own.
 
-    ``decoder``: it is one's, and serves texts: token after token, each a reading of all weights.
+    ``decoder``: it is one's, and serves texts: token after token, each a reading of all weights. ``weights``: the files
+    in its folder that the graph may read; None for any.
 
     Raises:
         OnnxruntimeMissing: no onnxruntime.
-        LoadError: onnxruntime refuses the graph or its weights.
+        LoadError: onnxruntime refuses the graph or its weights, or the graph names another file.
     """
     onnxruntime = import_onnxruntime()
+    path = Path(path).absolute()
+    check_external_data(path, weights)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.intra_op_num_threads = threads

@@ -10,16 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import MANIFEST_NAME, Manifest, Palette, load
+from edgedistill.manifest import MANIFEST_NAME, Manifest, Palette, load, read_manifest
+from edgedistill.palette_files import Stamp, stamp
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.source import Source
 
 __all__ = ["NewPalette", "Reloader"]
 
 _LOOK_EVERY_S = 1.0
-_Signature = tuple[int, int, int]
+_LONGEST_WAIT_S = 10.0  # between two times that a palette's bytes are read which is not whole
+_Signature = tuple[Stamp | None, ...]
+"""Of the manifest, and of the files that it lists while it is not served."""
+
+
+class _NotWholeError(PaletteError):
+    """The files are not those that the manifest lists: they may still be on their way."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +52,47 @@ class Reloader:
         self._palette = palette
         self._source_of = source_of
         self._size = size
-        self._known = self._trying = self._seen = self._signature()
-        self._backoff = Backoff()
+        self._last_read: tuple[Stamp | None, tuple[str, ...]] = None, ()
+        self._seen = self._trying = self._refused = self._signature()
+        self._served = self._seen[0]
+        self._told: Stamp | None = None  # the manifest of which it was said that its files are not whole
+        self._backoff = Backoff(longest_s=_LONGEST_WAIT_S)
         self._looked_s: float | None = None
         self._is_new = False
 
     def is_due(self, now_s: float) -> bool:
-        """Whether there is a manifest to be tried; looks once a second."""
+        """Return whether there is a palette to be tried: one that differs, and did not change since the last look."""
         if self._looked_s is None or now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
             signature = self._signature()
-            self._is_new = signature is not None and signature != self._known
-            if signature != self._seen:
-                self._seen = signature
+            is_other = signature[0] not in (None, self._served) and signature != self._refused
+            self._is_new = is_other and signature == self._seen
+            if signature[0] != self._seen[0]:
                 self._backoff.forget()  # which was of another manifest
+            self._seen = signature
         return self._is_new and self._backoff.allows(MANIFEST_NAME, now_s)
 
-    def failed(self, error: Exception, now_s: float) -> bool:
-        """A proof came to nothing; whether this manifest will be tried again, since it is not the manifest's fault."""
-        if isinstance(error, PaletteError):
-            self._known, self._is_new = self._trying, False
-            return False
+    def failed(self, error: Exception, now_s: float) -> str | None:
+        """Note that a proof came to nothing; return what to say of it, None where that was said.
+
+        It is tried again when a file has changed. Where the palette is not at fault, it is tried again in any case.
+        """
+        if not isinstance(error, PaletteError):
+            self._backoff.failed(MANIFEST_NAME, now_s)
+            return f"the new palette is not served, and will be tried again: {error}"
+        self._refused, self._is_new = self._trying, False
+        if not isinstance(error, _NotWholeError):
+            return f"the new palette is not served: {error}"
         self._backoff.failed(MANIFEST_NAME, now_s)
-        return True
+        if self._told == self._trying[0]:
+            return None
+        self._told = self._trying[0]
+        return f"the new palette is not served until its files are those that it lists: {error}"
 
     def served(self, new: NewPalette) -> None:
         """What was proven is served."""
         assert new.source.palette is not None
-        self._palette, self._known, self._is_new = new.source.palette, self._trying, False
+        self._palette, self._served, self._is_new = new.source.palette, self._trying[0], False
         self._backoff.forget()
 
     def prove(self, active: str | None, on_drained: Callable[[], None]) -> NewPalette:
@@ -84,9 +105,7 @@ class Reloader:
         from edgedistill.runtime.verify import check_answers
 
         self._trying = self._signature()
-        palette = load(self._palette.folder, profiles=self._palette.profiles_folder)
-        _check_same_use(self._palette.manifest, palette.manifest)
-        palette.check_hashes()
+        palette = self._opened()
         source = self._source_of(palette)
         names = {c.name for c in source.candidates(self._size)}
         floor = source.load(source.floor(self._size, lambda _: True), on_drained)
@@ -98,12 +117,43 @@ class Reloader:
                 check_answers(palette, subnet.name, subnet.session)
         return NewPalette(source, floor, live)
 
-    def _signature(self) -> _Signature | None:
+    def _opened(self) -> Palette:
+        """Read the new palette, and copy it once every hash is right."""
+        old = self._palette
+        digest = old.manifest.digest if old.pinned else None
         try:
-            stat = (self._palette.folder / MANIFEST_NAME).stat()
+            palette = load(old.folder, profiles=old.profiles_folder, digest=digest)
+            _check_same_use(old.manifest, palette.manifest)
+            palette.check_hashes()
+        except _OtherUseError:
+            raise
+        except PaletteError as error:
+            raise _NotWholeError(str(error)) from error
+        return private_copy(palette)
+
+    def _signature(self) -> _Signature:
+        manifest = self._stamp(MANIFEST_NAME)
+        return manifest, *(self._stamp(name) for name in self._listed(manifest))
+
+    def _stamp(self, name: str) -> Stamp | None:
+        try:
+            return stamp((self._palette.folder / name).stat())
         except OSError:
             return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+    def _listed(self, manifest: Stamp | None) -> tuple[str, ...]:
+        """Return the files of the manifest that is there now, which is read when its stamp changes."""
+        if self._last_read[0] != manifest:
+            try:
+                files = read_manifest(self._palette.folder).files
+            except PaletteError:  # half of one
+                files = []
+            self._last_read = manifest, tuple(entry.name for entry in files)
+        return self._last_read[1]
+
+
+class _OtherUseError(PaletteError):
+    """The palette is whole, and for something else than the one that is served."""
 
 
 def _check_same_use(old: Manifest, new: Manifest) -> None:
@@ -123,7 +173,7 @@ def _check_same_use(old: Manifest, new: Manifest) -> None:
     }
     for what, is_same in same.items():
         if not is_same:
-            raise PaletteError(f"it has changed {what}; start the application again to serve it")
+            raise _OtherUseError(f"it has changed {what}; start the application again to serve it")
 
 
 def _hashes(manifest: Manifest) -> dict[str, str]:

@@ -23,6 +23,7 @@ from edgedistill.runtime.reload import Reloader
 from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors, SystemSensors
 from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.source import Source
 
 __all__ = ["CostsOf", "Serving"]
@@ -69,7 +70,10 @@ class Serving:
             raise InputError(f"interval_s is {interval_s!r}; expected a positive number of seconds")
         if threads is not None and not (is_integer(threads) and threads >= 1):
             raise InputError(f"threads is {threads!r}; expected a whole number, at least 1")
-        palette.check_hashes()
+        if create is None:
+            palette = private_copy(palette)
+        else:  # its maker knows where the files are
+            palette.check_hashes()
 
         def source_of(of: Palette) -> Source:
             costs = costs_of(of.manifest, choose_profile(of, profile), threads or usable_cores())
@@ -191,7 +195,8 @@ def _creator(
 
     def create(subnet: str) -> OnnxSession:
         cores = usable_cores() if threads is None else threads
-        session = create_session(palette.graph_path(subnet), cores, decoder=decoder)
+        weights = {palette.manifest.subnet(subnet).weights}
+        session = create_session(palette.graph_path(subnet), cores, decoder=decoder, weights=weights)
         warm_up(session)
         return session
 

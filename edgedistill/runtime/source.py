@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from edgedistill.errors import PaletteError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.onnx import OnnxSession
 from edgedistill.runtime.selector import Candidate, smallest
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.snapshot import restore
 
 __all__ = ["Source"]
 
@@ -53,5 +55,10 @@ class Source:
         return LoadedSubnet(subnet, session, on_drained, self)
 
     def _check(self, subnet: str) -> None:
-        if self.palette is not None:
+        if self.palette is None:
+            return
+        try:
+            self.palette.check_member(subnet)
+        except PaletteError:
+            restore(self.palette)
             self.palette.check_member(subnet)

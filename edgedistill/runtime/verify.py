@@ -14,6 +14,7 @@ from edgedistill.manifest import Palette, Precision, Probes, SubnetEntry
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import Steps
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session
+from edgedistill.runtime.snapshot import private_copy
 
 __all__ = ["TOLERANCE", "Checked", "check_answers", "verify"]
 
@@ -38,6 +39,7 @@ def verify(palette: Palette) -> Iterator[Checked]:
         PaletteError: a file was altered, or the probes are not this palette's.
     """
     palette.check_hashes()
+    palette = private_copy(palette)
     probes = palette.probes()
     if set(probes.answers) != {entry.name for entry in palette.manifest.subnets}:
         raise PaletteError(f"{palette.manifest.probes} is not of this palette's subnets; export the palette again")
@@ -59,7 +61,7 @@ def check_answers(palette: Palette, subnet: str, session: OnnxSession) -> None:
 
 def _checked(palette: Palette, entry: SubnetEntry, probes: Probes) -> Checked:
     try:
-        session = create_session(palette.graph_path(entry.name), threads=1)
+        session = create_session(palette.graph_path(entry.name), threads=1, weights={entry.weights})
         return Checked(entry.name, *_compared(session, entry, probes))
     except LoadError as error:
         return Checked(entry.name, None, str(error))

@@ -144,7 +144,7 @@ def test_our_own_work_is_no_other_load(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     tiny = load(tiny_palette.write(tmp_path / "palette"))
-    (tiny.folder / "middle.onnx").write_bytes(b"no graph")
+    (tiny.folder / "middle.onnx").write_bytes(b"")
     files = [
         entry.model_copy(update=tiny_palette._file(tiny.folder / entry.name).model_dump())
         for entry in tiny.manifest.files

@@ -21,8 +21,8 @@ from swap_stress import feeds_for, plain_answers, stress
 from waiting import WAIT_S, wait_until
 
 from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
-from edgedistill.manifest import MANIFEST_NAME, Palette, load, write_profile
-from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
+from edgedistill.manifest import MANIFEST_NAME, Palette, Provenance, load, write_profile
+from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason, TextClassifier
 from edgedistill.runtime.onnx import create_session
 from edgedistill.testing import FakeSessions
 
@@ -128,6 +128,7 @@ def test_a_graph_that_vanishes_keeps_the_old_one_serving(tiny: Path, tmp_path: P
     feed = feeds_for(load(folder), 1)[0]
     with AdaptiveSession(folder, threads=1) as session:
         (folder / "small.onnx").unlink()
+        session.palette.graph_path("small").unlink()
         session.pin("small")
         wait_until(lambda: any(r.reason is Reason.LOAD_FAILED for r in session.decisions))
         assert session.answer(None, feed).subnet == "large"
@@ -391,18 +392,18 @@ def test_a_new_palette_that_is_broken_is_not_served(
 
 
 def test_what_lies_in_the_folder_of_a_refused_palette_is_never_loaded(tmp_path: Path) -> None:
-    """The files of the old one are gone by then: better no swap than a wrong answer."""
     folder = tiny_palette.write(tmp_path / "palette")
     feed = feeds_for(load(folder), 1)[0]
+    expected = plain_answers(load(folder), [feed])["middle"][0]
     with AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
         old = session.answer(None, feed)
         replaced(folder, _other_labels)
         (folder / "middle.onnx").write_bytes((folder / "small.onnx").read_bytes())
         session.pin("middle")
-        wait_until(lambda: any(r.reason is Reason.LOAD_FAILED for r in session.decisions))
+        wait_until(lambda: session.active == "middle")  # of the old palette's copy
         new = session.answer(None, feed)
-        assert new.subnet == "large"
-        np.testing.assert_array_equal(new.outputs[0], old.outputs[0])
+        assert new.palette is old.palette
+        np.testing.assert_array_equal(new.outputs[0], expected)
 
 
 def test_a_signal_handler_may_close_it_in_the_middle_of_a_request(tiny: Path) -> None:
@@ -509,3 +510,76 @@ def test_profiles_in_another_folder_are_those_of_the_next_palette_too(tmp_path: 
     with AdaptiveSession(opened, threads=1, interval_s=0.01, profile="board") as session:
         replaced(folder, lambda _: None)
         wait_until(lambda: session.palette is not opened)
+
+
+def test_a_new_palette_whose_manifest_came_first_is_served_once_it_is_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Written over the old files, one at a time, the worst order first, and interrupted in the middle of a file."""
+    folder = tiny_palette.write(tmp_path / "palette")
+    fresh = _with_other_answers(tmp_path / "fresh")
+    with caplog.at_level(logging.WARNING), AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
+        feed = feeds_for(session.palette, 1)[0]
+        old = session.answer(None, feed)
+        shutil.copyfile(fresh / MANIFEST_NAME, folder / MANIFEST_NAME)
+        wait_until(lambda: any(r.reason is Reason.RELOAD_FAILED for r in session.decisions))
+        weights = (fresh / "weights.bin").read_bytes()
+        (folder / "weights.bin").write_bytes(weights[:100])
+        np.testing.assert_array_equal(session.run(None, feed)[0], old.outputs[0])
+        for path in fresh.iterdir():
+            shutil.copyfile(path, folder / path.name)
+        wait_until(lambda: session.palette.manifest.digest == load(fresh).manifest.digest)
+        wait_until(lambda: session.answer(None, feed).palette is session.palette)
+        np.testing.assert_array_equal(session.run(None, feed)[0], plain_answers(load(fresh), [feed])["large"][0])
+    warnings = [message for message in caplog.messages if "new palette" in message]
+    assert len(warnings) == 1
+    assert "until its files are those that it lists" in warnings[0]
+
+
+def _with_other_answers(folder: Path) -> Path:
+    """Write a palette whose members answer otherwise, from files of the same names; its path."""
+    tiny_palette.write(folder)
+    weights = np.fromfile(folder / "weights.bin", np.float32)
+    (2 * weights).tofile(folder / "weights.bin")
+    probes = load(folder, profiles=folder).probes()
+    rows = {name: np.array(values) for name, values in probes.inputs.items()}
+    answers = {name: one[0].ravel().tolist() for name, one in plain_answers(load(folder), [rows]).items()}
+    (folder / "probes.json").write_text(probes.model_copy(update={"answers": answers}).model_dump_json())
+    return tiny_palette.reseal(folder)
+
+
+def test_a_pinned_palette_is_not_replaced_by_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tiny_palette.write(tmp_path / "palette")
+    digest = load(folder).manifest.digest
+    with caplog.at_level(logging.WARNING), AdaptiveSession(folder, digest=digest, interval_s=0.01) as session:
+        replaced(folder, lambda fresh: tiny_palette.reseal(fresh, provenance=_of_another_seed(fresh)))
+        wait_until(lambda: any(r.reason is Reason.RELOAD_FAILED for r in session.decisions))
+        assert session.palette.manifest.digest == digest
+        replaced(folder, lambda _: None)  # the pinned one
+        wait_until(lambda: session.decisions[-1].reason is not Reason.RELOAD_FAILED)
+        session.run(None, feeds_for(session.palette, 1)[0])
+    assert ["is pinned" in message for message in caplog.messages if "new palette" in message] == [True]
+    with pytest.raises(PaletteError, match="is pinned"):
+        AdaptiveSession(folder, digest="0" * 64)
+    with pytest.raises(PaletteError, match="is pinned"):
+        TextClassifier(folder, digest="0" * 64)
+
+
+def _of_another_seed(folder: Path) -> Provenance:
+    return load(folder).manifest.provenance.model_copy(update={"seed": 1})
+
+
+def test_a_relative_palette_swaps_and_reloads_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny_palette.write(tmp_path / "v1")
+    tiny_palette.reseal(tiny_palette.write(tmp_path / "v2"), provenance=_of_another_seed(tmp_path / "v1"))
+    Path("current").symlink_to("v1")
+    with AdaptiveSession("current", threads=1, interval_s=0.01) as session:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        session.pin("small")
+        wait_until(lambda: session.active == "small")
+        (tmp_path / "next").symlink_to("v2")
+        (tmp_path / "next").rename(tmp_path / "current")
+        wait_until(lambda: session.palette.manifest.digest == load(tmp_path / "v2").manifest.digest)
+        assert session.palette.profiles_folder == tmp_path / "current" / "profiles"

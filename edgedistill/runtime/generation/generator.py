@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgedistill.errors import InputError, LoadError
-from edgedistill.manifest import DeviceProfile, Manifest, Palette, load
+from edgedistill.manifest import DeviceProfile, Manifest, Palette, open_palette
 from edgedistill.runtime.arguments import is_real
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
@@ -57,6 +57,7 @@ class TextGenerator(Serving):
         max_memory_mb: budget for all subnets in memory together with all caches, in 10⁶ bytes; None for no budget.
         policy: budgets with everything else that `Policy` has, in place of the three before; its ``max_latency_ms`` is
             of one token.
+        digest: the one that the palette must have, as `AdaptiveSession` has it.
         options: ``threads``, ``interval_s``, ``profile``, ``only``, ``on_decision``, ``sensors``, ``create`` and
             ``clock``, as `AdaptiveSession` has them.
 
@@ -75,9 +76,10 @@ class TextGenerator(Serving):
         min_tokens_per_s: float | None = None,
         max_memory_mb: float | None = None,
         policy: Policy | None = None,
+        digest: str | None = None,
         **options: Any,
     ) -> None:
-        opened = palette if isinstance(palette, Palette) else load(palette)
+        opened = open_palette(palette, digest)
         self._demand = demand = Demand(generation_of(opened).context_tokens)
         self._policy = _policy(policy, max_first_token_ms, min_tokens_per_s, max_memory_mb)
 
@@ -86,7 +88,7 @@ class TextGenerator(Serving):
 
         super().__init__(opened, policy=self._policy, size=STEP, costs_of=costs_of, warm_up=_warm_up, **options)
         try:
-            self._prompts = Prompts(opened)
+            self._prompts = Prompts(self.palette)
         except BaseException:
             super().close()
             raise
