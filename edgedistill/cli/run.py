@@ -174,7 +174,8 @@ def _number(found: Prediction) -> _Record:
 
 def _entities(found: Tagged) -> _Record:
     entities = [asdict(entity) | {"score": round(entity.score, 6)} for entity in found.entities]
-    return {"entities": entities} | _run(found.subnet, found.latency_ms, found.truncated)
+    unread = {"unread": [list(span) for span in found.unread]} if found.unread else {}
+    return {"entities": entities} | unread | _run(found.subnet, found.latency_ms, found.truncated)
 
 
 def _vector(found: Vectors) -> _Record:
@@ -204,7 +205,7 @@ def _print_table(records: Iterable[_Record]) -> int:
             failed += 1
             table.add_row(text, styled((record["error"], "red")))
         else:
-            cut = [(" (read in part)", "dim")] if record.get("truncated") else []
+            cut = [(" (read in part)", "dim")] if record.get("truncated") or record.get("unread") else []
             table.add_row(styled(text, *cut), _shown(record), record["subnet"], f"{record['latency_ms']:.2f}")
     standard_output().print(table)
     return failed

@@ -1,4 +1,4 @@
-"""Take the entities out of a text before it leaves the device; what cannot be read whole does not leave.
+"""Take the entities out of a text before it leaves the device, and what the model cannot read.
 
 Usage: python redact.py [--min-quality 0.9] PALETTE [COMMAND...] < TEXT
 """
@@ -15,7 +15,9 @@ from edgedistill.errors import EdgeDistillError, InputError
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import TokenClassifier
 
-PARAGRAPH = re.compile(r"(\n\s*\n)")
+# Python counts four control characters as blanks; here they are text, which must be read.
+PARAGRAPH = re.compile(r"(\n[^\S\x1c-\x1f]*\n)")
+BLANK = re.compile(r"[^\S\x1c-\x1f]*")
 
 
 def good_enough(palette: Palette, quality: float) -> list[str]:
@@ -29,7 +31,7 @@ def good_enough(palette: Palette, quality: float) -> list[str]:
 def redacted(tagger: TokenClassifier, text: str) -> str:
     """The text by paragraphs: whole, or not at all."""
     parts = PARAGRAPH.split(text)
-    places = [place for place, part in enumerate(parts) if part.strip()]
+    places = [place for place, part in enumerate(parts) if not BLANK.fullmatch(part)]
     if not places:
         raise InputError("there is no text on standard input")
     counts: Counter[str] = Counter()
@@ -39,6 +41,7 @@ def redacted(tagger: TokenClassifier, text: str) -> str:
         except InputError as error:
             raise InputError(f"paragraph {number}: {error}; nothing was handed on") from error
         counts.update(entity.label for entity in found.entities)
+        counts.update("unread" for _ in found.unread)
     print("redacted:", ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing", file=sys.stderr)
     return "".join(parts)
 
@@ -60,7 +63,7 @@ def main() -> int:
     given = parser.parse_args()
     palette = load(given.palette)
     with TokenClassifier(palette, only=good_enough(palette, given.min_quality)) as tagger:
-        text = redacted(tagger, sys.stdin.buffer.read().decode())
+        text = redacted(tagger, sys.stdin.buffer.read().decode("utf-8-sig"))
     return hand_on(text, given.command)
 
 

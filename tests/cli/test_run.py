@@ -12,6 +12,7 @@ import pytest
 import tiny_palette
 from commands import invoke, one_line
 from tiny_palette import LABELLED, NUMBERS, PAIRS, TAGGED, VECTORS, Kind
+from tokenizers import Tokenizer, normalizers
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,16 @@ def test_a_record_of_every_task(folders: dict[Kind, Path], kind: Kind, given: li
         assert (entity["label"], entity["text"], entity["start"], entity["end"]) == ("thing", "lamp music", 12, 22)
     if kind is VECTORS:
         assert sum(number**2 for number in record["vector"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_record_lists_what_was_not_read(tmp_path: Path) -> None:
+    folder = tiny_palette.write(tmp_path / "palette", TAGGED)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (record,) = records(tiny_palette.reseal(folder), "the \ue000\ue001 lamp", "--json")
+    assert record["unread"] == [[4, 6]]
+    assert "read in part" in invoke("run", folder, "the \ue000 lamp").stdout
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import programs
 import pytest
 import tiny_palette
+from tokenizers import Tokenizer, normalizers
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import load
@@ -20,6 +21,19 @@ def test_the_text_is_printed_without_its_entities(tagger: Path) -> None:
     assert done.stderr.endswith(b"redacted: 2 thing, 1 place\n")
 
 
+def test_what_the_tokenizer_drops_is_masked(tmp_path: Path) -> None:
+    """A name in tag characters, and one in a font's private characters; and a byte-order mark is no text."""
+    folder = tiny_palette.write(tmp_path / "palette", tiny_palette.TAGGED)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tags, private = ("".join(chr(plane + ord(letter)) for letter in "John") for plane in (0xE0000, 0xE000))
+    letter = f"\ufeffthe lamp {tags}\n\nturn {private} on"
+    done = programs.run(PROGRAM, tiny_palette.reseal(folder), stdin=letter.encode())
+    assert (done.returncode, done.stdout) == (0, b"the [thing][unread]\n\nturn [unread] on")
+    assert done.stderr.endswith(b"redacted: 1 thing, 2 unread\n")
+
+
 def test_a_command_is_handed_the_text_and_nothing_else_and_its_status_is_kept(tagger: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = programs.run(PROGRAM, "--min-quality", 0.6, tagger, "sh", "-c", f"cat > {out}; exit 7", stdin=LETTER)
@@ -32,6 +46,7 @@ def test_a_command_is_handed_the_text_and_nothing_else_and_its_status_is_kept(ta
         (LETTER + b"\n\n" + b"lamp " * (tiny_palette.MAX_TOKENS + 1), "paragraph 3: the text is longer"),
         (b"x" * 100_000, "paragraph 1: the text is longer"),
         (b"lamp \xff", "standard input is not UTF-8"),
+        (LETTER + b"\n\n\x1c\x1d\n\n", "is empty"),
         (b" \n\n", "there is no text"),
         (b"", "there is no text"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from edgedistill.runtime.text.graphemes import Clusters
+
 __all__ = ["Entity", "Word", "entities_of"]
 
 _PREFIXES = ("B-", "I-", "E-", "S-")  # first, inside, end and single word of an entity
@@ -51,12 +53,12 @@ class Entity:
     score: float
 
 
-def entities_of(text: str, words: Sequence[Word]) -> list[Entity]:
-    """The entities of a text by its words, in order."""
+def entities_of(text: str, words: Sequence[Word], clusters: Clusters) -> list[Entity]:
+    """Return the entities of a text by its words, in order; each is whole grapheme clusters."""
     found = []
     for label, first, last in _spans([word.tag for word in words]):
         inside = words[first : last + 1]
-        start, end = inside[0].start, inside[-1].end
+        start, end = clusters.whole(inside[0].start, inside[-1].end)
         score = sum(word.score for word in inside) / len(inside)
         found.append(Entity(label, text[start:end], start, end, score))
     return found

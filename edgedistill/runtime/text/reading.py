@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import Palette
+from edgedistill.runtime.text.graphemes import Span
+from edgedistill.runtime.text.unread import unread_spans
 from edgedistill.runtime.text.words import Words, joined, split
 
 if TYPE_CHECKING:
@@ -35,9 +37,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ReadWords(Read):
-    """A text that was read word by word."""
+    """A text that was read word by word, and the parts of it that no token stands for."""
 
     words: Words
+    unread: tuple[Span, ...]
 
     def first_tokens(self) -> dict[int, int]:
         """Word → the place of its first token, of the words that have one and were not cut off."""
@@ -86,11 +89,12 @@ class Reader:
         """A text as words: a string, which the tokenizer splits, or words.
 
         Raises:
-            InputError: it is neither, or empty, or no valid Unicode.
+            InputError: it is neither, or empty, not valid Unicode, or without any token.
         """
         words = self._words(text, place)
-        encoding = self._tokenizer.encode(words.strings(), is_pretokenized=True)
-        return ReadWords(encoding, bool(encoding.overflowing) or words.cut, words)
+        encoding = self._encoding(place, words.strings())
+        unread = unread_spans(words, encoding, self._tokenizer.normalizer)
+        return ReadWords(encoding, bool(encoding.overflowing) or words.cut, words, unread)
 
     def _words(self, text: object, place: int) -> Words:
         if not isinstance(text, tuple | list):
@@ -98,7 +102,7 @@ class Reader:
         if not text:
             raise InputError(f"text {place} is empty; expected at least one word")
         words = [checked(word, f"word {number} of text {place}") for number, word in enumerate(text, start=1)]
-        return joined(words, self._most)
+        return joined(self._tokenizer, words, self._most)
 
     def _start(self, text: object, what: str) -> tuple[str, bool]:
         """As much of a text as is read, and whether there is more."""
@@ -107,10 +111,22 @@ class Reader:
         return whole[: self._most], len(whole) > self._most
 
     def _encoded(self, place: int, start: str, second: str | None, cut: bool) -> Read:
-        encoding = self._tokenizer.encode(start, second)
+        encoding = self._encoding(place, start, second)
+        return Read(encoding, cut or bool(encoding.overflowing))
+
+    def _encoding(self, place: int, text: str | list[str], second: str | None = None) -> Encoding:
+        """Encode a text, a pair, or a list of words.
+
+        Raises:
+            InputError: the tokenizer cannot, or gives no token.
+        """
+        try:
+            encoding = self._tokenizer.encode(text, second, is_pretokenized=isinstance(text, list))
+        except Exception as error:  # tokenizers raises bare Exception, such as where there is no unknown token
+            raise InputError(f"text {place} cannot be split into the model's tokens: {error}") from error
         if not encoding.ids:
             raise InputError(f"text {place} has no tokens: only characters that the model does not know")
-        return Read(encoding, cut or bool(encoding.overflowing))
+        return encoding
 
     def feeds(self, read: Sequence[Read]) -> dict[str, NDArray[np.int64]]:
         """The graphs' inputs, each [b, n], padded at the end."""

@@ -11,6 +11,7 @@ from edgedistill.errors import InputError, RunError
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibration import Scores
 from edgedistill.runtime.text.entities import Entity, Word, entities_of
+from edgedistill.runtime.text.graphemes import Span
 from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown, numbered
 from edgedistill.runtime.text.reading import ReadWords
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Tagged", "TokenClassifier"]
+__all__ = ["UNREAD", "Tagged", "TokenClassifier"]
+
+UNREAD = "unread"
+"""The label of what was not read, in a redacted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Tagged:
         subnet: which subnet answered.
         latency_ms: how long the run took that this text was in.
         truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+        unread: start and end of each part that no token stands for, such as invisible characters and letters that the
+            tokenizer does not know. The model says nothing of them.
     """
 
     text: str
@@ -40,23 +46,31 @@ class Tagged:
     subnet: str
     latency_ms: float
     truncated: bool
+    unread: tuple[Span, ...] = ()
 
     def redacted(self, mask: str = "[{label}]") -> str:
-        """The text with ``mask`` in the place of each entity; ``{label}`` in it becomes the entity's label.
+        """Return the text with ``mask`` in the place of each entity and of each unread part.
+
+        ``{label}`` in the mask becomes the entity's label, or ``unread``.
 
         Raises:
-            InputError: the text was truncated: what lies behind would stay as it is.
+            InputError: the text was truncated, so the rest of it would stay as it is; or the mask is not a string.
             RunError: a word's score is not finite.
         """
+        if not isinstance(mask, str):
+            raise InputError(f"mask is a {type(mask).__name__}; expected a string")
         if not all(math.isfinite(word.score) for word in self.words):
             raise RunError("a word has a score that is not finite, so its tag says nothing; run 'edgedistill verify'")
         if self.truncated:
             raise InputError("the text is longer than what was read, so its rest would stay as it is; tag it in parts")
-        parts, end = [], 0
-        for entity in self.entities:
-            parts += [self.text[end : entity.start], mask.replace("{label}", entity.label)]
-            end = entity.end
-        return "".join([*parts, self.text[end:]])
+        masked = [(entity.start, entity.end, entity.label) for entity in self.entities]
+        masked += [(start, end, UNREAD) for start, end in self.unread]
+        parts, last = [], 0
+        for start, end, label in sorted(masked):
+            if end > last:
+                parts += [self.text[last:start], mask.replace("{label}", label)]
+                last = end
+        return "".join([*parts, self.text[last:]])
 
 
 class TokenClassifier(Pipeline):
@@ -101,8 +115,10 @@ class TokenClassifier(Pipeline):
         """From a text's logits [tokens, labels]."""
         text = read.words.text
         words = self._words(read, self._scores.of(answer.subnet, logits))
-        entities = entities_of(text, words)
-        return Tagged(text, tuple(entities), tuple(words), answer.subnet, answer.latency_ms, read.truncated)
+        entities = entities_of(text, words, read.words.clusters)
+        return Tagged(
+            text, tuple(entities), tuple(words), answer.subnet, answer.latency_ms, read.truncated, read.unread
+        )
 
     def _words(self, read: ReadWords, scores: NDArray[np.float64]) -> list[Word]:
         words = []

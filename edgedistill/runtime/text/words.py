@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgedistill.runtime.text.graphemes import Clusters, Span
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
 
 __all__ = ["Words", "joined", "split"]
-
-Span = tuple[int, int]
-"""Start and end, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of ``text``: where each lies in it, and whether there is more of it than them."""
+    """The words of ``text``: where each lies in it, and whether there is more of it than them.
+
+    ``length``: how many characters of the text were split into words. ``clusters`` are those of these characters.
+    """
 
     text: str
     spans: list[Span]
     cut: bool
+    length: int
+    clusters: Clusters
 
     def strings(self) -> list[str]:
         """The words themselves."""
@@ -31,20 +36,38 @@ class Words:
 def split(tokenizer: Tokenizer, text: str, most: int) -> Words:
     """The words that the tokenizer's own normalizer and pre-tokenizer make of a text, of its first ``most`` characters.
 
+    Words end where a grapheme cluster does: those that share one are a single word.
     Tokenizers of SentencePiece's kind split at blanks alone: there a comma belongs to the word before it.
     """
     from tokenizers import PreTokenizedString
 
     skipped = len(text) - len(text.lstrip())
-    start = text[skipped : skipped + most]
-    parts = PreTokenizedString(start)
+    length = min(len(text), skipped + most)
+    skipped += _dropped_at_start(tokenizer.normalizer, text[skipped:length])
+    parts = PreTokenizedString(text[skipped:length])
     if tokenizer.normalizer is not None:
         parts.normalize(tokenizer.normalizer.normalize)
     if tokenizer.pre_tokenizer is not None:
         tokenizer.pre_tokenizer.pre_tokenize(parts)
-    found = parts.get_splits(offset_referential="original", offset_type="char")
-    spans = [_without_blanks(text, skipped + begin, skipped + end) for _, (begin, end), _ in found]
-    return Words(text, [span for span in spans if span[0] < span[1]], cut=len(text.rstrip()) > skipped + most)
+    splits = parts.get_splits(offset_referential="original", offset_type="char")
+    clusters = Clusters(text, length)
+    places = (_without_blanks(text, skipped + start, skipped + end) for _, (start, end), _ in splits)
+    spans = _merged(clusters.whole(*span) for span in places if span[0] < span[1])
+    return Words(text, _as_encoded(tokenizer, text, spans), len(text.rstrip()) > length, length, clusters)
+
+
+def joined(tokenizer: Tokenizer, words: Sequence[str], most: int) -> Words:
+    """Words that the caller has split, as a text with one blank between them, of its first ``most`` characters."""
+    spans, start = [], 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    within = [(start, min(end, most)) for start, end in spans if start < most]
+    text = " ".join(words)
+    length = min(len(text), most)
+    return Words(
+        text, _as_encoded(tokenizer, text, within), cut=within != spans, length=length, clusters=Clusters(text, length)
+    )
 
 
 def _without_blanks(text: str, start: int, end: int) -> Span:
@@ -54,11 +77,35 @@ def _without_blanks(text: str, start: int, end: int) -> Span:
     return start, start + len(word.strip())
 
 
-def joined(words: Sequence[str], most: int) -> Words:
-    """Words that the caller has split, as a text with one blank between them, of its first ``most`` characters."""
-    spans, start = [], 0
-    for word in words:
-        spans.append((start, start + len(word)))
-        start += len(word) + 1
-    kept = [(start, min(end, most)) for start, end in spans if start < most]
-    return Words(" ".join(words), kept, cut=kept != spans)
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """Join spans that overlap."""
+    merged: list[Span] = []
+    for start, end in spans:
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _as_encoded(tokenizer: Tokenizer, text: str, spans: list[Span]) -> list[Span]:
+    """Leave out what the normalizer drops at the start of a word, unless it drops the whole word."""
+    normalizer = tokenizer.normalizer
+    if normalizer is None:
+        return spans
+    encoded = []
+    for start, end in spans:
+        dropped = _dropped_at_start(normalizer, text[start:end])
+        encoded.append((start + dropped if start + dropped < end else start, end))
+    return encoded
+
+
+def _dropped_at_start(normalizer: Normalizer | None, text: str) -> int:
+    """Count the characters at a text's start of which nothing is left after normalization.
+
+    SentencePiece's precompiled normalizer does not count them itself, so all its later places would be too small.
+    """
+    count = 0
+    while normalizer is not None and count < len(text) and not normalizer.normalize_str(text[: count + 1]):
+        count += 1
+    return count
