@@ -11,7 +11,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from edgedistill.cli import demo, devices, doctor, export, extract, inspect, profile, run, search, train, verify
+from edgedistill.cli import (
+    demo,
+    devices,
+    doctor,
+    export,
+    extract,
+    inspect,
+    interrupts,
+    profile,
+    run,
+    search,
+    train,
+    verify,
+)
 from edgedistill.cli.common import errors_in_one_line
 from edgedistill.cli.streams import prepare
 from edgedistill.printable import printable
@@ -74,6 +87,7 @@ for command in (
 def main() -> None:
     """Run the console script: what the library logs as a warning is a line on standard error."""
     prepare()
+    interrupts.watch()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("edgedistill: %(message)s"))
     logging.getLogger("edgedistill").addHandler(handler)  # noqa: TID251

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from edgedistill.cli.interrupts import INTERRUPTED
 from edgedistill.cli.output import console, styled
 from edgedistill.errors import EdgeDistillError
 from edgedistill.places import lock
@@ -31,7 +32,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
 _TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate", "optuna"}
-_INTERRUPTED = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -75,7 +75,7 @@ def errors_in_one_line() -> Iterator[None]:
     except EdgeDistillError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing half done was left behind", _INTERRUPTED)
+        _fail("interrupted; nothing half done was left behind", INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _TRAINING_SIDE:
             raise

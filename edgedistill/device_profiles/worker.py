@@ -5,8 +5,10 @@ What is measured here is not mixed with what the caller's process holds or does.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -33,6 +35,7 @@ _LEAST_ROUNDS = 20
 _WARM_UP = 2
 _KNOWN = 0.9  # of the points, when it is enough
 _WARM_LOADS = 3
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _ASLEEP_S = 0.005  # after a run, until a decoder's threads are
 _TEXT_BEFORE = 64  # tokens, before one whose time is measured by itself
 _Run = Callable[[], object]
@@ -43,6 +46,7 @@ _Feeds = dict[_Shape, dict[str, Any]]
 
 def main() -> int:
     """Do the job on standard input; the exit status is 1 where it failed."""
+    _end_with_parent()
     job = Job.model_validate_json(sys.stdin.buffer.read())
     try:
         result = _memory(job) if job.task == "memory" else _latency(job)
@@ -51,6 +55,15 @@ def main() -> int:
         return 1
     _say(result.model_dump_json())
     return 0
+
+
+def _end_with_parent() -> None:
+    """Let the kernel kill this process when the profiler is killed: a graph that loops would run on for ever."""
+    parent = os.getppid()
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was killed before
+        sys.exit(1)
 
 
 def _say(line: str) -> None:

@@ -14,12 +14,13 @@ from edgedistill.runtime.arguments import checked_deadline
 from edgedistill.runtime.costs import costs_for
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.finite import NOT_FINITE, all_finite
-from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession, emptying_options
+from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession
 from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors
 from edgedistill.runtime.serving import Serving
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.stopping import run_options
 from edgedistill.runtime.tasks import wrong_task
 
 if TYPE_CHECKING:
@@ -172,17 +173,18 @@ class AdaptiveSession(Serving):
     ) -> _Answered:
         """Outputs, whose they are, and the latency; in few functions, for the reason that `LoadedSubnet.run` has."""
         size, names, ran = _size_of(feeds), output_names or self._output_names, None
-        options = None if size[0] * size[1] <= LARGE_TOKENS else emptying_options()
+        is_large = size[0] * size[1] > LARGE_TOKENS
         while ran is None:  # retired between two lines: then its successor is live already
             if deadline_ms is None:
                 subnet = self._residents.live or self._residents.serving()
             else:
                 subnet = self._controller.in_time(checked_deadline(deadline_ms), Size(*size))
             try:
-                ran = subnet.run(names, feeds, options, self._clock)
+                ran = subnet.run(names, feeds, is_large, self._clock)
             except Exception as error:  # onnxruntime's share no base class
                 instead = self._answered_by_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
                 if instead is None:
+                    self._residents.serving()  # where it was closed meanwhile, that is why
                     raise
                 return instead
         outputs, ended_s, latency_ms = ran
@@ -202,10 +204,10 @@ class AdaptiveSession(Serving):
 
         ``may_load``: load one where no other is in memory.
         """
-        tried, options, size = [failed], emptying_options(), _size_of(feeds)
+        tried, size = [failed], _size_of(feeds)
         while (other := self._controller.other_than(tried, why, may_load=may_load)) is not None:
             try:
-                ran = other.run(names, feeds, options, self._clock)
+                ran = other.run(names, feeds, True, self._clock)
             except Exception:  # noqa: BLE001 (if none can answer, the request is at fault, and the first error says why)
                 tried.append(other)
                 continue
@@ -254,7 +256,7 @@ def _warm_up(session: OnnxSession) -> None:
     made = {"attention_mask": np.ones}
     feeds = {node.name: made.get(node.name, np.zeros)((1, 2), np.int64) for node in session.get_inputs()}
     try:
-        session.run(None, feeds)
+        session.run(None, feeds, run_options())
     except Exception as error:  # onnxruntime's share no base class
         raise LoadError(f"it answers nothing: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
 

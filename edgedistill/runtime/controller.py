@@ -24,7 +24,7 @@ from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.heat import HeatTrend
-from edgedistill.runtime.loading import Loader, Spawn, in_background
+from edgedistill.runtime.loading import Loader
 from edgedistill.runtime.observations import Observations
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.rescue import Rescue, Rescues
@@ -44,14 +44,18 @@ from edgedistill.runtime.sensors import Readings, Sensors
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
 from edgedistill.runtime.slowdown import Size, Slowdown
 from edgedistill.runtime.source import Source
+from edgedistill.runtime.stopping import Spawn, Worker, apart
 
-__all__ = ["Controller"]
+__all__ = ["CLOSING_S", "Controller"]
 
 _log = get_logger(__name__)
 
 _COMPLAINTS = 64
 _REMEMBERED_SWAPS = 1000
 _LOAD_LIMIT_S = 60.0
+_FIRST_LOAD_LIMIT_S = 300.0  # of a device that has just started, too; until then nothing is served
+CLOSING_S = 30.0  # what requests have to end in before they are stopped
+_STOPPED_LOAD_S = 1.0  # what a load has to end in once it is stopped
 _PROOF_LIMIT_S = 900.0  # it reads every byte, of a slow card too
 _NEW_PALETTE = "a new palette"  # what the loader calls it; no subnet's name has a space
 _SOON_S = 5.0  # a rise that is taken back so soon was a mistake
@@ -95,7 +99,7 @@ class Controller:
         clock: Callable[[], float],
         size: Size,
         listener: Callable[[DecisionRecord], None] | None = None,
-        spawn: Spawn = in_background,
+        spawn: Spawn = Worker,
         reloader: Reloader | None = None,
     ) -> None:
         self._source = source
@@ -246,6 +250,10 @@ class Controller:
         self._stopping.set()
         self._wake.set()
 
+    def stop_runs(self) -> None:
+        """End the requests under way with an error."""
+        self.residents.stop_runs()
+
     def close(self) -> None:
         """Stop deciding, let the requests under way end, and drop every session.
 
@@ -253,12 +261,12 @@ class Controller:
         """
         self.stop()
         if self._thread is None:
-            self.residents.close()
+            self.residents.close(CLOSING_S)
         elif self._thread is threading.current_thread() or self.residents.is_held_by(threading.get_ident()):
             return
         else:
             self._thread.join()
-        self._loader.join(_LOAD_LIMIT_S)
+        self._loader.close(_STOPPED_LOAD_S)
 
     # The loop's own.
 
@@ -271,7 +279,7 @@ class Controller:
                     self._step_safely()
         finally:
             self._rescues.close()
-            self.residents.close()
+            self.residents.close(CLOSING_S)
 
     def _step_safely(self) -> None:
         try:
@@ -399,7 +407,8 @@ class Controller:
             self._turn(_Heading(decision.subnet, now_s, decision.reason))
         live, floor = self.residents.live, self.residents.floor
         if live is None:
-            self._go(self._source.load(decision.subnet, self._wake.set))
+            source = self._source
+            self._go(apart(lambda: source.load(decision.subnet, self._wake.set), _FIRST_LOAD_LIMIT_S))
             return
         if floor is not None and decision.subnet == floor.name:
             self._go(floor)

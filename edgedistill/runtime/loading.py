@@ -1,32 +1,23 @@
 """One load at a time, away from requests and decisions: one that hangs holds up no decision.
 
-A load cannot be interrupted, and takes its memory whether or not it is still wanted. So nothing is begun beside one,
-but for one more beside a load that has overrun its time.
+A load takes its memory whether or not it is still wanted. So nothing is begun beside one, but for one more beside a
+load that has overrun its time: its runs are stopped, but what makes a session cannot be.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgedistill.errors import LoadError
+from edgedistill.runtime.stopping import RUN_LIMIT_S, Spawn, Stop, Worker, leave_behind
 
-__all__ = ["Loaded", "Loader", "Spawn", "in_background"]
+__all__ = ["Loaded", "Loader"]
 
 _MOST_OVERDUE = 1
-
-Spawn = Callable[[Callable[[], None]], threading.Thread | None]
-
-
-def in_background(work: Callable[[], None]) -> threading.Thread:
-    """In a thread of its own."""
-    thread = threading.Thread(target=work, name="edgedistill-load", daemon=True)
-    thread.start()
-    return thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,14 @@ class _Load:
     done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
     error: Exception | None = None
-    thread: threading.Thread | None = None
+    worker: Worker | None = None
+    stop: Stop = field(default_factory=Stop)
+
+    def overrun(self, now_s: float) -> float | None:
+        """Return the limit that it has overrun, in seconds; None within its time."""
+        if self.stop.is_overdue:
+            return RUN_LIMIT_S
+        return self.limit_s if now_s - self.began_s > self.limit_s else None
 
 
 class Loader:
@@ -58,7 +56,7 @@ class Loader:
         spawn: runs the load; by itself in a thread, at once in a test.
     """
 
-    def __init__(self, clock: Callable[[], float], done: Callable[[], None], spawn: Spawn = in_background) -> None:
+    def __init__(self, clock: Callable[[], float], done: Callable[[], None], spawn: Spawn = Worker) -> None:
         self._clock, self._done, self._spawn = clock, done, spawn
         self._load: _Load | None = None
         self._overdue: list[_Load] = []
@@ -85,14 +83,15 @@ class Loader:
 
         def run() -> None:
             try:
-                load.result = work()
+                with load.stop.here():
+                    load.result = work()
             except Exception as error:  # noqa: BLE001 (whatever it is, it is told by `poll`)
                 load.error = error
             load.done.set()
             self._done()
 
         try:
-            load.thread = self._spawn(run)
+            load.worker = self._spawn(run)
         except RuntimeError as error:  # no thread can be had
             load.error = error
             load.done.set()
@@ -106,16 +105,18 @@ class Loader:
         if load.done.is_set():
             self._load = None
             return Loaded(load.name, load.result, load.error)
-        if self._clock() - load.began_s > load.limit_s:
+        limit_s = load.overrun(self._clock())
+        if limit_s is not None:
             self._load = None
             self._overdue.append(load)
-            return Loaded(load.name, None, LoadError(f"loading {load.name} takes over {load.limit_s:g} s"))
+            load.stop.stop()
+            return Loaded(load.name, None, LoadError(f"loading {load.name} takes over {limit_s:g} s"))
         return None
 
-    def join(self, limit_s: float) -> None:
-        """Wait for what runs: an interpreter that ends under a load crashes."""
-        end_s = time.monotonic() + limit_s
-        for load in (*self._overdue, *([self._load] if self._load else [])):
-            if load.thread is not None:
-                load.thread.join(max(0.0, end_s - time.monotonic()))
+    def close(self, limit_s: float) -> None:
+        """Stop what runs and wait for its end; what cannot be stopped in time is left behind."""
+        loads = [*self._overdue, *([self._load] if self._load else [])]
+        for load in loads:
+            load.stop.stop()
+        leave_behind([load.worker for load in loads if load.worker is not None], limit_s)
         self._load = None

@@ -33,6 +33,7 @@ __all__ = [
     "import_onnxruntime",
     "is_decoder",
     "is_jetson",
+    "make_run_options",
     "ort_value",
     "usable_cores",
 ]
@@ -172,9 +173,15 @@ def is_decoder(inputs: Iterable[Named]) -> bool:
 
 @cache
 def emptying_options() -> Any:
-    """Of a run of more than `LARGE_TOKENS` tokens in all: it leaves no memory behind."""
+    """Return the shared options of a run of more than `LARGE_TOKENS` tokens in all: it leaves no memory behind."""
+    return make_run_options(emptying=True)
+
+
+def make_run_options(*, emptying: bool = False) -> Any:
+    """Return new options of runs, which may be ended by setting their ``terminate``."""
     options = import_onnxruntime().RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    if emptying:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
 
 

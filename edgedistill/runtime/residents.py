@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 
 from edgedistill.errors import SessionClosed
@@ -9,6 +11,8 @@ from edgedistill.runtime.onnx import give_back_memory
 from edgedistill.runtime.sessions import Lease, LoadedSubnet, SessionState
 
 __all__ = ["Residents"]
+
+_STOPPED_RUN_S = 1.0  # what a stopped run has to end in
 
 
 class Residents:
@@ -101,14 +105,26 @@ class Residents:
         if drained:
             give_back_memory()
 
-    def close(self) -> None:
-        """Let the requests under way end, then drop everything."""
+    def close(self, limit_s: float | None = None) -> None:
+        """Let the requests under way end, then drop everything.
+
+        With a limit, requests that take longer are stopped: they get an error. One that cannot be stopped keeps its
+        subnet in memory.
+        """
         last, self.live, self.floor = list(self._all()), None, None
         for subnet in last:
             self.drop(subnet)
+        end_s = math.inf if limit_s is None else time.monotonic() + limit_s
         for subnet in self._retired:
-            subnet.wait_drained()
+            if not subnet.wait_drained(None if limit_s is None else max(0.0, end_s - time.monotonic())):
+                subnet.stop_runs()
+                subnet.wait_drained(_STOPPED_RUN_S)
         self.close_drained()
+
+    def stop_runs(self) -> None:
+        """End the requests under way with an error."""
+        for subnet in (*self._all(), *self._retired):
+            subnet.stop_runs()
 
     def _all(self) -> Iterator[LoadedSubnet]:
         live, floor = self.live, self.floor

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.runtime.onnx import OnnxSession, direct_run
+from edgedistill.runtime.onnx import OnnxSession, direct_run, make_run_options
 
 if TYPE_CHECKING:
     from edgedistill.manifest import Palette
@@ -85,6 +86,8 @@ class LoadedSubnet:
         session: for holders of a lease.
         state: where it is in its life.
         leases: for each lease, by a key of its own, the thread that took it.
+        options: those of its runs, which `stop_runs` ends. A run without any makes its own, which takes longer.
+        emptying_options: those of its large runs.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class LoadedSubnet:
         self.source = source
         self.session = session
         self._direct, self._inputs = direct_run(session)
+        self.options, self.emptying_options = _run_options()
         self.state = SessionState.SERVING
         self.leases: dict[object, int] = {}
         self._on_drained = on_drained
@@ -112,7 +116,7 @@ class LoadedSubnet:
         return self.source.palette
 
     def run(
-        self, output_names: Sequence[str], feeds: Mapping[str, Any], options: Any, clock: Callable[[], float]
+        self, output_names: Sequence[str], feeds: Mapping[str, Any], is_large: bool, clock: Callable[[], float]
     ) -> tuple[list[Any], float, float] | None:
         """Under a lease: outputs, when that ended, and how many ms it took; None where the subnet was retired.
 
@@ -125,6 +129,7 @@ class LoadedSubnet:
             if self.state is not _SERVING:
                 return None
             run = self._direct if len(feeds) == self._inputs else self.session.run
+            options = self.emptying_options if is_large else self.options
             start_s = clock()
             outputs = run(output_names, feeds, options)
             ended_s = clock()
@@ -154,9 +159,15 @@ class LoadedSubnet:
             self._drained.set()
         self._on_drained()
 
-    def wait_drained(self) -> None:
-        """Block until the last lease has ended."""
-        self._drained.wait()
+    def wait_drained(self, limit_s: float | None = None) -> bool:
+        """Block until the last lease has ended; False where it has not by then."""
+        return self._drained.wait(limit_s)
+
+    def stop_runs(self) -> None:
+        """End the runs under way with an error, and those that begin."""
+        for options in (self.options, self.emptying_options):
+            if options is not None:
+                options.terminate = True
 
     def close(self) -> None:
         """Drop the session; only once drained."""
@@ -164,3 +175,10 @@ class LoadedSubnet:
             assert self.state is SessionState.DRAINED, "closed under a request"
             del self.session, self._direct
             self.state = SessionState.CLOSED
+
+
+def _run_options() -> tuple[Any, Any]:
+    """Return the options of a session's usual and large runs; None for sessions that are not onnxruntime's."""
+    if "onnxruntime" not in sys.modules:
+        return None, None
+    return make_run_options(), make_run_options(emptying=True)

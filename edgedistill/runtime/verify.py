@@ -15,12 +15,15 @@ from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import Steps
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session
 from edgedistill.runtime.snapshot import private_copy
+from edgedistill.runtime.stopping import apart, run_options
 
 __all__ = ["TOLERANCE", "Checked", "check_answers", "verify"]
 
 # Largest difference of an answer, over the largest answer or 1. Processors sum in different orders; in int8 a sum
 # that falls on the other side of a rounding moves by a whole step.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.1, "int4": 0.1}
+
+_LIMIT_S = 300.0  # to load a subnet, from a slow card too, and to run it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,13 @@ def check_answers(palette: Palette, subnet: str, session: OnnxSession) -> None:
 
 def _checked(palette: Palette, entry: SubnetEntry, probes: Probes) -> Checked:
     try:
-        session = create_session(palette.graph_path(entry.name), threads=1, weights={entry.weights})
-        return Checked(entry.name, *_compared(session, entry, probes))
+        return apart(lambda: Checked(entry.name, *_compared(_session(palette, entry), entry, probes)), _LIMIT_S)
     except LoadError as error:
         return Checked(entry.name, None, str(error))
+
+
+def _session(palette: Palette, entry: SubnetEntry) -> OnnxSession:
+    return create_session(palette.graph_path(entry.name), threads=1, weights={entry.weights})
 
 
 def _compared(session: OnnxSession, entry: SubnetEntry, probes: Probes) -> tuple[float | None, str | None]:
@@ -72,6 +78,8 @@ def _compared(session: OnnxSession, entry: SubnetEntry, probes: Probes) -> tuple
     found, expected = _answers(session, probes), np.array(probes.answers[entry.name])
     if found.shape != expected.shape:
         return None, f"it gives {found.size} numbers, expected {expected.size}"
+    if not np.isfinite(found).all():
+        return None, "its answers are not finite"
     difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
     allowed = TOLERANCE[entry.precision]
     if difference <= allowed:
@@ -92,13 +100,14 @@ def _outputs(session: OnnxSession, probes: Probes) -> NDArray[np.float64]:
         for node in session.get_inputs()
         if node.name in probes.inputs
     }
-    (outputs,) = session.run(None, feeds)
+    (outputs,) = session.run(None, feeds, run_options())
     return np.asarray(outputs, dtype=np.float64).ravel()
 
 
 def _continued(session: OnnxSession, probes: Probes) -> NDArray[np.float64]:
     """Logits of the ids that are asked for, behind the prompt and behind each token of its continuation."""
     (prompt,), (continuation,), (asked,) = (probes.inputs[name] for name in ("prompt", "continuation", "asked"))
-    steps = Steps(cast(StepSession, session), Cache(heads_of(session.get_inputs()), len(prompt) + len(continuation)))
+    cache = Cache(heads_of(session.get_inputs()), len(prompt) + len(continuation))
+    steps = Steps(cast(StepSession, session), cache, run_options())
     parts = [steps.run(tokens)[asked] for tokens in (prompt, *([token] for token in continuation))]
     return np.concatenate(parts).astype(np.float64)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from edgedistill.errors import LoadError
-from edgedistill.runtime.loading import Loaded, Loader, in_background
+from edgedistill.runtime.loading import Loaded, Loader
+from edgedistill.runtime.stopping import Worker
 from edgedistill.testing import FakeClock
 
 
@@ -76,7 +77,7 @@ def test_where_no_thread_can_be_had_that_is_told() -> None:
 
 def test_by_itself_it_loads_in_a_thread_that_can_be_waited_for() -> None:
     done, here = threading.Event(), threading.get_ident()
-    loader = Loader(FakeClock(), done.set, in_background)
+    loader = Loader(FakeClock(), done.set, Worker)
     loader.start("large", threading.get_ident)
     assert done.wait(20)
     found = loader.poll()
@@ -85,5 +86,5 @@ def test_by_itself_it_loads_in_a_thread_that_can_be_waited_for() -> None:
     go_on = threading.Event()
     loader.start("small", go_on.wait)
     threading.Timer(0.1, go_on.set).start()
-    loader.join(20)
+    loader.close(20)
     assert go_on.is_set()

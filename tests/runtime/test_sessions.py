@@ -96,10 +96,10 @@ def test_a_lease_may_end_in_another_thread() -> None:
 def test_a_run_tells_when_it_ended_and_how_long_it_took_and_a_retired_subnet_gives_none() -> None:
     now_s = iter((5.0, 5.25))
     subnet = loaded()
-    assert subnet.run([], {}, None, lambda: next(now_s)) == (["s"], 5.25, 250.0)
+    assert subnet.run([], {}, False, lambda: next(now_s)) == (["s"], 5.25, 250.0)
     subnet.retire()
     assert subnet.state is SessionState.DRAINED
-    assert subnet.run([], {}, None, lambda: 0.0) is None
+    assert subnet.run([], {}, False, lambda: 0.0) is None
 
 
 @pytest.mark.parametrize("raised", [RuntimeError, KeyboardInterrupt])
@@ -112,12 +112,12 @@ def test_a_run_holds_the_subnet_until_it_ends_whatever_is_raised(raised: type[Ba
 
     subnet = LoadedSubnet("s", FakeSession("s", retire_in_mid_run))
     with pytest.raises(raised):
-        subnet.run([], {}, None, lambda: 0.0)
+        subnet.run([], {}, False, lambda: 0.0)
     assert subnet.state is SessionState.DRAINED
 
 
 def _ran(subnet: LoadedSubnet) -> bool:
-    return subnet.run([], {}, None, lambda: 0.0) is not None
+    return subnet.run([], {}, False, lambda: 0.0) is not None
 
 
 def _leased(subnet: LoadedSubnet) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Protocol
 
@@ -26,8 +27,8 @@ class UnderWay(Protocol):
     def cancel(self) -> None:
         """No further token."""
 
-    def end(self) -> None:
-        """Give everything back."""
+    def end(self, limit_s: float = -1.0) -> bool:
+        """Give everything back; False where the token under way takes longer than the limit."""
 
 
 class Demand:
@@ -65,10 +66,12 @@ class Demand:
         for text in self._under_way():
             text.cancel()
 
-    def end_all(self) -> None:
-        """The same, and wait for it."""
-        for text in self._under_way():
-            text.end()
+    def end_all(self, limit_s: float) -> bool:
+        """The same, and wait for it; False where a token under way takes longer than the limit."""
+        self.cancel_all()
+        end_s = time.monotonic() + limit_s
+        have_ended = [text.end(max(0.0, end_s - time.monotonic())) for text in self._under_way()]
+        return all(have_ended)
 
     def _under_way(self) -> tuple[UnderWay, ...]:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from edgedistill.errors import InputError, LoadError
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, open_palette
 from edgedistill.runtime.arguments import is_real
+from edgedistill.runtime.controller import CLOSING_S
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.generation.cache import Cache, heads_of
@@ -27,6 +28,7 @@ from edgedistill.runtime.generation.text import Text
 from edgedistill.runtime.onnx import OnnxSession, StepSession
 from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.serving import Serving
+from edgedistill.runtime.stopping import run_options
 
 __all__ = ["TextGenerator"]
 
@@ -200,7 +202,8 @@ class TextGenerator(Serving):
         Further texts raise SessionClosed. Within a token (in a signal handler, say) or in ``on_decision`` it returns
         at once, and that happens later.
         """
-        self._demand.end_all()
+        if not self._demand.end_all(CLOSING_S):
+            self._controller.stop_runs()
         super().close()
 
 
@@ -245,7 +248,7 @@ def _warm_up(session: OnnxSession) -> None:
         LoadError: they fail.
     """
     try:
-        steps = Steps(cast("StepSession", session), Cache(heads_of(session.get_inputs()), capacity=4))
+        steps = Steps(cast("StepSession", session), Cache(heads_of(session.get_inputs()), capacity=4), run_options())
         steps.run([0, 0])
         steps.run([0])
     except Exception as error:  # onnxruntime's share no base class

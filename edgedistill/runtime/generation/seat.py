@@ -28,7 +28,7 @@ class Seat:
     def __init__(self, lease: Lease, capacity: int) -> None:
         self._lease = lease
         self._cache = Cache(heads_of(lease.subnet.session.get_inputs()), capacity)
-        self._steps: Steps | None = Steps(_session_of(lease), self._cache)
+        self._steps: Steps | None = _steps(lease.subnet, self._cache)
 
     @property
     def subnet(self) -> LoadedSubnet:
@@ -46,7 +46,7 @@ class Seat:
 
     def change_session(self, lease: Lease) -> None:
         """Go on with another session of the same graph, to which the same cache is bound."""
-        self._steps = Steps(_session_of(lease), self._cache)
+        self._steps = _steps(lease.subnet, self._cache)
         self._lease.release()
         self._lease = lease
 
@@ -57,5 +57,5 @@ class Seat:
         self._lease.release()
 
 
-def _session_of(lease: Lease) -> StepSession:
-    return cast("StepSession", lease.subnet.session)
+def _steps(subnet: LoadedSubnet, cache: Cache) -> Steps:
+    return Steps(cast("StepSession", subnet.session), cache, subnet.options, subnet.emptying_options)

@@ -22,10 +22,13 @@ class Steps:
 
     Past and present of a layer are bound to the same memory. The inputs of single tokens are bound once, and written
     where they lie; a prompt's are bound for its own run.
+
+    ``options`` are onnxruntime's for each run, ``emptying_options`` those for a run of many tokens.
     """
 
-    def __init__(self, session: StepSession, cache: Cache) -> None:
+    def __init__(self, session: StepSession, cache: Cache, options: Any = None, emptying_options: Any = None) -> None:
         self._session, self.cache = session, cache
+        self._options, self._emptying_options = options, emptying_options
         self._binding = session.io_binding()
         for heads, array in cache.arrays.items():
             value = ort_value(array)
@@ -50,7 +53,8 @@ class Steps:
         feeds = self._of_token(tokens[0], total) if count == 1 else self._of_prompt(tokens, total)
         if feeds is not self._bound:
             self._bind(feeds)
-        self._session.run_with_iobinding(self._binding, emptying_options() if count > LARGE_TOKENS else None)
+        options = self._options if count <= LARGE_TOKENS else self._emptying_options or emptying_options()
+        self._session.run_with_iobinding(self._binding, options)
         self.cache.tokens = total
         logits: NDArray[np.float32] = self._logits[0, 0]
         return logits

@@ -86,6 +86,10 @@ class Text:
             self._asking = threading.get_ident()
             try:
                 token, giver = self._given(sampler)
+            except GenerationError:
+                if self._cancelled:  # meanwhile, and its run was ended
+                    return None
+                raise
             finally:
                 self._asking = None
             self._tokens.append(token)
@@ -96,14 +100,22 @@ class Text:
         """No token after the one that is under way."""
         self._cancelled = True
 
-    def end(self) -> None:
-        """Cancel it, and give back the subnet and the cache, after the token that is under way."""
+    def end(self, limit_s: float = -1.0) -> bool:
+        """Cancel it, and give back the subnet and the cache, after the token that is under way.
+
+        False where that takes longer than the limit (negative: there is none); then whoever asked for it ends the text.
+        """
         self._cancelled = True
         if self._asking == threading.get_ident():
-            return  # within a token, by a signal's handler: whoever asked for it ends the text
-        with self._lock:
+            return True  # within a token, by a signal's handler: whoever asked for it ends the text
+        if not self._lock.acquire(timeout=limit_s):
+            return False
+        try:
             self._leave()
             self._demand.end(self)
+        finally:
+            self._lock.release()
+        return True
 
     def _given(self, sampler: Sampler) -> tuple[int, LoadedSubnet]:
         """The next token, and the subnet that gave it; in few functions, for the reason that `LoadedSubnet.run` has."""
