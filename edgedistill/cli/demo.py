@@ -38,7 +38,7 @@ def _place(data: str, output: Path | None, **_: object) -> Path:
 @locking(_place)
 def demo(
     data: Annotated[
-        str, typer.Option(help="Your own: a folder with train, validation and test as CSV or JSON Lines, or a hub id.")
+        str, typer.Option(help="Your own: a folder with train, validation and test, such as train.csv, or a hub id.")
     ] = GRAMMAR,
     model: Annotated[str, typer.Option(help="A folder with a pretrained encoder, or a hub id.")] = _MODEL,
     output: Annotated[

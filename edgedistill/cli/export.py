@@ -14,7 +14,7 @@ from edgedistill.cli.common import AsJson, locking, progress, reported, stage
 from edgedistill.cli.output import console, print_json, styled
 from edgedistill.cli.profile import palette_document, palette_table, profile_here
 from edgedistill.cli.search import Asked, Count, MaxLatency, MaxMemory, Profiled, Tokens, found_family
-from edgedistill.cli.train import Source, read_data
+from edgedistill.cli.train import GRAMMAR, Source, read_data
 from edgedistill.errors import InputError
 from edgedistill.manifest import Precision, load, write_profile
 
@@ -244,16 +244,32 @@ def load_trained(folder: Path) -> Supernet:
 
 
 def source_of(supernet: Supernet, data: str | None, unlabelled: Path | None) -> Source:
-    """Where the supernet's data are: where they were, or ``data`` and ``unlabelled`` if they moved."""
+    """Return where the supernet's data are: where they were, or ``data`` and ``unlabelled`` if they moved.
+
+    Raises:
+        InputError: they are not where they were.
+    """
     was = supernet.info.data
+    place = None if unlabelled is not None else _still_there(was.unlabelled, "--unlabelled")
     return Source(
         task=supernet.info.task,
-        data=data or was.data,
-        unlabelled=unlabelled or (None if was.unlabelled is None else Path(was.unlabelled)),
+        data=data or _still_there(was.data, "--data"),
+        unlabelled=unlabelled if place is None else Path(place),
         text_columns=was.text_columns,
         label_column=was.label_column,
         label_names=tuple(supernet.info.labels),
+        is_recorded=data is None,
     )
+
+
+def _still_there(recorded: str | None, option: str) -> str | None:
+    """Return a recorded place; refuse a path that is gone, and name the option that says where it is now."""
+    from edgedistill.distillation.tables import local_path
+
+    path = None if recorded in (None, GRAMMAR) else local_path(str(recorded))
+    if path is not None and not path.exists():
+        raise InputError(f"the supernet was trained on {path}, which is not there; say where it is now by {option}")
+    return recorded
 
 
 def export_palette(

@@ -48,7 +48,10 @@ Changes = Annotated[
 
 @dataclass(frozen=True)
 class Source:
-    """Where texts and labels are, what they are for, and the labels' order where a model has it already."""
+    """Where texts and labels are, what they are for, and the labels' order where a model has it already.
+
+    ``is_recorded``: ``data`` is what a supernet recorded, so that 'demo' is the demo's own whatever folders there are.
+    """
 
     task: TaskName
     data: str | None
@@ -56,6 +59,7 @@ class Source:
     text_columns: tuple[str, ...] = ("text",)
     label_column: str | None = "label"
     label_names: tuple[str, ...] | None = None
+    is_recorded: bool = False
 
 
 @reported
@@ -85,8 +89,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A folder with train, validation and test as CSV or JSON Lines (for text-generation as .txt, too, or "
-            "one text file), a hub id, or 'demo'."
+            help="A folder with train, validation and test as CSV, JSON, Parquet or Arrow (for text-generation also "
+            ".txt), one such file, a hub id, or 'demo'."
         ),
     ] = None,
     unlabelled: Annotated[
@@ -159,7 +163,7 @@ def read_data(source: Source) -> TaskData:
         )
     if source.data is None:
         raise InputError("no data: give --data, a folder with train, validation and test, or --unlabelled, a file")
-    if source.data == GRAMMAR and not Path(source.data).exists():
+    if source.data == GRAMMAR and (source.is_recorded or not Path(source.data).exists()):
         if source.task != _TASK:
             raise InputError(f"the demo's commands are for {_TASK}; give a folder with data for {source.task}")
         return generate()
@@ -179,6 +183,8 @@ def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: 
     chosen = mlfs.recipe_for(chosen, data)
     accelerator = accelerator_for(chosen)
     console.quiet = not is_first()
+    for note in data.notes:
+        console.print(note, soft_wrap=True)
     with lock(output) if is_first() else nullcontext():
         begun = as_the_first(is_first() and _is_begun(output))
         supernet = _go_on(output, source.sha256, chosen) if begun else mlfs.begin(source, data, chosen)

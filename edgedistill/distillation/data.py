@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedistill.distillation.data_files import kind_of, suffix_of
+from edgedistill.distillation.labels import name_classes, without_fractions
 from edgedistill.distillation.rows import RawLabel, Row, Text, rows_of
 from edgedistill.distillation.running_text import read_running_text
 from edgedistill.distillation.splits import complete, cut_missing
-from edgedistill.distillation.tables import SPLITS, Table, read_lines, read_tables
+from edgedistill.distillation.tables import SPLITS, Table, Tables, local_path, read_tables
+from edgedistill.distillation.text_files import read_lines
 from edgedistill.errors import DataError
 from edgedistill.subnet import TaskName
 
@@ -57,10 +60,11 @@ class TaskData:
         validation: what choices are made by.
         test: what is reported on.
         label_names: of the classes, in the order of their numbers; empty where labels are numbers.
-        source: the folder or the hub id; None where there are only texts without labels.
+        source: the folder's absolute path or the hub id; None where there are only texts without labels.
         columns: as they were read.
         sha256: over every row of every split, in order.
-        unlabelled: the file of training texts without labels, where that is where they are from.
+        unlabelled: the absolute path of the file of training texts without labels, where they are from one.
+        notes: lines that say which files were chosen, and what was cut from train or left out.
     """
 
     task: TaskName
@@ -72,6 +76,7 @@ class TaskData:
     columns: Columns
     sha256: str
     unlabelled: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
@@ -87,6 +92,7 @@ class TaskData:
         columns: Columns = _DEFAULT_COLUMNS,
         label_names: Sequence[str] | None = None,
         unlabelled: str | None = None,
+        notes: Sequence[str] = (),
     ) -> TaskData:
         """Number the classes: as ``label_names`` has them, or else those of train in alphabetical order.
 
@@ -97,10 +103,10 @@ class TaskData:
             DataError: a class that ``label_names``, or train, does not have.
         """
         names = _names(rows, source or unlabelled, task, label_names)
-        index = {name: place for place, name in enumerate(names)}
+        index = name_classes(names)
         train, validation, test = (_split(rows[name], index) for name in SPLITS)
         digest = hashlib.sha256(json.dumps([rows[name] for name in SPLITS]).encode()).hexdigest()
-        return cls(task, train, validation, test, names, source, columns, digest, unlabelled)
+        return cls(task, train, validation, test, names, source, columns, digest, unlabelled, tuple(notes))
 
 
 def load_data(
@@ -111,9 +117,10 @@ def load_data(
     label_column: str | None = "label",
     label_names: Sequence[str] | None = None,
 ) -> TaskData:
-    """Read a folder with train, validation and test as CSV or JSON Lines, or a hub data set.
+    """Read a folder with train, validation and test, one file of rows, or a hub data set.
 
-    For text-generation they may be text files, or one: see `read_running_text`.
+    Files are CSV, JSON, Parquet or Arrow: docs/data.md lists their names and kinds. For text-generation they may be
+    text files: see `read_running_text`.
 
     Without test, validation is the test split and 5 % of train becomes validation; with train alone, a tenth
     of it becomes each. Words and their tags are lists, or strings with blanks in between.
@@ -129,16 +136,19 @@ def load_data(
         DataError: a file, column, text or label is missing or cannot be used.
     """
     columns = _checked(Columns(tuple(text_columns), label_column), task)
+    place = _absolute(source)
     if task == "text-generation":
-        return TaskData.from_rows(read_running_text(str(source), columns.text[0]), str(source), task, columns)
+        rows, notes = read_running_text(str(source), columns.text[0])
+        return TaskData.from_rows(rows, place, task, columns, notes=notes)
     tables = read_tables(str(source))
-    given = {name: _rows(table, task, columns) for name, table in tables.items()}
+    given, notes = _all_rows(tables, task, columns, label_names)
     if task != "sentence-embedding":
         _check_labels_differ(given["train"], str(source))
-    rows = complete(given, str(source), stratified=task == "text-classification")
+    rows, cut = complete(given, str(source), stratified=task == "text-classification")
     if task == "sentence-embedding":
-        rows = _as_texts(rows, given, str(source))
-    return TaskData.from_rows(rows, str(source), task, columns, label_names)
+        rows, repeated = _as_texts(rows, given, str(source))
+        cut += repeated
+    return TaskData.from_rows(rows, place, task, columns, label_names, notes=[*notes, *cut])
 
 
 def load_unlabelled(
@@ -172,17 +182,20 @@ def load_unlabelled(
     if label_names is None and task in _WITH_CLASSES:
         raise DataError(f"{texts} has no labels, and the model names none; give one that is fine-tuned for {task}")
     given: dict[str, list[Row]] = {}
+    notes: list[str] = []
     if evaluation is not None:
         tables = read_tables(str(evaluation), needed=SPLITS[1:], splits=SPLITS[1:])
-        given = {name: _rows(table, task, columns) for name, table in tables.items()}
+        given, notes = _all_rows(tables, task, columns, label_names)
         if "test" not in given:
+            notes.append(f"{evaluation}: validation is reported on as test")
             given = {"test": given["validation"]}
     pair = len(columns.text) == 2 and task != "sentence-embedding"
-    rows = cut_missing(_lines(texts, task, pair=pair), given, str(texts))
+    rows, cut = cut_missing(_lines(texts, task, pair=pair), given, str(texts))
     if task == "sentence-embedding":
-        rows = _as_texts(rows, given, str(texts))
-    source = None if evaluation is None else str(evaluation)
-    return TaskData.from_rows(rows, source, task, columns, label_names or (), str(texts))
+        rows, repeated = _as_texts(rows, given, str(texts))
+        cut += repeated
+    source, place = None if evaluation is None else _absolute(evaluation), _absolute(texts)
+    return TaskData.from_rows(rows, source, task, columns, label_names or (), place, [*notes, *cut])
 
 
 def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
@@ -206,6 +219,33 @@ def _checked(columns: Columns, task: TaskName) -> Columns:
     return columns
 
 
+def _absolute(source: str | Path) -> str:
+    """Return what finds the data again from any other directory: an absolute path, or the hub id as it is."""
+    path = local_path(str(source))
+    return str(source) if path is None else str(path.absolute())
+
+
+def _all_rows(
+    tables: Tables, task: TaskName, columns: Columns, label_names: Sequence[str] | None
+) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return the rows of every split that was read, and what there is to say of them."""
+    rows = {
+        split: [row for table in parts for row in _rows(table, task, columns)] for split, parts in tables.splits.items()
+    }
+    notes = [*tables.notes, *(note for parts in tables.splits.values() for table in parts for note in table.notes)]
+    classes = {name for split in rows.values() for name in _classes(split)}
+    if task in _WITH_CLASSES and not classes & set(label_names or ()):
+        whole = without_fractions(classes)
+        rows = {split: [(text, _renamed(label, whole)) for text, label in own] for split, own in rows.items()}
+    return rows, notes
+
+
+def _renamed(label: RawLabel | None, names: Mapping[str, str]) -> RawLabel | None:
+    if isinstance(label, str):
+        return names.get(label, label)
+    return tuple(names.get(tag, tag) for tag in label) if isinstance(label, tuple) else label
+
+
 def _rows(table: Table, task: TaskName, columns: Columns) -> list[Row]:
     label = columns.label
     if task == "sentence-embedding":
@@ -225,22 +265,27 @@ def _has_scores(table: Table, columns: Columns) -> bool:
 
 
 def _lines(texts: Path, task: TaskName, *, pair: bool) -> list[Row]:
+    if kind_of(texts) not in (None, "text") and suffix_of(texts) != ".tsv":
+        raise DataError(f"{texts} is a table by its name; expected plain text, one text a line, for example texts.txt")
     rows: list[Row] = []
     for number, line in read_lines(texts):
         parts = line.split("\t") if pair else [line]
         if pair and (len(parts) != 2 or not all(part.strip() for part in parts)):
-            raise DataError(f"{texts}, line {number} is no pair; expected two texts with one tab in between")
+            raise DataError(f"{texts}, line {number} is not a pair; expected two texts with one tab in between")
         words = tuple(line.split()) if task == "token-classification" else tuple(parts)
         rows.append((words if pair or task == "token-classification" else line, None))
     return rows
 
 
 def _classes(rows: Iterable[Row]) -> set[str]:
-    """The classes of rows or words."""
-    found: set[str] = set()
+    """Return the classes of rows or words."""
+    classes: set[str] = set()
     for _, label in rows:
-        found |= {label} if isinstance(label, str) else set(label) if isinstance(label, tuple) else set()
-    return found
+        if isinstance(label, str):
+            classes.add(label)
+        elif isinstance(label, tuple):
+            classes.update(label)
+    return classes
 
 
 def _names(
@@ -250,7 +295,7 @@ def _names(
         return ()
     known = tuple(sorted(_classes(rows["train"]))) if given is None else tuple(given)
     for split in SPLITS:
-        unseen = sorted(_classes(rows[split]) - set(known))
+        unseen = sorted(_classes(rows[split]) - name_classes(known).keys())
         if unseen and given is None and task == "token-classification":
             known += tuple(unseen)
         elif unseen:
@@ -277,15 +322,23 @@ def _check_labels_differ(rows: Sequence[Row], source: str) -> None:
         raise DataError(f"{source}: every row of train has the label {labels.pop()!r}; expected at least two labels")
 
 
-def _as_texts(rows: dict[str, list[Row]], given: dict[str, list[Row]], place: str) -> dict[str, list[Row]]:
-    """For embeddings: train as distinct texts, none of them in a split that was cut from it."""
+def _as_texts(
+    rows: dict[str, list[Row]], given: dict[str, list[Row]], place: str
+) -> tuple[dict[str, list[Row]], list[str]]:
+    """Return train as distinct texts, none of them in a split that was cut from it; say how many that leaves out."""
     kept = {name: rows[name] if _labelled(rows[name]) else _distinct(rows[name]) for name in SPLITS[1:]}
     cut = [row for name in SPLITS[1:] if all(rows[name] is not own for own in given.values()) for row in rows[name]]
     held = set(_distinct(cut))
-    train = [row for row in _distinct(rows["train"]) if row not in held]
+    distinct = _distinct(rows["train"])
+    train = [row for row in distinct if row not in held]
     if not train:
         raise DataError(f"{place}: every text of train is in validation or test too; give more texts")
-    return {"train": train} | kept
+    every = sum(len(text) if isinstance(text, tuple) else 1 for text, _ in rows["train"])
+    repeated, both = every - len(distinct), len(distinct) - len(train)
+    left_out = [f"{repeated:,} that are there before"] * bool(repeated)
+    left_out += [f"{both:,} that are in validation or test"] * bool(both)
+    notes = [f"{place}: of {every:,} texts of train {' and '.join(left_out)} are left out"] if left_out else []
+    return {"train": train} | kept, notes
 
 
 def _labelled(rows: Sequence[Row]) -> bool:

@@ -4,64 +4,67 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgedistill.distillation.data_files import SPLITS, find_split_files, kind_of
 from edgedistill.distillation.rows import Row, rows_of
 from edgedistill.distillation.splits import complete
-from edgedistill.distillation.tables import SPLITS, read_tables
+from edgedistill.distillation.tables import read_tables
+from edgedistill.distillation.text_files import read_text
 from edgedistill.errors import DataError
 
 __all__ = ["read_running_text"]
 
-_NAMES = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
-_SUFFIX = ".txt"
 _CUT_SHARE = 0.05  # of train, for each split that is missing
 
+_Rows = dict[str, list[Row]]
 
-def read_running_text(source: str, text_column: str) -> dict[str, list[Row]]:
-    """The texts of each split, without labels.
 
-    A text file is one document with its lines as they are; what is missing of validation and test is cut off its
-    end. Where there is only validation, that is the test split.
+def read_running_text(source: str, text_column: str) -> tuple[_Rows, list[str]]:
+    """Return the texts of each split, without labels, and what there is to say of them.
+
+    The text files of a split, one behind the other, are one document with its lines as they are; what is missing of
+    validation and test is cut off the end of train. Where there is only validation, that is the test split.
 
     Args:
-        source: a text file; a folder with train, validation (or valid) and test as .txt, .csv or .jsonl; a hub id.
+        source: a text file or a table; a folder with train, validation and test as either; a hub id.
         text_column: of tables.
 
     Raises:
         DataError: there is no text, or it cannot be read.
     """
     path = Path(source)
-    if path.is_file():
-        return _of_files({"train": path})
-    files = {split: _file_of(path, split) for split in SPLITS} if path.is_dir() else {}
-    found = {split: file for split, file in files.items() if file is not None}
-    if "train" in found:
-        return _of_files(found)
-    if path.is_dir() and not any((path / f"train{suffix}").exists() for suffix in (".csv", ".jsonl", ".json")):
-        raise DataError(
-            f"{source} has no train.txt; expected train, validation and test as .txt, .csv or .jsonl, "
-            "or give one .txt file"
-        )
+    if path.is_file() and kind_of(path) in (None, "text"):
+        return _of_files({"train": [path]}, source, [])
+    if path.is_dir():
+        chosen = find_split_files(path)
+        kinds = {kind_of(file) for files in chosen.files.values() for file in files}
+        if kinds == {"text"} and "train" in chosen.files:
+            return _of_files(chosen.files, source, chosen.notes)
+        if "text" in kinds and len(kinds) > 1:
+            raise DataError(f"{source} has text files and tables for its splits; expected one kind")
     tables = read_tables(source)
-    rows = {split: rows_of(table, "text-generation", (text_column,), None) for split, table in tables.items()}
-    return complete(rows, source, stratified=False)
+    rows = {
+        split: [row for table in parts for row in rows_of(table, "text-generation", (text_column,), None)]
+        for split, parts in tables.splits.items()
+    }
+    notes = [*tables.notes, *(note for parts in tables.splits.values() for table in parts for note in table.notes)]
+    complete_rows, cut = complete(rows, source, stratified=False)
+    return complete_rows, notes + cut
 
 
-def _file_of(folder: Path, split: str) -> Path | None:
-    found = [path for name in _NAMES[split] if (path := folder / f"{name}{_SUFFIX}").is_file()]
-    if len(found) > 1:
-        raise DataError(f"{folder} has both {found[0].name} and {found[1].name}; expected one file a split")
-    return found[0] if found else None
-
-
-def _of_files(files: dict[str, Path]) -> dict[str, list[Row]]:
-    texts = {split: _read(file) for split, file in files.items()}
+def _of_files(files: dict[str, list[Path]], source: str, notes: list[str]) -> tuple[_Rows, list[str]]:
+    texts = {split: "".join(map(_read, paths)) for split, paths in files.items()}
+    notes = list(notes)
     if "test" not in texts and "validation" in texts:
         texts["test"] = texts.pop("validation")
+        notes.append(f"{source}: validation is reported on as test")
     missing = [split for split in SPLITS[1:] if split not in texts]
-    size = int(_CUT_SHARE * len(texts["train"]))
+    whole = len(texts["train"])
     for split in reversed(missing):
-        texts["train"], texts[split] = _cut(texts["train"], len(texts["train"]) - size)
-    return {split: [(texts[split], None)] for split in SPLITS}
+        texts["train"], texts[split] = _cut(texts["train"], len(texts["train"]) - int(_CUT_SHARE * whole))
+    if missing:
+        cut = " and ".join(f"{len(texts[split]):,} characters became {split}" for split in missing)
+        notes.append(f"{source}: the last {cut}; {len(texts['train']):,} of train are left")
+    return {split: [(texts[split], None)] for split in SPLITS}, notes
 
 
 def _cut(text: str, place: int) -> tuple[str, str]:
@@ -71,12 +74,8 @@ def _cut(text: str, place: int) -> tuple[str, str]:
 
 
 def _read(file: Path) -> str:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}; expected text in UTF-8") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} cannot be read: byte {error.start} is no UTF-8; save the file as UTF-8") from error
+    """Return a text file's text, each line end a line feed."""
+    text = read_text(file).replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise DataError(f"{file} is empty; expected text")
     return text

@@ -1,166 +1,217 @@
-"""Files and hub data sets as tables of records, every fault told by its file and line."""
+"""Files and hub data sets as tables of records, every fault named by its file and line."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from edgedistill.distillation.csv_files import read_csv
+from edgedistill.distillation.data_files import KINDS, SPLITS, WORDS, find_split_files, kind_of, suffix_of
+from edgedistill.distillation.json_files import read_json
+from edgedistill.distillation.labels import is_missing
+from edgedistill.distillation.text_files import empty, read_lines
 from edgedistill.errors import DataError
 
-__all__ = ["SPLITS", "Table", "read_lines", "read_tables"]
+__all__ = ["SPLITS", "Table", "Tables", "local_path", "read_tables"]
 
-SPLITS = ("train", "validation", "test")
-_SUFFIXES = (".csv", ".jsonl", ".json")
+_SHOWN = 5
+_SAVED_BY_DATASETS = ("dataset_dict.json", "state.json")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The records of one split.
+    """The records of one file, or of a split of a data set.
 
     Attributes:
         place: the file, or the data set and split, for messages.
         columns: in the file's order.
         records: at least one; a column may be missing from some.
         label_names: of a column whose labels are stored as their places in such a list.
+        numbers: of the records; None where they are counted from 1.
+        counted: what ``numbers`` count.
+        notes: what was left out.
     """
 
     place: str
     columns: list[str]
     records: list[dict[str, Any]]
     label_names: dict[str, list[str]]
+    numbers: Sequence[int] | None = None
+    counted: Literal["line", "row"] = "row"
+    notes: tuple[str, ...] = ()
+
+    def place_of(self, index: int) -> str:
+        """Name a record: by the line that it begins at, as an editor counts, where the file has lines."""
+        return f"{self.place}, {self.counted} {index + 1 if self.numbers is None else self.numbers[index]}"
 
 
-def read_tables(
-    source: str, needed: Collection[str] = ("train",), splits: Collection[str] = SPLITS
-) -> dict[str, Table]:
-    """The ``splits`` that there are in a folder (CSV or JSON Lines) or a hub data set.
+@dataclass(frozen=True)
+class Tables:
+    """The tables of each split, in order, and what there is to say of their choice."""
+
+    splits: dict[str, list[Table]]
+    notes: tuple[str, ...]
+
+
+def local_path(source: str) -> Path | None:
+    """Return the path that ``source`` names; None where it is a hub id."""
+    path = Path(source)
+    is_id = source.count("/") == 1 and not source.startswith((".", "/", "~"))
+    return path if path.exists() or not is_id else None
+
+
+def read_tables(source: str, needed: Collection[str] = ("train",), splits: Collection[str] = SPLITS) -> Tables:
+    """Read the ``splits`` that there are in a folder, in a file (which is train), or in a hub data set.
 
     Raises:
         DataError: there is no such source, none of the ``needed`` splits is there, or a file cannot be read.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        tables = _folder_tables(folder, splits)
-        found = "no " + " and no ".join(f"{name}.csv or {name}.jsonl" for name in needed)
-        expected = "expected train, validation and test files"
-    elif folder.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
+    path = local_path(source)
+    if path is None:
+        tables = _hub_tables(source, splits)
+    elif path.is_dir():
+        is_saved = any((path / name).is_file() for name in _SAVED_BY_DATASETS)
+        tables = (_saved_tables if is_saved else _folder_tables)(path, splits)
+    elif path.is_file() and kind_of(path) is not None:
+        tables = Tables({"train": [_read(path)]} if "train" in splits else {}, ())
+    else:
         raise DataError(
-            f"{source} is no folder; expected one with train, validation and test as .csv or .jsonl, "
+            f"{source} is not a folder; expected one with train, validation and test as {', '.join(KINDS)}, "
             "or a hub id (owner/name)"
         )
-    else:
-        tables = _hub_tables(source, splits)
-        found, expected = f"no {' or '.join(needed)} split", f"it has {', '.join(tables) or 'none that is known'}"
-    if not any(name in tables for name in needed):
-        raise DataError(f"{source} has {found}; {expected}")
+    if not any(name in tables.splits for name in needed):
+        raise DataError(_describe_missing(source, tables, needed))
     return tables
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """(number from 1, text) of every line that is not blank.
-
-    Raises:
-        DataError: the file is missing, a folder, empty, or no UTF-8.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"{path} is {'a folder' if path.is_dir() else 'not there'}; expected a file of texts, one a line"
-        )
-    try:
-        # Of bytes, since within a text other marks, as U+2028, are no line ends.
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; expected a file of texts, one a line") from error
-    texts = [(number, _decoded(line, path, number)) for number, line in enumerate(lines, 1) if line.strip()]
-    if not any(text.strip() for _, text in texts):
-        raise _empty(path)
-    return [(number, text) for number, text in texts if text.strip()]
+def _describe_missing(source: str, tables: Tables, needed: Collection[str]) -> str:
+    """Say which splits are missing, and what is there instead."""
+    notes = "".join(f"; {note.removeprefix(f'{source}: ')}" for note in tables.notes)
+    if local_path(source) is None:
+        there = "" if notes else f"; it has {', '.join(tables.splits) or 'none that is known'}"
+        return f"{source} has no {' or '.join(needed)} split{there}{notes}"
+    names = " or ".join(f"{name}{suffix}" for name in needed for suffix in KINDS)
+    return f"{source} has no {' and no '.join(needed)} file; expected {names}{notes}"
 
 
-def _decoded(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} cannot be read: line {number} is no UTF-8; save the file as UTF-8") from error
+def _folder_tables(folder: Path, splits: Collection[str]) -> Tables:
+    chosen = find_split_files(folder, splits)
+    tables = {split: [_read(path) for path in paths] for split, paths in chosen.files.items()}
+    return Tables(tables, tuple(chosen.notes))
 
 
-def _folder_tables(folder: Path, splits: Collection[str]) -> dict[str, Table]:
-    files = {name: path for name in splits if (path := _file_of(folder, name)) is not None}
-    return {name: _read_csv(path) if path.suffix == ".csv" else _read_json(path) for name, path in files.items()}
-
-
-def _file_of(folder: Path, split: str) -> Path | None:
-    found = [path for suffix in _SUFFIXES if (path := folder / f"{split}{suffix}").is_file()]
-    if len(found) > 1:
-        raise DataError(f"{folder} has both {found[0].name} and {found[1].name}; expected one file a split")
-    return found[0] if found else None
-
-
-def _read_csv(path: Path) -> Table:
-    """Every field is a string, as it stands: 01 is no 1, and "null" is a text."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            try:
-                header = next(filter(None, rows), [])
-                fields = [(rows.line_num, row) for row in rows if row]
-            except csv.Error as error:
-                raise DataError(f"{path}, line {rows.line_num} is no CSV: {error}; expected quotes in pairs") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}; expected CSV in UTF-8") from error
-    if not fields:
-        raise _empty(path)
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} has two columns of the same name; it has {', '.join(header)}")
-    for line, row in fields:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {line} has {len(row)} fields; expected {len(header)} as in the header, "
-                "and a text with a comma in quotes"
-            )
-    return Table(str(path), header, [dict(zip(header, row, strict=True)) for _, row in fields], {})
-
-
-def _read_json(path: Path) -> Table:
-    records = [_record(line, path, number) for number, line in read_lines(path)]
+def _read(path: Path) -> Table:
+    """Read one file by what its name says that it is."""
+    kind = kind_of(path)
+    if kind == "csv":
+        columns, lines, rows, notes = read_csv(path, "\t" if suffix_of(path).startswith(".tsv") else ",")
+        table = Table(str(path), columns, list[dict[str, Any]](rows), {}, lines, "line", tuple(notes))
+        return _without_empty(table)
+    if kind == "text":
+        numbered = read_lines(path)
+        records = [{"text": line} for _, line in numbered]
+        return Table(str(path), ["text"], records, {}, [number for number, _ in numbered], "line")
+    if kind == "arrow":
+        return _without_empty(_read_arrow(path))
+    records, numbers = read_json(path)
     columns = list(dict.fromkeys(column for record in records for column in record))
-    return Table(str(path), columns, records, {})
+    return _without_empty(Table(str(path), columns, records, {}, numbers, "row" if numbers is None else "line"))
 
 
-def _record(line: str, path: Path, number: int) -> dict[str, Any]:
+def _read_arrow(path: Path) -> Table:
+    """Read Parquet or Arrow, with the names of classes where datasets or pandas stored them."""
+    import pyarrow
+    from datasets import Features
+    from pyarrow import parquet
+
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}, line {number} is no JSON; expected one object a line") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path}, line {number} is no JSON object; expected one with a text and a label")
-    return record
+        if path.suffix.lower() == ".parquet":
+            table = parquet.ParquetFile(path).read()
+        else:
+            with pyarrow.memory_map(str(path)) as source:
+                table = _arrow_reader(source).read_all()
+        names = _class_names(Features.from_arrow_schema(table.schema))
+        return Table(str(path), table.column_names, table.to_pylist(), names)
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        reason = (str(error).splitlines() or ["it is damaged"])[0]
+        raise DataError(f"{path} cannot be read: {reason}; expected a whole {path.suffix.lower()} file") from error
 
 
-def _hub_tables(name: str, splits: Collection[str]) -> dict[str, Table]:
+def _arrow_reader(source: Any) -> Any:
+    """Open the stream that datasets writes, or the file that others do."""
+    import pyarrow
+
+    try:
+        return pyarrow.ipc.open_stream(source)
+    except pyarrow.ArrowInvalid:
+        return pyarrow.ipc.open_file(source)
+
+
+def _without_empty(table: Table) -> Table:
+    """Leave out records in which nothing stands, and say which."""
+    is_empty = [all(map(is_missing, record.values())) for record in table.records]
+    numbers = table.numbers or range(1, len(is_empty) + 1)
+    if all(is_empty):
+        raise empty(table.place)
+    if not any(is_empty):
+        return table
+    left_out = [str(number) for number, is_out in zip(numbers, is_empty, strict=True) if is_out]
+    what = table.counted if len(left_out) == 1 else f"{table.counted}s"
+    more = f" and {len(left_out) - _SHOWN} more" if len(left_out) > _SHOWN else ""
+    return replace(
+        table,
+        records=[record for record, is_out in zip(table.records, is_empty, strict=True) if not is_out],
+        numbers=[number for number, is_out in zip(numbers, is_empty, strict=True) if not is_out],
+        notes=(*table.notes, f"{table.place}: left out as empty: {what} {', '.join(left_out[:_SHOWN])}{more}"),
+    )
+
+
+def _saved_tables(folder: Path, splits: Collection[str]) -> Tables:
+    """Read what datasets' save_to_disk wrote."""
+    import datasets
+
+    with _silent(datasets):
+        try:
+            found = datasets.load_from_disk(str(folder))
+        except Exception as error:  # datasets and pyarrow raise many kinds
+            raise DataError(f"{folder} is a data set that datasets saved, and is damaged; save it again") from error
+    return _of_datasets(str(folder), found if isinstance(found, dict) else {"train": found}, splits)
+
+
+def _hub_tables(name: str, splits: Collection[str]) -> Tables:
     import datasets
 
     with _silent(datasets):
         try:
             found = datasets.load_dataset(name, trust_remote_code=False)  # versions before 4 would ask
         except Exception as error:  # the hub's client raises many kinds, some of them bare
-            raise DataError(f"{name} is no folder here, and no data set could be fetched by that id") from error
-    return {split: _hub_table(f"{name}, {split}", found[split]) for split in splits if split in found}
+            raise DataError(f"{name} is not a folder here, and no data set could be fetched by that id") from error
+    return _of_datasets(name, found, splits)
 
 
-def _hub_table(place: str, rows: Any) -> Table:
-    """Labels are named by their column's feature, or, where a row has a list of them, by the list's."""
-    if not len(rows):
-        raise _empty(place)
-    features = {column: getattr(feature, "feature", feature) for column, feature in rows.features.items()}
-    names = {column: list(f.names) for column, f in features.items() if hasattr(f, "names")}
-    return Table(place, rows.column_names, rows.to_list(), names)
+def _of_datasets(name: str, found: Mapping[str, Any], splits: Collection[str]) -> Tables:
+    """Return the splits of a DatasetDict; the names of classes are their features'."""
+    tables: dict[str, list[Table]] = {}
+    names = {split: next((word for word in (split, *WORDS[split]) if word in found), None) for split in SPLITS}
+    for split, own in names.items():
+        if own is not None and split in splits:
+            rows, place = found[own], f"{name}, {own}"
+            if not len(rows):
+                raise empty(place)
+            table = Table(place, rows.column_names, rows.to_list(), _class_names(rows.features))
+            tables[split] = [_without_empty(table)]
+    left = [str(own) for own in found if own not in names.values()]
+    return Tables(tables, (f"{name}: not read: {', '.join(left)}",) if left else ())
+
+
+def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of a column's classes, or, where a row has a list of them, of the list's."""
+    inner = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
+    return {column: list(feature.names) for column, feature in inner.items() if hasattr(feature, "names")}
 
 
 @contextmanager
@@ -175,7 +226,3 @@ def _silent(datasets: Any) -> Iterator[None]:
         logging.disable(disabled)
         if not hidden:
             datasets.enable_progress_bars()
-
-
-def _empty(place: str | Path) -> DataError:
-    return DataError(f"{place} is empty; expected rows with a text")

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import onnx
 
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
@@ -21,6 +18,7 @@ from edgedistill.exporters.changes import carry_profiles, stored_weights
 from edgedistill.exporters.decoder_members import DecoderMembers
 from edgedistill.exporters.files import file_entry, new_files, put, sync
 from edgedistill.exporters.members import EncoderMembers
+from edgedistill.exporters.provenance import provenance_of
 from edgedistill.exporters.weights import write_weights
 from edgedistill.manifest import (
     MANIFEST_NAME,
@@ -29,7 +27,6 @@ from edgedistill.manifest import (
     Palette,
     Precision,
     Probes,
-    Provenance,
     SubnetEntry,
     TokenizerEntry,
     load,
@@ -136,18 +133,6 @@ def _manifest(
 ) -> Manifest:
     info = supernet.info
     names = sorted({tokenizer.file, probes, *(e.graph for e in entries), *(e.weights for e in entries)})
-    provenance = Provenance(
-        base_model=info.base_model,
-        base_revision=info.base_revision,
-        base_sha256=info.base_sha256,
-        data=info.data.data,
-        unlabelled=info.data.unlabelled,
-        data_sha256=info.data.sha256,
-        seed=info.seed,
-        stages=info.stages,
-        rank=info.rank,
-        versions=info.versions | {"onnx": onnx.__version__, "edgedistill": metadata.version("edgedistill")},
-    )
     return Manifest(
         schema_version=SCHEMA_VERSION,
         task=info.task,
@@ -155,7 +140,7 @@ def _manifest(
         labels=info.labels,
         tokenizer=tokenizer,
         probes=probes,
-        provenance=provenance,
+        provenance=provenance_of(info),
         subnets=entries,
         files=[file_entry(folder / name) for name in names],
         **described,

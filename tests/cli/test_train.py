@@ -69,7 +69,7 @@ def test_texts_alone_become_a_palette(place: Path) -> None:
     manifest = load(place / "palette").manifest
     assert manifest.labels == ["LABEL_0", "LABEL_1"]
     assert {quality.metric for entry in manifest.subnets for quality in entry.quality} == {"agreement"}
-    assert manifest.provenance.unlabelled == str(place / "texts.txt")
+    assert manifest.provenance.unlabelled == "texts.txt"
     assert manifest.subnets[0].score("test") > 0.5
     (place / "texts.txt").rename(place / "moved.txt")
     export = ("export", place / "out", "-o", place / "again", "--no-profile", "--unlabelled", place / "moved.txt")
@@ -110,7 +110,7 @@ def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -
         ("colour = 1", (), "unknown key 'colour'"),
         ("[depths]\nepoch = 1", (), "unknown key 'depths.epoch'"),
         ("rank = 'big'", (), "rank is 'big'"),
-        ("rank = ", (), "is no TOML"),
+        ("rank = ", (), "is not TOML"),
         (None, (), "cannot be read"),
         ("", ("--set", "rank"), "sets nothing; expected key=value"),
         ("", ("--set", "head_shares=[1.0, 0.5]"), "head_shares: 0.5 of 3 is no whole number"),

@@ -84,14 +84,19 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("", "is empty"),
-        ('{"text": "a", "label": "b"}\nnonsense\n', "line 2 is no JSON"),
-        ("[1, 2]\n", "line 1 is no JSON object"),
-        ('{"text": "", "label": "b"}\n', "row 1 has no text"),
-        ('{"text": 5, "label": "b"}\n', "row 1 has no text"),
-        ('{"text": "a", "label": null}\n', "row 1 has no label"),
-        ('{"text": "a\\ud800", "label": "b"}\n', "row 1 has a text that no UTF-8 can hold"),
-        ('{"text": "a"}\n{"text": "b", "label": "c"}\n', "row 1 has no label"),
-        ('{"words": "a", "label": "b"}\n', "no column 'text'; it has words, label"),
+        ('{"text": "a", "label": "b"}\nnonsense\n', "line 2 is not JSON"),
+        ("[1, 2]\n", "row 1 is not a JSON object"),
+        ('{"text": "", "label": "b"}\n', "line 1 has no text"),
+        ('{"text": ["a"], "label": "b"}\n', r"line 1 has the text \['a'\], a list; expected a string"),
+        ('{"text": "a", "label": null}\n', "line 1 has no label"),
+        ('{"text": "a", "label": 1.5}\n', "line 1 has the label 1.5; expected a name or a whole number"),
+        ('{"text": "a", "label": ["b"]}\n', r"line 1 has the label \['b'\]; expected a name"),
+        ('{"text": "a\\ud800", "label": "b"}\n', "line 1 has a text that no UTF-8 can hold"),
+        ('{"text": "a", "label": "\\ud800"}\n', "line 1 has a label that no UTF-8 can hold"),
+        ('{"text": "a\\u0000", "label": "b"}\n', "line 1 has a text with a NUL character"),
+        ('{"text": "a"}\n{"text": "b", "label": "c"}\n', "line 1 has no label"),
+        ('{"text": "a", "label": "b", "text": "c"}\n', "the key 'text' is there twice"),
+        ('{"words": "a", "label": "b"}\n', "no column 'text'; it has 'words', 'label'"),
         ('{"text": "a", "label": "b"}\n' * 9, "expected at least two labels"),
         ('{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n', "too few"),
     ],
@@ -127,9 +132,9 @@ def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"text,label\na,b\nstart, then stop,c\n", "line 3 has 3 fields; expected 2"),
-        (b"text,label\nalone\n", "line 2 has 1 fields; expected 2"),
-        (b'text,label\n"never closed,b\n', "no CSV"),
+        (b"text,label\na,b\nstart, then stop,c\n", "line 3 has 3 fields divided by commas; expected 2"),
+        (b"text,label\nalone\n", "line 2 has 1 fields divided by commas; expected 2"),
+        (b'text,label\n"never closed,b\n', "line 2: not CSV"),
         (b"text,text\na,b\n", "two columns of the same name"),
         (b"text,label\nna\xefve,b\n", "cannot be read.*UTF-8"),
     ],
@@ -150,12 +155,12 @@ def test_a_label_that_train_has_not(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["./nowhere", "/nowhere/at/all"])
 def test_no_folder(source: str) -> None:
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         _load(source)
 
 
 def test_no_train_file_and_two_of_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no train\.csv"):
+    with pytest.raises(DataError, match="no train file"):
         _load(_write(tmp_path, "test.jsonl", ROWS))
     _write(tmp_path, "train.jsonl", ROWS)
     with pytest.raises(DataError, match=r"both train\.csv and train\.jsonl"):
@@ -196,7 +201,7 @@ def test_pairs_with_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["warm", "nan", "inf", "", None, True])
 def test_a_label_that_is_no_finite_number(tmp_path: Path, label: object) -> None:
     rows = [*PAIRS, {**PAIRS[0], "label": label}]
-    with pytest.raises(DataError, match=r"row 41 has the label .*; expected a finite number"):
+    with pytest.raises(DataError, match=r"line 41 has the label .*; expected a finite number"):
         load_data(_write(tmp_path, "train.jsonl", rows), "text-regression", text_columns=PAIR)
 
 
@@ -232,11 +237,11 @@ def test_a_rare_tag_of_test_alone_comes_after_trains(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"tokens": ["a", "b"], "tags": ["O"]}, "row 1 has 1 tags for 2 words"),
-        ({"tokens": [], "tags": []}, "row 1 has no list of words"),
-        ({"tokens": ["a", 5], "tags": ["O", "O"]}, "row 1 has the word 5"),
-        ({"tokens": ["a"], "tags": [None]}, "row 1 has the tag None"),
-        ({"tokens": {"a": 1}, "tags": ["O"]}, "row 1 has no list of words"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "line 1 has 1 tags for 2 words"),
+        ({"tokens": [], "tags": []}, "line 1 has no list of words"),
+        ({"tokens": ["a", 5], "tags": ["O", "O"]}, "line 1 has the word 5"),
+        ({"tokens": ["a"], "tags": [None]}, "line 1 has the tag None"),
+        ({"tokens": {"a": 1}, "tags": ["O"]}, "line 1 has no list of words"),
     ],
 )
 def test_bad_words_are_told_by_their_row(tmp_path: Path, row: dict[str, Any], says: str) -> None:
@@ -328,7 +333,7 @@ def _texts(data: TaskData) -> set[object]:
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        (b"fine\nna\xefve\n", "line 2 is no UTF-8"),
+        (b"fine\nna\xefve\n", "line 2 is not UTF-8"),
         ("one\n", "1 different texts, too few"),
     ],
 )
@@ -343,12 +348,12 @@ def test_no_file_a_folder_no_pair_and_a_model_without_labels(tmp_path: Path) -> 
         with pytest.raises(DataError, match=says):
             load_unlabelled(path, "text-regression")
     texts = _lines(tmp_path, "a\tb\nalone\n")
-    with pytest.raises(DataError, match="line 2 is no pair"):
+    with pytest.raises(DataError, match="line 2 is not a pair"):
         load_unlabelled(texts, "text-regression", text_columns=PAIR)
     with pytest.raises(DataError, match="the model names none"):
         load_unlabelled(texts, "text-classification")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"has no validation\.csv or validation\.jsonl and no test"):
+    with pytest.raises(DataError, match="has no validation and no test file"):
         load_unlabelled(texts, "text-regression", evaluation=tmp_path / "empty")
 
 

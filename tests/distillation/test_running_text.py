@@ -57,12 +57,12 @@ def test_a_tables_rows_are_documents_and_labels_are_not_read(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({}, r"has no train\.txt; expected train, validation and test as \.txt"),
-        ({"notes.txt": b"text"}, r"has no train\.txt; .* or give one \.txt file"),
+        ({}, r"has no train file; expected .*train\.txt"),
+        ({"notes.txt": b"text"}, r"has no train file; .*; not read: notes\.txt"),
         ({"train.txt": b" \n\n"}, r"train\.txt is empty; expected text"),
-        ({"train.txt": b"good \xff"}, "byte 5 is no UTF-8"),
-        ({"train.txt": b"a", "valid.txt": b"b", "validation.txt": b"c"}, r"has both validation\.txt and valid\.txt"),
-        ({"train.csv": b"body\nhello\n"}, "has no column 'text'; it has body"),
+        ({"train.txt": b"good \xff"}, "line 1 is not UTF-8 .byte 0xff"),
+        ({"train.txt": b"a", "valid.txt": b"b", "validation.txt": b"c"}, r"has both valid\.txt and validation\.txt"),
+        ({"train.csv": b"body\nhello\n"}, "has no column 'text'; it has 'body'"),
     ],
 )
 def test_what_cannot_be_read_is_told(tmp_path: Path, files: dict[str, bytes], says: str) -> None:
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, files: dict[str, bytes], sa
 
 
 def test_a_place_that_is_not_there_and_options_that_mean_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         _load(tmp_path / "none")
     with pytest.raises(DataError, match="was given 2 text columns; expected one"):
         _load(tmp_path, text_columns=["a", "b"])
