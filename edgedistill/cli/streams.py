@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edgedistill.errors import InputError
+from edgedistill.utf8 import UTF8
 
 __all__ = ["input_lines", "prepare"]
 
@@ -32,13 +33,17 @@ def prepare() -> None:
 def input_lines() -> Iterator[str]:
     """Yield the lines of standard input, which is UTF-8 whatever the locale; other bytes become half surrogates.
 
+    A byte order mark at the very beginning is skipped.
+
     Raises:
         InputError: it is closed.
     """
     if sys.stdin is None:
         raise InputError("standard input is closed; give texts, or JSON Lines on standard input")
+    codec = UTF8
     for line in sys.stdin.buffer:
-        yield line.decode("utf-8", "surrogateescape")
+        yield line.decode(codec, "surrogateescape")
+        codec = "utf-8"
 
 
 def _open_missing() -> None:

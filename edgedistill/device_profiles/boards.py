@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgedistill.errors import BoardError
+from edgedistill.utf8 import read_text_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -161,11 +162,11 @@ def load_board(name_or_path: str | Path) -> Board:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text_file(path))
     except OSError as error:
         raise BoardError(f"{path} cannot be read: {error.strerror}; expected a board's TOML file") from error
     except ValueError as error:  # tomllib's own error and a wrong encoding are both of this kind
-        raise BoardError(f"{path} is no TOML: {error}; expected a file like the shipped boards'") from error
+        raise BoardError(f"{path} is not TOML: {error}; expected a file like the shipped boards'") from error
 
 
 def _first_problem(error: ValidationError) -> str:

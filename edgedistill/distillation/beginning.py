@@ -28,6 +28,7 @@ from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrai
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 from edgedistill.supernet.random_weights import random_decoder
 from edgedistill.supernet.slicing import tensors_alone
+from edgedistill.utf8 import read_text_file
 
 __all__ = ["begin", "begin_alone", "recipe_for"]
 
@@ -173,7 +174,7 @@ def _ends(folder: Path, wrapper: Any) -> list[int]:
     note, named = folder / "generation_config.json", None
     if note.is_file():
         try:
-            named = json.loads(note.read_text(encoding="utf-8")).get("eos_token_id")
+            named = json.loads(read_text_file(note)).get("eos_token_id")
         except (OSError, ValueError, AttributeError) as error:
             raise ModelError(f"{note} cannot be read; expected transformers' settings of generation") from error
     found = [wrapper.eos_token_id, *(named if isinstance(named, list) else [named])]

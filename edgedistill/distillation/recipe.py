@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
 from edgedistill.errors import RecipeError
 from edgedistill.subnet import TaskName
+from edgedistill.utf8 import NotUtf8, read_text_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -240,11 +241,12 @@ def read_recipe(
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file} cannot be read; expected a recipe in TOML") from error
+        return tomllib.loads(read_text_file(file))
+    except (OSError, NotUtf8) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"{file} cannot be read: {reason}; expected a recipe in TOML") from error
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{file} is no TOML: {error}; see 'edgedistill recipe' for a whole one") from error
+        raise RecipeError(f"{file} is not TOML: {error}; see 'edgedistill recipe' for a whole one") from error
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -15,6 +15,7 @@ import torch
 from transformers import CONFIG_MAPPING
 
 from edgedistill.errors import ModelError
+from edgedistill.utf8 import read_text_file
 
 __all__ = ["CONFIG", "SAFE_LOADING", "load_config", "read_json_object"]
 
@@ -56,7 +57,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         ModelError: the file cannot be read, or holds something else.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}; get it anew") from error
     if not isinstance(document, dict):

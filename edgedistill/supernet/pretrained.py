@@ -25,6 +25,7 @@ from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.weight_files import WEIGHTS
+from edgedistill.utf8 import read_text_file
 
 __all__ = [
     "architecture_of",
@@ -63,7 +64,7 @@ def pooling_of(folder: Path) -> Literal["first", "mean"] | None:
     if not note.is_file():
         return None
     try:
-        settings = json.loads(note.read_text(encoding="utf-8"))
+        settings = json.loads(read_text_file(note))
         older = [key for key, value in settings.items() if value is True and key.startswith("pooling_mode_")]
         mode = str(settings.get("pooling_mode", ", ".join(older)))
     except (OSError, ValueError, AttributeError) as error:
@@ -238,7 +239,7 @@ def _refuse_more_modules(folder: Path) -> None:
     """A sentence encoder whose vectors go through a layer of their own behind the pooling is not computed."""
     note = folder / "modules.json"
     try:
-        modules = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else []
+        modules = json.loads(read_text_file(note)) if note.is_file() else []
         kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{note} cannot be read; expected sentence-transformers' list of modules") from error

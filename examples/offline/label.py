@@ -48,7 +48,7 @@ def documents(folder: Path) -> dict[str, Path]:
 
 def start_of(path: Path) -> str:
     """As much as is read of it; what is not UTF-8 becomes what no text may hold."""
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:  # with or without a byte order mark
         return file.read(MOST_CHARACTERS)
 
 

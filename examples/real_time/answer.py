@@ -25,10 +25,10 @@ NO_CHOICE = {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
 
 def read(lines: Lines) -> None:
     """Stamp lines as they arrive, while others are answered: those that wait must not look as if they just came."""
-    with os.fdopen(0, "rb", closefd=False) as stream:
+    # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
+    with os.fdopen(0, encoding="utf-8-sig", errors="surrogateescape", newline="\n", closefd=False) as stream:
         for line in stream:
-            # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
-            lines.put((time.perf_counter(), line.decode(errors="surrogateescape")))
+            lines.put((time.perf_counter(), line))
     lines.put(None)
 
 

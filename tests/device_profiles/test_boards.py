@@ -186,7 +186,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_what_is_no_toml_is_refused(tmp_path: Path) -> None:
     message = _refusal(tmp_path / "mine.toml", "[sources]", "[sources")
-    assert re.match(r"\S+mine\.toml is no TOML: .*; expected a file like the shipped boards'$", message)
+    assert re.match(r"\S+mine\.toml is not TOML: .*; expected a file like the shipped boards'$", message)
 
 
 @pytest.mark.parametrize("kind", ["absent", "folder", "binary"])
@@ -196,5 +196,5 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     elif kind == "binary":
         path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BoardError, match=r"mine\.toml (cannot be read|is no TOML): .*; expected a "):
+    with pytest.raises(BoardError, match=r"mine\.toml (cannot be read|is not TOML): .*; expected a "):
         load_board(path)

@@ -69,7 +69,7 @@ def test_changes_that_are_refused(change: str, says: str | None) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"rank = = 8", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"rank = = 8", b"\xff\xfe\x00", b"# caf\xe9", None])
 def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "recipe.toml"
     if content is not None:
@@ -77,6 +77,13 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes | None) -> None
     with pytest.raises(RecipeError, match=r"recipe\.toml") as caught:
         read_recipe(file, {})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_before_a_recipe_is_not_part_of_it(tmp_path: Path, codec: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_bytes("rank = 4\r\nseed = 7\r\n".encode(codec))
+    assert (read_recipe(file, {}).rank, read_recipe(file, {}).seed) == (4, 7)
 
 
 @pytest.mark.parametrize(
