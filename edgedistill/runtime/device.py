@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import re
 from pathlib import Path
@@ -17,13 +19,18 @@ __all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_
 
 # Arm's kernel interface gives numbers; these are the cores of the boards that we name.
 _ARM_CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd42": "Cortex-A78AE"}
+_MAX_NAME = 40  # characters of a board's name
 # The instruction sets that matrix products in fp32 and int8 depend on.
 _FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimd", "asimddp", "i8mm", "sve")
 
 
-def device_name() -> str:
-    """This machine's name, fit for a file name: letters, digits, '.', '_', '-'."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", platform.node()).lstrip(".") or "device"
+def device_name(root: Path = Path("/")) -> str:
+    """Return this machine's name in profiles, which palettes carry: its board's, and a hash in place of its host name.
+
+    It is fit for a file name.
+    """
+    board = re.sub(r"[^a-z0-9]+", "-", board_name(root).lower()).strip("-")[:_MAX_NAME].rstrip("-") or "device"
+    return f"{board}-{hashlib.sha256(os.fsencode(platform.node())).hexdigest()[:6]}"
 
 
 def describe_device(root: Path = Path("/")) -> DeviceInfo:
@@ -33,7 +40,7 @@ def describe_device(root: Path = Path("/")) -> DeviceInfo:
         OnnxruntimeMissing: no onnxruntime, whose version belongs to the description.
     """
     return DeviceInfo(
-        name=device_name(),
+        name=device_name(root),
         board=board_name(root),
         cpu=cpu_name(root),
         cores=usable_cores(root),

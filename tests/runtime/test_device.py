@@ -13,11 +13,25 @@ PC = "processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: sse avx2 avx512_vnni\n"
 
 
 @pytest.mark.parametrize(
-    ("node", "name"), [("pi5", "pi5"), ("Käthe's pi.local", "K-the-s-pi.local"), ("..", "device"), ("", "device")]
+    ("model", "begins"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0\0", "raspberry-pi-5-model-b-rev-1-0-"),
+        ("..", "device-"),
+        ("Käthe's/board" + "x" * 99, "k-the-s-board" + "x" * 27 + "-"),
+    ],
 )
-def test_the_name_is_fit_for_a_file(monkeypatch: pytest.MonkeyPatch, node: str, name: str) -> None:
-    monkeypatch.setattr(platform, "node", lambda: node)
-    assert device_name() == name
+def test_the_name_is_fit_for_a_file_and_says_nothing_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, begins: str
+) -> None:
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_text(model)
+    names = set()
+    for node in ("kaethes-laptop", "pi5.local", "", "n\udce9"):
+        monkeypatch.setattr(platform, "node", lambda node=node: node)
+        names.add(device_name(tmp_path))
+        assert device_name(tmp_path) in names
+    assert len(names) == 4
+    assert all(re.fullmatch(f"{begins}[0-9a-f]{{6}}", name) for name in names)
 
 
 @pytest.mark.parametrize(
