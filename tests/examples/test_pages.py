@@ -65,7 +65,7 @@ def test_the_readme_s_commands_run(place: Path) -> None:
     arguments = [sys.executable, *f"examples/low_latency/{serve} --port {programs.free_port()}".split()]
     with subprocess.Popen(arguments, cwd=place, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        assert any(b"Uvicorn running" in line for line in process.stderr)
+        assert any(b"serve: http://127.0.0.1:" in line for line in process.stderr)
         time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(programs.WAIT_S) == 0
@@ -73,9 +73,9 @@ def test_the_readme_s_commands_run(place: Path) -> None:
 
 def test_an_example_is_short() -> None:
     found = [path for folder in FOLDERS for path in (programs.EXAMPLES / folder).glob("*.py")]
-    assert len(found) == len(FOLDERS)
+    assert len(found) == len(FOLDERS) + 1  # the service's connections
     for path in found:
-        assert sum(map(bool, path.read_text(encoding="utf-8").splitlines())) < 90, path
+        assert sum(map(bool, path.read_text(encoding="utf-8").splitlines())) < 110, path
 
 
 def test_the_extra_that_the_service_s_page_names_is_there() -> None:
