@@ -46,6 +46,8 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "reaction": report_runtime.reaction,
     "oracle": report_runtime.oracle,
     "stress": report_runtime.stress,
+    "replacements": report_runtime.replacements,
+    "private-copy": report_runtime.private_copy,
     "profiles": report_profiles.profiles,
     "arm-commands": report_profiles.arm_commands,
     "install-size": report_device.install_size,

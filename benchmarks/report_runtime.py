@@ -121,6 +121,26 @@ def stress(result: Result) -> str:
     )
 
 
+def replacements(result: Result) -> str:
+    """A row a way of copying."""
+    keys = ("replacements", "served", "answered", "lost", "wrong", "deaths")
+    rows = [
+        [f"`{name}`", *(f"{of[key]:,}" for key in keys), " / ".join(f"{value:.1f}" for value in of["seconds"])]
+        for name, of in result["ways"].items()
+    ]
+    header = ["way", "replacements", "new palette served", "requests answered", "lost", "wrong", "deaths"]
+    return table([*header, "s until served: least / median / most"], rows)
+
+
+def private_copy(result: Result) -> str:
+    """A row a figure, in place and from the copy."""
+    rows = [
+        [name, *(" / ".join(f"{value:,.0f}" for value in of[way]) for way in ("in place", "private copy"))]
+        for name, of in result["figures"].items()
+    ]
+    return table(["least / median / most", "in place", "private copy"], rows)
+
+
 def memory_returns(result: Result) -> str:
     """Memory after swaps and at most, a row a budget; then a row a limit and how it came."""
 

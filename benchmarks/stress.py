@@ -148,10 +148,11 @@ class Conductor:
     def graph_removed(self) -> None:
         """For a while."""
         subnet = self._next(loaded=False)
-        graph = self._graph(subnet)
-        away = graph.rename(graph.with_name("away"))
+        copied, original = self._graph(subnet), self._session.palette.folder / self._graph(subnet).name
+        away = [graph.rename(graph.with_name("away")) for graph in (copied, original)]
         failed = self._fails_to_load(subnet)
-        away.rename(graph)
+        for path, graph in zip(away, (copied, original), strict=True):
+            path.rename(graph)
         self._note("a graph is removed", failed and self._serve(self._next(loaded=False)))
 
     def run_fails(self, kind: str, how: Callable[[], None]) -> None:

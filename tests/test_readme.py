@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import readme
+import tiny_palette
 import tiny_text
 from conftest import run_shell, write_commands
 from tiny_training import model_folder
@@ -41,6 +42,13 @@ def test_the_snippets_of_the_runtimes_page_run(workplace: Path, mark: str, says:
     done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert says in done.stdout
+
+
+def test_the_snippet_of_the_security_page_runs(tmp_path: Path) -> None:
+    tiny_palette.write(tmp_path / "palette")
+    code = readme.block("pinned", "docs/security.md")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "large\n"), done.stderr
 
 
 def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:

@@ -26,13 +26,16 @@ from edgedistill.errors import EdgeDistillError
 from edgedistill.places import lock
 from edgedistill.printable import printable
 
-__all__ = ["AsJson", "errors_in_one_line", "locking", "progress", "reported", "stage"]
+__all__ = ["AsJson", "Digest", "errors_in_one_line", "locking", "progress", "reported", "stage"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
 _TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate", "optuna"}
 
+Digest = Annotated[
+    str | None, typer.Option(help="The digest that the palette must have, as inspect prints it; another is refused.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 

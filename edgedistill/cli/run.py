@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from edgedistill.cli.common import reported
+from edgedistill.cli.common import Digest, reported
 from edgedistill.cli.generation import (
     AsChat,
     FirstToken,
@@ -56,6 +56,7 @@ def run(
         float | None,
         typer.Option(help="Share of the palette's out-of-scope texts that may be accepted; mark what is not."),
     ] = None,
+    digest: Digest = None,
     prompt: Prompt = None,
     chat: AsChat = False,
     max_new_tokens: MostTokens = None,
@@ -82,7 +83,7 @@ def run(
     """
     from edgedistill.runtime import AdaptiveSession, TextGenerator
 
-    found = load(palette)
+    found = load(palette, digest=digest)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "stop": stop}
     sampling |= {"max_new_tokens": max_new_tokens}
     budgets: dict[str, Any] = {"max_first_token_ms": max_first_token_ms, "min_tokens_per_s": min_tokens_per_s}

@@ -10,7 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, progress, reported, stage
+from edgedistill.cli.common import AsJson, Digest, progress, reported, stage
 from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import load
@@ -21,6 +21,7 @@ __all__ = ["verify"]
 @reported
 def verify(
     palette: Annotated[Path, typer.Argument(help="The palette's folder.")],
+    digest: Digest = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every file's hash, load every subnet, and compare its answers with those recorded at the export.
@@ -31,7 +32,7 @@ def verify(
     """
     from edgedistill.runtime.verify import verify as check
 
-    found = load(palette)
+    found = load(palette, digest=digest)
     checked = []
     with progress() as bars, stage(bars, "verifying", len(found.manifest.subnets)) as task:
         for one in check(found):

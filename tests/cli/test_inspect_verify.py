@@ -55,6 +55,15 @@ def test_a_palette_that_is_as_it_was_verifies(folder: Path) -> None:
     assert "✓" in invoke("verify", folder).stdout
 
 
+@pytest.mark.parametrize("command", [("verify",), ("run", "turn on the lamp")])
+def test_a_pinned_digest_is_compared(folder: Path, command: tuple[str, ...]) -> None:
+    digest = manifest.load(folder).manifest.digest
+    name, *texts = command
+    assert invoke(name, folder, *texts, "--digest", digest).exit_code == 0
+    one_line(invoke(name, folder, *texts, "--digest", "0" * 64), f"has the digest {digest}, but {'0' * 64} is pinned")
+    one_line(invoke(name, folder, *texts, "--digest", "latest"), "expected the 64 hexadecimal digits")
+
+
 def test_a_subnet_that_answers_otherwise_is_named(folder: Path) -> None:
     probes = json.loads((folder / "probes.json").read_text())
     probes["answers"]["middle"][0] += 0.1
