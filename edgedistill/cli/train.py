@@ -123,7 +123,7 @@ def train(
     """
     from edgedistill.distillation.models import resolve_model
     from edgedistill.distillation.recipe import read_recipe
-    from edgedistill.supernet.pretrained import labels_of
+    from edgedistill.supernet.pretrained import teacher_labels
 
     started = time.monotonic()
     flags = {"seed": seed, "fine_tuned": fine_tuned, "random_weights": random_weights}
@@ -131,7 +131,8 @@ def train(
     base = resolve_model(model)
     if unlabelled is not None:
         chosen = chosen.model_copy(update={"fine_tuned": True})
-    names = labels_of(base.folder) if chosen.fine_tuned and task != "text-generation" else None
+    teaches = chosen.fine_tuned and task != "text-generation"
+    names = teacher_labels(base.folder, task, base.name) if teaches else None
     columns = tuple(text_column or ["text"])
     rows = read_data(Source(task, data, unlabelled, columns, label_column, None if names is None else tuple(names)))
     supernet = train_supernet(base, rows, output, chosen)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from edgedistill.distillation.data import Label, Split
 from edgedistill.distillation.rows import Text
-from edgedistill.distillation.tokenizer_files import read_tokenizer
-from edgedistill.errors import ModelError
+from edgedistill.distillation.tokenizer_files import check_for_encoder, read_tokenizer, settings_of, token_limit
 from edgedistill.subnet import TaskName
 
 __all__ = [
     "Batch",
     "Encoded",
+    "EncoderTokenizer",
     "encode",
     "epoch_batches",
     "load_tokenizer",
@@ -105,23 +105,46 @@ class Batch:
         return Batch(ids, mask, types, labels, units, self.rows)
 
 
-def load_tokenizer(folder: Path, task: TaskName) -> tuple[Tokenizer, str]:
-    """The model's fast tokenizer, without padding or truncation set, and its padding token.
+@dataclass(frozen=True)
+class EncoderTokenizer:
+    """The fast tokenizer of an encoder, without padding or truncation set.
+
+    Attributes:
+        pad_token: fills rows up.
+        most_tokens: the most tokens of a text that the tokenizer's settings allow; None where they do not say.
+        settings: the content of tokenizer_config.json.
+    """
+
+    tokenizer: Tokenizer
+    pad_token: str
+    most_tokens: int | None
+    settings: dict[str, Any]
+
+
+def load_tokenizer(folder: Path, task: TaskName, *, types: int, pairs: bool) -> EncoderTokenizer:
+    """Read the tokenizer of an encoder.
 
     Where words come one by one, a tokenizer that tells a word's beginning by the blank before it is given that.
 
+    Args:
+        folder: holds the model.
+        task: what for.
+        types: how many token types the model has.
+        pairs: whether texts come in pairs.
+
     Raises:
-        ModelError: the folder has none that transformers can read.
+        ModelError: the folder has none that transformers can read, or its settings are not supported.
     """
     wrapper, document = read_tokenizer(folder)
-    if wrapper.pad_token is None:
-        raise ModelError(f"the tokenizer in {folder} has no padding token; batches need one")
+    check_for_encoder(folder, wrapper, document, types, pairs=pairs)
+    settings = settings_of(wrapper)
     if task == "token-classification":
         _put_blanks_first(document["pre_tokenizer"])
+        settings |= {"add_prefix_space": True} if "add_prefix_space" in settings else {}
     tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return tokenizer, str(wrapper.pad_token)
+    return EncoderTokenizer(tokenizer, str(wrapper.pad_token), token_limit(folder, wrapper), settings)
 
 
 def _put_blanks_first(pre_tokenizer: dict[str, Any] | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,35 +14,42 @@ from tokenizers import Tokenizer
 
 from edgedistill.distillation.batches import load_tokenizer
 from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.generation_files import end_tokens, generation_settings
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.tasks import task_of
-from edgedistill.distillation.tokenizer_files import read_tokenizer
+from edgedistill.distillation.tokenizer_files import read_tokenizer, settings_of
 from edgedistill.errors import ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.llama2c import llama2c_files, load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
-from edgedistill.supernet.pretrained import has_head, hidden_width, load_pretrained
+from edgedistill.supernet.pretrained import embedding_width, load_pretrained, sentence_settings, teacher_labels
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 from edgedistill.supernet.random_weights import random_decoder
 from edgedistill.supernet.slicing import tensors_alone
-from edgedistill.utf8 import read_text_file
 
 __all__ = ["begin", "begin_alone", "recipe_for"]
 
 
 @dataclass(frozen=True)
 class _Pretrained:
-    """A model, its tokenizer, the padding token and its id, and for a decoder what generating needs."""
+    """A model, its tokenizer, the padding token and its id, and for a decoder what generating needs.
+
+    ``most_tokens`` is the longest text that the checkpoint's own settings allow, None where they do not say;
+    ``tokenizer_settings`` and ``generation_settings`` are its tokenizer_config.json and generation_config.json.
+    """
 
     model: ElasticModel
     tokenizer: Tokenizer
     pad_token: str | None
     pad_token_id: int
     generation: GenerationInfo | None = None
+    most_tokens: int | None = None
+    tokenizer_settings: dict[str, Any] = field(default_factory=dict)
+    generation_settings: dict[str, Any] = field(default_factory=dict)
 
 
 def recipe_for(recipe: Recipe, data: TaskData) -> Recipe:
@@ -68,7 +76,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         base_revision=source.revision,
         base_sha256=source.sha256,
         labels=list(data.label_names),
-        max_tokens=min(recipe.max_tokens, arch.positions),
+        max_tokens=min(recipe.max_tokens, arch.positions, found.most_tokens or arch.positions),
         pad_token=found.pad_token,
         pad_token_id=found.pad_token_id,
         data=DataSource(
@@ -85,6 +93,8 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         scores=[],
         versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
         generation=found.generation,
+        tokenizer_settings=found.tokenizer_settings,
+        generation_settings=found.generation_settings,
     )
     full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
     return Supernet(found.model, full, info, found.tokenizer)
@@ -116,18 +126,56 @@ def begin_alone(supernet: Supernet, subnet: SubnetConfig, seed: int | None = Non
 def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrained:
     if llama2c_files(source.folder) is not None:
         raise ModelError(f"{source.name} is a decoder of llama2.c's, which is for text-generation, not {data.task}")
-    outputs = task_of(data.task).outputs(len(data.label_names), hidden_width(source.folder))
-    if recipe.fine_tuned and not has_head(source.folder, data.task, outputs):
-        raise ModelError(
-            f"{source.name} has no {data.task} head with {outputs} outputs; give a model that is fine-tuned for it"
-        )
+    outputs = task_of(data.task).outputs(len(data.label_names), embedding_width(source.folder, data.task))
+    if recipe.fine_tuned:
+        _check_labels(teacher_labels(source.folder, data.task, source.name), data, source.name)
     torch.manual_seed(seed_of(recipe.seed, "head"))
     model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
     recipe.check(model.arch)
-    tokenizer, pad_token = load_tokenizer(source.folder, data.task)
-    pad = tokenizer.token_to_id(pad_token)
+    pairs = len(data.columns.text) == 2 and data.task != "sentence-embedding"
+    source_tokenizer = load_tokenizer(source.folder, data.task, types=model.arch.token_types, pairs=pairs)
+    pad = source_tokenizer.tokenizer.token_to_id(source_tokenizer.pad_token)
     assert pad is not None
-    return _Pretrained(model, tokenizer, pad_token, pad)
+    most_tokens = source_tokenizer.most_tokens
+    if data.task == "sentence-embedding":
+        settings = sentence_settings(source.folder)
+        most_tokens = settings.most_tokens or most_tokens
+        if settings.lower_case:
+            _check_small_letters(source.folder, source_tokenizer.tokenizer)
+    return _Pretrained(
+        model,
+        source_tokenizer.tokenizer,
+        source_tokenizer.pad_token,
+        pad,
+        most_tokens=most_tokens,
+        tokenizer_settings=source_tokenizer.settings,
+    )
+
+
+def _check_labels(names: list[str] | None, data: TaskData, model: str) -> None:
+    """Refuse data whose classes are numbered otherwise than the teacher's outputs."""
+    if names is None or tuple(names) == data.label_names:
+        return
+    placeholders = names == [f"LABEL_{index}" for index in range(len(names))]
+    if not placeholders or len(names) != len(data.label_names):
+        raise ModelError(
+            f"{model} is to teach as it is and has {len(names)} outputs ({_few(names)}); the data have "
+            f"{len(data.label_names)} labels ({_few(data.label_names)}): they must be the model's labels, in its order"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _check_small_letters(folder: Path, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer that tells capital letters, where sentence-transformers would make them small first."""
+    normalizer = tokenizer.normalizer
+    if normalizer is None or normalizer.normalize_str("ABCÄ") != normalizer.normalize_str("abcä"):
+        raise ModelError(
+            f"{folder}: do_lower_case of sentence-transformers' settings is true, and the tokenizer keeps capital "
+            "letters; put that into the tokenizer instead (do_lower_case of tokenizer_config.json)"
+        )
 
 
 def _decoder(source: ResolvedModel, _data: TaskData, recipe: Recipe) -> _Pretrained:
@@ -138,7 +186,7 @@ def _decoder(source: ResolvedModel, _data: TaskData, recipe: Recipe) -> _Pretrai
     seed, eps = seed_of(recipe.seed, "weights"), found.model.eps
     assert isinstance(found.model, ElasticDecoder)
     model = random_decoder(found.model.arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
-    return _Pretrained(model, found.tokenizer, found.pad_token, found.pad_token_id, found.generation)
+    return replace(found, model=model)
 
 
 def _llama2c(checkpoint: Path, tokens: Path, recipe: Recipe) -> _Pretrained:
@@ -157,7 +205,8 @@ def _hugging_face(folder: Path, recipe: Recipe) -> _Pretrained:
     tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    ends = _ends(folder, wrapper)
+    settings = generation_settings(folder)
+    ends = end_tokens(folder, settings, wrapper.eos_token_id)
     template = wrapper.chat_template
     generation = GenerationInfo(
         context_tokens=model.arch.positions,
@@ -166,16 +215,12 @@ def _hugging_face(folder: Path, recipe: Recipe) -> _Pretrained:
         chat_template=template if isinstance(template, str) else None,
     )
     pad = wrapper.pad_token_id
-    return _Pretrained(model, tokenizer, wrapper.pad_token, pad if pad is not None else (ends or [0])[0], generation)
-
-
-def _ends(folder: Path, wrapper: Any) -> list[int]:
-    """The ids that end an answer: the tokenizer's own, and those that the model's note on generation names."""
-    note, named = folder / "generation_config.json", None
-    if note.is_file():
-        try:
-            named = json.loads(read_text_file(note)).get("eos_token_id")
-        except (OSError, ValueError, AttributeError) as error:
-            raise ModelError(f"{note} cannot be read; expected transformers' settings of generation") from error
-    found = [wrapper.eos_token_id, *(named if isinstance(named, list) else [named])]
-    return list(dict.fromkeys(one for one in found if one is not None))
+    return _Pretrained(
+        model,
+        tokenizer,
+        wrapper.pad_token,
+        pad if pad is not None else (ends or [0])[0],
+        generation,
+        tokenizer_settings=settings_of(wrapper),
+        generation_settings=settings,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from edgedistill.distillation.tokenizer_files import has_tokenizer, read_tokenizer
 from edgedistill.errors import ModelError
 from edgedistill.supernet.families.supported import check_supported
 from edgedistill.supernet.llama2c import llama2c_files
@@ -73,7 +74,10 @@ def _checked(folder: Path) -> str:
     if not (folder / CONFIG).is_file():
         raise ModelError(f"the model folder {folder} has no {CONFIG}; expected {CONFIG} and {WEIGHTS}")
     load_config(folder, check_supported)
-    return check_weights(folder)
+    sha256 = check_weights(folder)
+    if has_tokenizer(folder):
+        read_tokenizer(folder)  # whose ids must have rows
+    return sha256
 
 
 def _from_package(name: str) -> ResolvedModel | None:

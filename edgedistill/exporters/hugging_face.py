@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 from torch import Tensor
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    PreTrainedTokenizerFast,
 )
 
 from edgedistill.errors import ExportError
+from edgedistill.exporters.sentence_folder import write_sentence_modules
+from edgedistill.exporters.tokenizer_folder import write_tokenizer
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.pretrained_decoder import to_hugging_face
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
@@ -33,53 +37,62 @@ _CLASSES = {
 def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -> None:
     """Write config, weights and tokenizer, which transformers loads without anything of ours.
 
+    A sentence encoder's folder is one of sentence-transformers', too.
+
     Raises:
         ExportError: the architecture cannot express the subnet; the message names the dimension.
     """
     if isinstance(supernet.model, ElasticDecoder):
         _write_decoder(supernet, supernet.model, subnet, folder)
         return
-    arch = supernet.encoder.arch
+    arch, info = supernet.encoder.arch, supernet.info
     head = _head(arch)
     _check(arch, subnet)
-    config = _config(supernet, subnet)
-    model = _CLASSES[head].from_config(config)
     small = _renumbered(subnet, slice_tensors(full_tensors(supernet.encoder), extents(arch, subnet)))
-    theirs = family_of(arch.model_type).write(small, _alone(arch, subnet), head, supernet.info.pad_token_id)
+    alone, family = _alone(arch, subnet), family_of(arch.model_type)
+    theirs = family.write(small, alone, head, info.pad_token_id)
+    if head is None:
+        theirs = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in theirs.items()}
+        model = AutoModel.from_config(_config(supernet, subnet), **family.bare_model)
+    else:
+        model = _CLASSES[head].from_config(_config(supernet, subnet))
     missing, unexpected = model.load_state_dict(theirs, strict=False)
     assert not unexpected
     assert not [name for name in missing if "position_ids" not in name]
-    model.save_pretrained(folder)
-    _tokenizer(supernet).save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+    if head is None:
+        weight, bias = small["classifier.weight"], small["classifier.bias"]
+        write_sentence_modules(alone, weight, bias, folder, info.max_tokens)
+    write_tokenizer(supernet, folder, info.max_tokens, {} if info.pad_token is None else {"pad_token": info.pad_token})
 
 
 def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: SubnetConfig, folder: Path) -> None:
-    """With what it needs to generate: the ids that begin and end a text, and the template of a chat."""
+    """Write it with what it needs to generate: the ids that begin and end a text, and the template of a chat."""
     info, known = supernet.info, supernet.info.generation
     assert known is not None
     ends = known.eos_token_ids
-    ids = {"bos_token_id": known.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": None}
-    small = to_hugging_face(model, subnet, ids)
-    if small.generation_config is not None:
-        small.generation_config.eos_token_id = ends or None
-    small.save_pretrained(folder)
-    known_ids = {name.removesuffix("_id"): of for name, of in ids.items() if of is not None}
-    tokens = {name: supernet.tokenizer.id_to_token(of) for name, of in known_ids.items()}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=supernet.tokenizer, model_max_length=known.context_tokens, pad_token=info.pad_token, **tokens
-    )
-    tokenizer.chat_template = known.chat_template
-    tokenizer.save_pretrained(folder)
+    pad = None if info.pad_token is None else info.pad_token_id
+    ids = {"bos_token_id": known.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": pad}
+    with quiet():
+        to_hugging_face(model, subnet, ids).save_pretrained(folder)
+    settings = {key: value for key, value in info.generation_settings.items() if not key.startswith("_")}
+    settings |= ids | {"eos_token_id": ends or None}
+    document = json.dumps({key: value for key, value in settings.items() if value is not None}, indent=2)
+    (folder / "generation_config.json").write_text(document, encoding="utf-8")
+    tokens = {name: None if row is None else supernet.tokenizer.id_to_token(row) for name, row in ids.items()}
+    marks = {name.removesuffix("_id"): token for name, token in tokens.items() if token is not None}
+    write_tokenizer(supernet, folder, known.context_tokens, marks)
+    if known.chat_template is not None:
+        (folder / "chat_template.jinja").write_text(known.chat_template, encoding="utf-8")
 
 
-def _head(arch: Architecture) -> Head:
-    """The class that has this head."""
+def _head(arch: Architecture) -> Head | None:
+    """Return which of transformers' classes has this head; None where sentence-transformers' modules are it."""
     if arch.pooling == "each":
         return "TokenClassification"
     if arch.normalise:
-        raise ExportError(
-            "a sentence encoder's layer behind the pooling is not in transformers' encoders; export a palette"
-        )
+        return None
     if arch.pooling != "first" or arch.dense is None:
         raise ExportError(
             f"transformers' {arch.model_type} classifies the first token through a dense layer, and this model the "
@@ -127,7 +140,7 @@ def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
         hidden_size=arch.hidden,
         num_hidden_layers=arch.layers,
         num_attention_heads=arch.heads,
-        num_labels=arch.outputs,
+        **({} if arch.normalise else {"num_labels": arch.outputs}),
         pad_token_id=info.pad_token_id,
         **{family.ffn: arch.ffn},
         **family.settings(arch, info.pad_token_id, supernet.encoder.eps),
@@ -137,11 +150,6 @@ def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
         config.label2id = {label: index for index, label in enumerate(info.labels)}
     if info.task == "text-regression":
         config.problem_type = "regression"
+    if info.task == "text-classification":
+        config.problem_type = "single_label_classification"
     return config
-
-
-def _tokenizer(supernet: Supernet) -> PreTrainedTokenizerFast:
-    info = supernet.info
-    return PreTrainedTokenizerFast(
-        tokenizer_object=supernet.tokenizer, pad_token=info.pad_token, model_max_length=info.max_tokens
-    )

@@ -100,6 +100,8 @@ class SupernetInfo(BaseModel):
     """Everything about a supernet that is no tensor.
 
     A decoder may have no padding token; its ``pad_token_id`` is then any id, behind a mask.
+    ``tokenizer_settings`` is the base model's tokenizer_config.json: its class, its special tokens, its inputs.
+    ``generation_settings`` is a decoder's generation_config.json.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,6 +126,8 @@ class SupernetInfo(BaseModel):
     scores: list[StageScore]
     versions: dict[str, str]
     generation: GenerationInfo | None = None
+    tokenizer_settings: dict[str, Any] = {}
+    generation_settings: dict[str, Any] = {}
 
     @property
     def stages(self) -> list[int]:

@@ -5,7 +5,6 @@ A checkpoint that was fine-tuned for the task already brings its own head; else 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from optimum.exporters.tasks import TasksManager
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -23,55 +22,23 @@ from edgedistill.errors import ModelError
 from edgedistill.subnet import Architecture, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.heads import HEADS, StoredHead, check_teacher, stored_head
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
-from edgedistill.supernet.weight_files import WEIGHTS
-from edgedistill.utf8 import read_text_file
+from edgedistill.supernet.sentence_files import SentenceSettings, pooling_of, read_sentence_settings
 
 __all__ = [
     "architecture_of",
+    "embedding_width",
     "has_head",
-    "hidden_width",
-    "labels_of",
     "load_hugging_face",
     "load_pretrained",
-    "pooling_of",
     "quiet",
+    "sentence_settings",
+    "teacher_labels",
 ]
 
-_POOLING: dict[str, Literal["first", "mean"]] = {
-    "mean": "mean",
-    "cls": "first",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "first",
-}
-_MODULES = ("Transformer", "Pooling", "Normalize")  # of sentence-transformers
-_HEADS: dict[TaskName, Head] = {
-    "text-classification": "SequenceClassification",
-    "text-regression": "SequenceClassification",
-    "token-classification": "TokenClassification",
-}
 # Transformers' tasks, where they are called otherwise.
 _TASKS = {"text-regression": "text-classification", "sentence-embedding": "feature-extraction"}
-
-
-def pooling_of(folder: Path) -> Literal["first", "mean"] | None:
-    """How the model was trained to sum up a text, by sentence-transformers' note; None where there is no note.
-
-    Raises:
-        ModelError: the note names another way of pooling, or cannot be read.
-    """
-    note = folder / "1_Pooling" / "config.json"
-    if not note.is_file():
-        return None
-    try:
-        settings = json.loads(read_text_file(note))
-        older = [key for key, value in settings.items() if value is True and key.startswith("pooling_mode_")]
-        mode = str(settings.get("pooling_mode", ", ".join(older)))
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"{note} cannot be read; expected sentence-transformers' pooling settings") from error
-    if mode not in _POOLING:
-        raise ModelError(f"{note} asks for pooling {mode!r}; supported are mean and cls")
-    return _POOLING[mode]
 
 
 def architecture_of(
@@ -104,71 +71,66 @@ def architecture_of(
     return replace(bare, pooling=pooling or "first", dense=None if pooling == "mean" else family.dense)
 
 
-def labels_of(folder: Path) -> list[str] | None:
-    """The labels of the head that the checkpoint was fine-tuned with, in the order of its outputs.
+def teacher_labels(folder: Path, task: TaskName, name: str) -> list[str] | None:
+    """Check that the checkpoint can teach the task as it is; its labels, where the task has classes.
 
-    None where the weights hold no head.
-
-    Raises:
-        ModelError: the checkpoint cannot be read, or its config names fewer labels than the head has outputs.
-    """
-    config = _config(folder)
-    stored = _stored_head(folder, config)
-    if stored is None:
-        return None
-    try:
-        return [str(config.id2label[index]) for index in range(stored[1])]
-    except KeyError as error:
-        raise ModelError(
-            f"{folder / 'config.json'} has no label for output {error} of the head's {stored[1]}; add it to id2label"
-        ) from error
-
-
-def hidden_width(folder: Path) -> int:
-    """The width of the checkpoint's states.
+    Args:
+        folder: holds the checkpoint.
+        task: what it is to teach.
+        name: what to call it in a message.
 
     Raises:
-        ModelError: the checkpoint cannot be read.
+        ModelError: it has no head for the task, or its config says that the head is for something else.
     """
-    return int(_config(folder).hidden_size)
+    return check_teacher(folder, _config(folder), task, name)
+
+
+def embedding_width(folder: Path, task: TaskName) -> int:
+    """Return how many numbers a text's vector has: for sentence embeddings behind all modules, else the hidden width.
+
+    Raises:
+        ModelError: the checkpoint cannot be read, or has modules that are not supported.
+    """
+    hidden = int(_config(folder).hidden_size)
+    if task != "sentence-embedding":
+        return hidden
+    projection = read_sentence_settings(folder, hidden).projection
+    return hidden if projection is None else len(projection[0])
+
+
+def sentence_settings(folder: Path) -> SentenceSettings:
+    """Return what sentence-transformers noted beside the checkpoint.
+
+    Raises:
+        ModelError: the notes cannot be read or ask for what is not supported.
+    """
+    return read_sentence_settings(folder, int(_config(folder).hidden_size))
 
 
 def has_head(folder: Path, task: TaskName, outputs: int) -> bool:
-    """Whether `load_pretrained` finds the task's head, of that many outputs, in the checkpoint.
+    """Return whether `load_pretrained` finds the task's head, of that many outputs, in the checkpoint.
 
     A sentence encoder needs none.
 
     Raises:
         ModelError: the checkpoint cannot be read.
     """
-    return task == "sentence-embedding" or _stored_head(folder, _config(folder)) == (_HEADS[task], outputs)
+    if task == "sentence-embedding":
+        return True
+    return stored_head(folder, _config(folder)) == StoredHead(HEADS[task], outputs)
 
 
 def _pooling(folder: Path, task: TaskName, config: Any) -> Literal["first", "mean"] | None:
-    """What the note says, unless the task's own head, which came later, reads the first token."""
-    stored = _stored_head(folder, config)
-    return None if stored is not None and stored[0] == _HEADS.get(task) else pooling_of(folder)
+    """Return what the note says, unless the task's own head, which came later, reads the first token."""
+    stored = stored_head(folder, config)
+    return None if stored is not None and stored.kind == HEADS.get(task) else pooling_of(folder)
 
 
 def _head_of(arch: Architecture) -> Head | None:
-    """Which of transformers' heads the architecture's is; None: none of them."""
+    """Return which of transformers' heads the architecture's is; None where it is none of them."""
     if arch.pooling == "each":
         return "TokenClassification"
     return "SequenceClassification" if arch.dense else None
-
-
-def _stored_head(folder: Path, config: Any) -> tuple[Head, int] | None:
-    """The head that the weights hold, and how many outputs it has."""
-    try:
-        with safe_open(folder / WEIGHTS, "pt") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / WEIGHTS} cannot be read: {error}; get it anew") from error
-    for head, modules in family_of(config.model_type).heads.items():
-        is_its_class = any(name.endswith(f"For{head}") for name in config.architectures or ())
-        if is_its_class and all(f"{module}.weight" in shapes for module in modules.values()):
-            return head, shapes[f"{modules['classifier']}.weight"][0]
-    return None
 
 
 def _config(folder: Path, **changes: Any) -> Any:
@@ -205,9 +167,19 @@ def _check_encoder(folder: Path, model: PreTrainedModel, report: dict[str, Any])
     heads = tuple(f"{module}." for modules in family.heads.values() for module in modules.values())
     drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     broken = sorted(name for name in drawn if not name.startswith((*heads, "pooler.")))
+    tops = tuple({f"{theirs.split('.')[0]}." for theirs in family.encoder.values()})
+    more = sorted(
+        name
+        for name in report["unexpected_keys"]
+        if name.removeprefix(f"{family.prefix}.").startswith(tops) and not name.endswith("position_ids")
+    )
     if broken:
         raise ModelError(
             f"{folder} has no fitting tensor {broken[0]!r}; expected a complete {model.config.model_type} checkpoint"
+        )
+    if more:
+        raise ModelError(
+            f"{folder} has a tensor {more[0]!r} that its config.json has no place for; check num_hidden_layers there"
         )
 
 
@@ -215,13 +187,11 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
     """The checkpoint as an elastic encoder; at full size it computes what transformers' model does.
 
     The head is the checkpoint's where `has_head`, else new, its classifier drawn from torch's generator. For
-    sentence embeddings the classifier is the identity, so that the outputs are the pooled states.
+    sentence embeddings the classifier is what the checkpoint's Dense modules do together, without any the identity.
 
     Raises:
         ModelError: the checkpoint cannot be read, or is of a kind that is not supported.
     """
-    if task == "sentence-embedding":
-        _refuse_more_modules(folder)
     reference = load_hugging_face(folder, task, outputs)
     config, family = reference.config, family_of(reference.config.model_type)
     arch = architecture_of(config, task, outputs, _pooling(folder, task, config))
@@ -235,28 +205,15 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
     return model.eval()
 
 
-def _refuse_more_modules(folder: Path) -> None:
-    """A sentence encoder whose vectors go through a layer of their own behind the pooling is not computed."""
-    note = folder / "modules.json"
-    try:
-        modules = json.loads(read_text_file(note)) if note.is_file() else []
-        kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{note} cannot be read; expected sentence-transformers' list of modules") from error
-    more = [kind for kind in kinds if kind not in _MODULES]
-    if more:
-        raise ModelError(f"{note} has a module {more[0]}; supported are {', '.join(_MODULES)}")
-
-
 def _new_classifier(folder: Path, arch: Architecture, spread: float) -> dict[str, Tensor]:
-    weight = torch.empty(arch.outputs, arch.hidden)
+    weight, bias = torch.empty(arch.outputs, arch.hidden), torch.zeros(arch.outputs)
     if not arch.normalise:
         nn.init.normal_(weight, std=spread)
-    elif arch.outputs == arch.hidden:
-        nn.init.eye_(weight)
-    else:
-        raise ModelError(f"{folder} gives vectors of {arch.hidden} numbers; {arch.outputs} were asked for")
-    return {"classifier.weight": weight, "classifier.bias": torch.zeros(arch.outputs)}
+        return {"classifier.weight": weight, "classifier.bias": bias}
+    projection = read_sentence_settings(folder, arch.hidden).projection or (torch.eye(arch.hidden), None)
+    if len(projection[0]) != arch.outputs:
+        raise ModelError(f"{folder} gives vectors of {len(projection[0])} numbers; {arch.outputs} were asked for")
+    return {"classifier.weight": projection[0], "classifier.bias": bias if projection[1] is None else projection[1]}
 
 
 @contextmanager

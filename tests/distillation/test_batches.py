@@ -54,8 +54,8 @@ def test_a_word_by_itself_reads_as_it_does_behind_a_blank(tmp_path: Path) -> Non
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]").save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    of_words, _ = load_tokenizer(tmp_path, "token-classification")
-    of_texts, _ = load_tokenizer(tmp_path, "text-classification")
+    of_words = load_tokenizer(tmp_path, "token-classification", types=0, pairs=False).tokenizer
+    of_texts = load_tokenizer(tmp_path, "text-classification", types=0, pairs=False).tokenizer
     data = encode(of_words, Split((("a", "b"),), ((0, 1),)), "token-classification", max_tokens=9, pad=0)
     assert data.ids == ((4, 5),)
     assert of_texts.encode("a b").ids == [2, 5]

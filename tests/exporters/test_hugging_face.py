@@ -76,15 +76,8 @@ def test_what_the_architecture_cannot_say_is_named(tmp_path: Path, subnet: Subne
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"pooling": "mean", "dense": None}, "the mean of all tokens"),
-        ({"pooling": "mean", "dense": None, "normalise": True}, "behind the pooling"),
-    ],
-)
-def test_a_head_that_transformers_lacks_is_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+def test_a_head_that_transformers_lacks_is_named(tmp_path: Path) -> None:
     supernet = _supernet(tmp_path / "base", "bert", "text-classification")
-    supernet.model.arch = replace(supernet.model.arch, **changes)  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match=says):
+    supernet.model.arch = replace(supernet.model.arch, pooling="mean", dense=None)
+    with pytest.raises(ExportError, match="the mean of all tokens"):
         write_hugging_face(supernet, SUBNETS["full"], tmp_path / "out")

@@ -21,7 +21,8 @@ from edgedistill.errors import ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
-from edgedistill.supernet.pretrained import has_head, labels_of, load_hugging_face, load_pretrained, pooling_of
+from edgedistill.supernet.pretrained import has_head, load_hugging_face, load_pretrained, teacher_labels
+from edgedistill.supernet.sentence_files import pooling_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 FAMILIES = ("bert", "roberta", "distilbert")
@@ -178,7 +179,7 @@ def test_a_checkpoint_brings_its_own_head_where_it_fits(tmp_path: Path, model_ty
     folder = tiny_encoder.hugging_face_checkpoint(
         tmp_path, model_type=model_type, head=HEADS[task] or "", id2label=names
     )
-    assert labels_of(folder) == list(names.values())
+    assert teacher_labels(folder, task, "it") == list(names.values())
     assert has_head(folder, task, 5)
     assert not has_head(folder, task, 3)
     stored = load_hugging_face(folder, task, 5).state_dict()
@@ -197,19 +198,12 @@ def test_the_head_of_another_task_is_no_head_for_this_one(tmp_path: Path) -> Non
     assert float(model.classifier.weight.std()) < 0.05  # drawn anew; the stored one's is 0.2
 
 
-def test_a_plain_encoder_has_no_labels(tmp_path: Path) -> None:
+def test_a_plain_encoder_has_no_head(tmp_path: Path) -> None:
     folder = _checkpoint(tmp_path, "bert", "sentence-embedding")
-    assert labels_of(folder) is None
+    with pytest.raises(ModelError, match=r"it has no text-classification head \(it holds no head\)"):
+        teacher_labels(folder, "text-classification", "it")
     assert not has_head(folder, "text-classification", 2)
     assert has_head(folder, "sentence-embedding", 24)
-
-
-def test_a_config_with_too_few_labels_is_refused(tmp_path: Path) -> None:
-    folder = _checkpoint(tmp_path, "bert", "text-classification")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "a", "2": "b"}}))
-    with pytest.raises(ModelError, match=r"no label for output 1 of the head's 5"):
-        labels_of(folder)
 
 
 def test_a_checkpoint_without_part_of_its_encoder_is_refused(tmp_path: Path) -> None:
@@ -229,23 +223,15 @@ def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("modules", "says"),
-    [('[{"type": "sentence_transformers.models.Dense"}]', "has a module Dense"), ("{", "cannot be read")],
-)
-def test_a_sentence_encoder_with_more_modules_is_refused(tmp_path: Path, modules: str, says: str) -> None:
-    folder = _checkpoint(tmp_path, "bert", "sentence-embedding")
-    (folder / "modules.json").write_text(modules)
-    with pytest.raises(ModelError, match=says):
-        load_pretrained(folder, "sentence-embedding", 24, scale=1.0, dropout=0.0)
-
-
-@pytest.mark.parametrize(
     ("model_type", "changes", "says"),
     [
         ("bert", {"hidden_act": "relu"}, "hidden_act"),
         ("bert", {"is_decoder": True}, "is_decoder"),
         ("roberta", {"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ("distilbert", {"activation": "relu"}, "activation"),
+        ("bert", {"hidden_act": "gelu_new"}, "hidden_act"),
+        ("bert", {"position_embedding_type": "relative_key_query"}, "position_embedding_type"),
+        ("xlm-roberta", {"is_decoder": True}, "is_decoder"),
     ],
 )
 def test_a_variant_that_is_not_computed_is_refused(

@@ -137,7 +137,7 @@ def test_the_model_that_was_given_stays_as_it_was() -> None:
 
 def test_minilm_on_a_few_texts_keeps_its_vectors() -> None:
     folder = resolve_model("sentence-transformers/all-MiniLM-L6-v2").folder
-    tokenizer, _ = load_tokenizer(folder, "text-classification")
+    tokenizer = load_tokenizer(folder, "text-classification", types=2, pairs=False).tokenizer
     model = load_pretrained(folder, "sentence-embedding", 384, scale=1.0, dropout=0.0)
     small, trimmed = trim(model, tokenizer, _used(tokenizer))
     assert small.arch.vocabulary < model.arch.vocabulary / 5

@@ -85,7 +85,9 @@ def activation_of(name: str) -> Literal["silu", "gelu", "gelu_tanh"]:
         ModelError: it is none of those that are computed.
     """
     if name not in _ACTIVATIONS:
-        raise ModelError(f"the model's activation is {name!r}; supported are {', '.join(_ACTIVATIONS)}")
+        raise ModelError(
+            f"the model's config.json has the activation {name!r}; supported are {', '.join(_ACTIVATIONS)}"
+        )
     return _ACTIVATIONS[name]
 
 
@@ -98,4 +100,4 @@ def expect(config: Any, **wanted: object) -> None:
     for key, value in wanted.items():
         actual = getattr(config, key, value)
         if actual != value:
-            raise ModelError(f"the model's config has {key} = {actual!r}; only {value!r} is supported")
+            raise ModelError(f"the model's config.json has {key} = {actual!r}; only {value!r} is supported")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from edgedistill.subnet import Architecture
 from edgedistill.supernet.families.family import Family
@@ -18,6 +20,7 @@ class DistilBert(Family):
     dense = "relu"
     ffn = "hidden_dim"
     activation = "activation"
+    bare_model: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     encoder = {  # noqa: RUF012 (ClassVar in the base)
         "embeddings.word": "embeddings.word_embeddings",
         "embeddings.position": "embeddings.position_embeddings",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -31,6 +32,7 @@ class Family:
         heads: for each head the whole names of its modules.
         dense: the activation behind the dense layer of the head for sequences.
         ffn, activation: what its config calls the FFN width and activation.
+        bare_model: what its class without a head is called with, so that it has no layer behind the states.
     """
 
     model_types: ClassVar[tuple[str, ...]]
@@ -40,6 +42,7 @@ class Family:
     dense: ClassVar[Literal["tanh", "relu"]] = "tanh"
     ffn: ClassVar[str] = "intermediate_size"
     activation: ClassVar[str] = "hidden_act"
+    bare_model: ClassVar[Mapping[str, Any]] = MappingProxyType({"add_pooling_layer": False})
 
     def positions(self, config: Any) -> int:
         """How many tokens a text may have."""
@@ -59,11 +62,19 @@ class Family:
         Raises:
             ModelError: another activation than exact GELU, relative positions, a decoder.
         """
-        wanted = {self.activation: "gelu", "position_embedding_type": "absolute", "is_decoder": False}
-        for key, value in wanted.items():
-            actual = getattr(config, key, value)
-            if actual != value:
-                raise ModelError(f"the model's config has {key} = {actual!r}; only {value!r} is supported")
+        supported: dict[str, tuple[object, ...]] = {
+            self.activation: ("gelu", "gelu_python"),  # both are the exact one
+            "position_embedding_type": ("absolute",),
+            "is_decoder": (False,),
+        }
+        for key, values in supported.items():
+            actual = getattr(config, key, values[0])
+            if actual not in values:
+                raise ModelError(f"the model's config.json has {key} = {actual!r}; only {values[0]!r} is supported")
+        if "embeddings.token_type" in self.encoder and config.type_vocab_size < 1:
+            raise ModelError(
+                f"the model's config.json has type_vocab_size = {config.type_vocab_size}; expected 1 or more"
+            )
 
     def names(self, arch: Architecture, head: Head | None) -> dict[str, str]:
         """The elastic encoder's tensors at full size → the checkpoint's; without a head's, none of the head."""
@@ -86,7 +97,7 @@ class Family:
         self,
         tensors: Mapping[str, Tensor],
         arch: Architecture,
-        head: Head,
+        head: Head | None,
         pad_token_id: int,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """The tensors of transformers' model from the elastic encoder's: what ``read`` reads back."""

@@ -91,6 +91,9 @@ class Llama(DecoderFamily):
 
 def _theta(config: Any) -> float:
     rope = config.rope_parameters
-    if rope["rope_type"] != "default":
-        raise ModelError(f"the model's rotary positions are of type {rope['rope_type']!r}; only 'default' is supported")
+    kind, share = rope.get("rope_type"), rope.get("partial_rotary_factor", 1.0)
+    if kind != "default":
+        raise ModelError(f"the model's config.json has rotary positions of type {kind!r}; only 'default' is supported")
+    if share != 1:
+        raise ModelError(f"the model's config.json has partial_rotary_factor = {share!r}; only 1.0 is supported")
     return float(rope["rope_theta"])

@@ -20,7 +20,7 @@ class Mistral(Llama):
         """No more; refuses a sliding window that is shorter than the texts."""
         if config.sliding_window is not None and config.sliding_window < config.max_position_embeddings:
             raise ModelError(
-                f"the model's config has a sliding window of {config.sliding_window} tokens in texts of "
+                f"the model's config.json has a sliding window of {config.sliding_window} tokens in texts of "
                 f"{config.max_position_embeddings}; only full attention is supported"
             )
         return bare

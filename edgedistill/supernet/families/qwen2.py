@@ -34,4 +34,4 @@ def refuse_windows(config: Any) -> None:
         ModelError: there are such layers.
     """
     if set(config.layer_types) != {"full_attention"}:
-        raise ModelError("the model's config has layers with a sliding window; only full attention is supported")
+        raise ModelError("the model's config.json has layers with a sliding window; only full attention is supported")

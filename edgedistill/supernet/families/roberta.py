@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgedistill.errors import ModelError
 from edgedistill.subnet import Architecture
 from edgedistill.supernet.families.bert import ENCODER
 from edgedistill.supernet.families.family import Family, Head
@@ -31,6 +32,19 @@ class Roberta(Family):
         "TokenClassification": {"classifier": "classifier"},
     }
 
+    def check(self, config: Any) -> None:
+        """Refuse what the elastic encoder does not compute.
+
+        Raises:
+            ModelError: as every family, and where there is no padding token to count positions from.
+        """
+        super().check(config)
+        if not isinstance(config.pad_token_id, int):
+            raise ModelError(
+                f"the model's config.json has pad_token_id = {config.pad_token_id!r}; "
+                f"a {config.model_type} counts positions from it"
+            )
+
     def positions(self, config: Any) -> int:
         """How many tokens a text may have."""
         return int(config.max_position_embeddings) - int(config.pad_token_id) - 1
@@ -43,7 +57,7 @@ class Roberta(Family):
         return state
 
     def write(
-        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head, pad_token_id: int
+        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None, pad_token_id: int
     ) -> dict[str, Tensor]:
         """The tensors of transformers' model: the type is in the positions, so its own row is zero."""
         named = super().write(tensors, arch, head, pad_token_id)
