@@ -50,7 +50,7 @@ def test_without_onnxruntime_the_exit_status_is_1(tmp_path: Path, monkeypatch: p
 def test_a_palette_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     done = invoke("doctor", tmp_path)
     one_line(done, "palette: ")
-    assert "no palette" in done.stderr
+    assert "not a palette" in done.stderr
     assert "problem" in done.stdout
 
 

@@ -101,7 +101,7 @@ def test_a_broken_palette_is_one_problem(folder: Path) -> None:
 def test_nothing_more_is_said_of_a_palette_that_is_none(tmp_path: Path) -> None:
     last = list(examine(tmp_path))[-1]
     assert (last.name, last.fatal) == ("palette", True)
-    assert "no palette" in last.finding.found
+    assert "not a palette" in last.finding.found
 
 
 @pytest.mark.parametrize(
