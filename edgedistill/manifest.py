@@ -74,13 +74,18 @@ _MAX_VALUES = 250_000
 _MAX_PROBE_VALUES = 4_000_000
 
 
-def _plain_file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise ValueError("expected a plain file name: letters, digits, '.', '_', '-', no folder")
+def plain_file_name(name: str) -> str:
+    """Return ``name``, which a file of a palette may have.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
+        raise ValueError("expected a plain file name: up to 200 letters, digits, '.', '_', '-', no folder")
     return name
 
 
-FileName = Annotated[str, AfterValidator(_plain_file_name)]
+FileName = Annotated[str, AfterValidator(plain_file_name)]
 SubnetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "int8", "int4"]
@@ -700,13 +705,27 @@ def read_profile(path: Path, limit: int = _MAX_PROFILE_BYTES) -> DeviceProfile:
     Raises:
         PaletteError: it cannot be read, is damaged, or of another version.
     """
-    again = "remove it, and run 'edgedistill profile' on that device again"
-    return _parsed(path, read_file(path, min(limit, _MAX_PROFILE_BYTES)), DeviceProfile, again)
+    return parse_profile(read_file(path, min(limit, _MAX_PROFILE_BYTES)), path)
 
 
-def write_profile(palette: Palette, profile: DeviceProfile, *, folder: str | Path | None = None) -> Path:
-    """Put ``profile`` beside the palette (or in ``folder``), replacing this device's last one at once."""
-    target = Path(folder or palette.folder / PROFILES_FOLDER) / f"{_plain_file_name(profile.device.name)}.json"
+def parse_profile(content: bytes, source: Path) -> DeviceProfile:
+    """Validate the content of a profile; ``source`` names it in errors.
+
+    Raises:
+        PaletteError: it is damaged, or of another version.
+    """
+    return _parsed(source, content, DeviceProfile, "remove it, and run 'edgedistill profile' on that device again")
+
+
+def write_profile(
+    palette: Palette, profile: DeviceProfile, *, folder: str | Path | None = None, name: str | None = None
+) -> Path:
+    """Put ``profile`` next to the palette (or in ``folder``), replacing this device's last one at once.
+
+    ``name``: the file's, without its ending, where the device's own is taken.
+    """
+    stem = plain_file_name(name or profile.device.name)
+    target = Path(folder or palette.folder / PROFILES_FOLDER) / f"{stem}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, profile.model_dump(mode="json"))
     return target

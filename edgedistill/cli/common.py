@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,6 +33,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _TRAINING_SIDE = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
 _TRAINING_SIDE |= {"safetensors", "seqeval", "accelerate", "optuna"}
+LINE_EVERY_S = 60.0  # far more often than `device_profiles.exchange.Limits.silence_s`
 
 Digest = Annotated[
     str | None, typer.Option(help="The digest that the palette must have, as inspect prints it; another is refused.")
@@ -94,7 +96,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Bars with the time left, on standard error, gone when the work is done."""
+    """Show bars with the time left on standard error, gone when the work is done; where nobody watches, some lines."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -104,8 +106,31 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars,
+        nullcontext() if console.is_terminal else _lines_now_and_then(bars),
+    ):
         yield bars
+
+
+@contextmanager
+def _lines_now_and_then(bars: Progress) -> Iterator[None]:
+    """Print each bar's progress once in a while: a log shows that the work goes on, and so does a board over SSH."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(LINE_EVERY_S):
+            for task in bars.tasks:
+                if task.visible and task.total:
+                    console.print(f"{task.description}: {task.completed:,.0f} of {task.total:,.0f}")
+
+    thread = threading.Thread(target=tell, name="edgedistill-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

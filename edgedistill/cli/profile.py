@@ -15,7 +15,7 @@ from edgedistill.cli.common import AsJson, locking, progress, reported, stage
 from edgedistill.cli.comparison import show_comparison
 from edgedistill.cli.output import console, print_json, styled
 from edgedistill.errors import InputError
-from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load, write_profile
+from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -112,6 +112,7 @@ def _profile_there(palette: Palette, host: str, options: Sequence[str], install:
 def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
     """Measure what is ``asked`` of `device_profiles.profile`, and put it where the palette's profiles lie."""
     from edgedistill.device_profiles import profile as measure
+    from edgedistill.device_profiles.keeping import keep_profile
     from edgedistill.runtime.device import device_name
 
     unfinished = palette.profiles_folder / f".{device_name()}.unfinished"
@@ -122,9 +123,10 @@ def profile_here(palette: Palette, **asked: Any) -> DeviceProfile:
             on_progress=lambda done, total: _advance(bars, task, done, total),
             **asked,
         )
-    write_profile(palette, measured, folder=palette.profiles_folder)
+    taken = keep_profile(palette, measured)
     unfinished.unlink(missing_ok=True)
-    palette.profiles[measured.device.name] = measured
+    if taken is not None:
+        console.print(styled((taken, "yellow")))
     _tell_doubts(measured)
     return measured
 

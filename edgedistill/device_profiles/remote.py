@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from edgedistill.device_profiles import ssh
-from edgedistill.errors import InputError, RemoteError
-from edgedistill.manifest import MANIFEST_NAME, PROFILE_VERSION, DeviceProfile, Palette, write_profile
+from edgedistill.device_profiles.exchange import ERROR
+from edgedistill.device_profiles.keeping import keep_profile
+from edgedistill.errors import InputError, PaletteError, RemoteError
+from edgedistill.manifest import MANIFEST_NAME, PROFILE_VERSION, DeviceProfile, Palette, parse_profile
 
 __all__ = ["default_requirement", "profile_remotely"]
 
@@ -43,7 +43,8 @@ def profile_remotely(
 
     ``host``: as ``ssh`` takes it, or ``user@host:port``. ``install``: a requirement for pip, or a wheel of this
     machine, which is installed there first, in ``~/.local/share/edgedistill/venv``. ``folder``: the profile goes there
-    instead. ``on_progress`` gets lines for people. On the board nothing else is left behind, however this ends.
+    instead. ``on_progress`` gets lines for people; one names the profile's file if another board has its name. On the
+    board nothing else is left behind, however this ends.
 
     Raises:
         InputError: the host cannot be one, or the wheel is no file.
@@ -67,9 +68,11 @@ def profile_remotely(
         raise RemoteError(f"{error}; {_advice()}") from error
     profile = _read(host, answer, palette)
     try:
-        write_profile(palette, profile, folder=folder)
+        taken = keep_profile(palette, profile, folder)
     except ValueError as error:
         raise RemoteError(f"{host}: it calls itself {profile.device.name!r}, which cannot name a file") from error
+    if taken is not None:
+        on_progress(f"{ERROR}{taken}")
     return profile
 
 
@@ -122,13 +125,19 @@ def _advice() -> str:
 
 
 def _read(host: str, answer: bytes, palette: Palette) -> DeviceProfile:
-    text = answer.rpartition(f"{_MARKER}\n".encode())[2]
+    """Return the profile behind the marker; what a board's login shell wrote stands before it."""
+    text = answer.replace(b"\r\n", b"\n").rpartition(f"{_MARKER}\n".encode())[2]
     try:
-        profile = DeviceProfile.model_validate_json(text)
-    except ValidationError as error:
-        version = re.search(rb'"schema_version":\s*(\d+)', text)
-        found = f"of version {version[1].decode()}" if version else "damaged"
-        raise RemoteError(f"{host}: its profile is {found}, expected version {PROFILE_VERSION}; {_advice()}") from error
+        profile = parse_profile(text, Path(host))
+    except PaletteError as error:
+        version = re.search(rb'"schema_version":\s*(\d{1,9})', text)
+        is_other = version is not None and int(version[1]) != PROFILE_VERSION
+        fault = f"of version {version[1].decode()}" if version and is_other else "damaged"
+        raise RemoteError(f"{host}: its profile is {fault}, expected version {PROFILE_VERSION}; {_advice()}") from error
     if profile.manifest_digest != palette.manifest.digest:
         raise RemoteError(f"{host}: its profile is of another palette; {_advice()}")
+    measured = [subnet.subnet for subnet in profile.subnets]
+    expected = [entry.name for entry in palette.manifest.subnets]
+    if sorted(measured) != sorted(expected) or profile.smallest not in expected:
+        raise RemoteError(f"{host}: its profile is not of the palette's {len(expected)} subnets; {_advice()}")
     return profile

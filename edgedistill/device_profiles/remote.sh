@@ -7,8 +7,10 @@ fail() { say "edgedistill: $1"; exit 1; }
 # All that was started ends, the folder goes; also when the connection is lost.
 clean() {
     trap "" HUP INT TERM PIPE
-    # An SSH server gives each command a process group. Where one does not, the two jobs are named.
-    kill -TERM -$$ 2>/dev/null || kill -TERM $work $watch 2>/dev/null
+    # A subshell that has only just begun can miss a TERM, and $watch would then wait for ever.
+    kill -KILL $watch 2>/dev/null
+    # An SSH server gives each command a process group. Where one does not, the job is named.
+    kill -TERM -$$ 2>/dev/null || kill -TERM $work 2>/dev/null
     wait
     rm -rf "$folder"
 }
@@ -35,7 +37,7 @@ install() {
             fail "python3 -m venv ~/$place failed; it may need: sudo apt install python3-venv"
     }
     say "installing into $venv"
-    for how in "--force-reinstall --no-deps" "--quiet"; do
+    for how in "--force-reinstall --no-deps" "--progress-bar off"; do
         "$venv/bin/python" -m pip install --disable-pip-version-check $how "$requirement" >&2 2>"$folder/pip" ||
             fail "pip could not install $requirement: $(tail -n 1 "$folder/pip")"
     done

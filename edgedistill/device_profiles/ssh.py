@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
+import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import IO
 
+from edgedistill.device_profiles.exchange import CONNECTED, ERROR, Exchange, LimitExceeded, Limits
 from edgedistill.errors import InputError, RemoteError
+from edgedistill.printable import printable
 
 __all__ = ["run"]
 
@@ -30,10 +30,15 @@ _OPTIONS = (
 # The same in every login shell: the script comes on standard input. A shell that reads it there by itself, or `head`,
 # would take more than the script.
 _COMMAND = """exec sh -c 'eval "$(dd bs=1 count={} 2>/dev/null)"'"""
-_CONNECTED = "connected"
 _FAILED = 255  # of ssh itself
-_PATIENCE_S = 10.0
-_ERROR = "edgedistill: "
+_PATIENCE_S = 1.5  # for the other side to clean up; it goes on with that when we are gone
+_SHOWN_CHARACTERS = 1000  # of a line in an error
+_HOST = re.compile(
+    r"(?:(?P<user>[^-]\S*)@)?"
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<name>[^-:@\[][^:@]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[^:@]*))"
+    r"(?::(?P<port>[0-9]{1,9}))?"
+)
+_NO_HOST = re.compile(r"""[\s'"`;&<>|(){}/]""")  # what a shell could take for more, in a configuration of ssh
 _CAUSES = (
     ("HOST IDENTIFICATION HAS CHANGED", "its host key has changed; find out why, then run 'ssh {host}' once by hand"),
     (
@@ -51,112 +56,82 @@ _CAUSES = (
 )
 
 
-def run(host: str, script: str, given: Iterable[bytes], on_line: Callable[[str], None]) -> bytes:
-    """Run ``script``, for `sh`, on ``host``; what it wrote on standard output.
+_LIMITS = Limits()
+
+
+def run(
+    host: str, script: str, given: Iterable[bytes], on_line: Callable[[str], None], limits: Limits = _LIMITS
+) -> bytes:
+    """Run ``script``, for `sh`, on ``host``; return what it wrote on standard output.
 
     Its standard input is ``given``, and stays open as long as we are there. ``on_line`` gets the lines of its standard
     error; the last one that begins with "edgedistill: " tells why it failed.
 
     Raises:
         InputError: ``host`` cannot be one.
-        RemoteError: no connection, or it was cut, or the script failed; ``host`` and the reason in one line.
+        RemoteError: no connection, or it was cut, or the script failed, or the other side said nothing or too much;
+            ``host`` and the reason in one line.
     """
-    whole = f"echo {_CONNECTED} >&2\n{script}".encode()
+    whole = f"echo {CONNECTED} >&2\n{script}".encode()
     destination = _destination(host)
-    command = ["ssh", *(f"-o{option}" for option in _OPTIONS), "--", destination, _COMMAND.format(len(whole))]
-    lines: list[str] = []
-    with tempfile.TemporaryFile() as answer, _started(command, answer) as process:
+    command = ["ssh", *(f"-o{option}" for option in _OPTIONS), *destination, _COMMAND.format(len(whole))]
+    with _started(command) as process:
+        exchange = Exchange(process, whole, given, on_line, limits)
         try:
-            for line in _lines(process, whole, given):
-                lines.append(line)
-                if not line.startswith(_ERROR):
-                    on_line(line)
-            process.wait()
+            exchange.hold()
+            process.wait(limits.silence_s)
+        except LimitExceeded as error:
+            _let_go(process)
+            raise RemoteError(f"{host}: {error}") from None
+        except subprocess.TimeoutExpired:
+            _let_go(process)
+            raise RemoteError(f"{host}: ssh closed its output, but does not end") from None
         except BaseException:
             _let_go(process)
             raise
         if process.returncode != 0:
-            raise RemoteError(f"{host}: {_reason(destination, process.returncode, lines)}")
-        for warning in (line for line in lines if line.startswith(_ERROR)):
+            raise RemoteError(f"{host}: {_reason(_as_typed(destination), process.returncode, exchange)}")
+        for warning in (line for line in exchange.lines if line.startswith(ERROR)):
             on_line(warning)
-        answer.seek(0)
-        return answer.read()
+        return bytes(exchange.output)
 
 
-def _destination(host: str) -> str:
-    """As ``ssh`` takes it: with a port it is a URI."""
-    if not re.fullmatch(r"[^\s-]\S*", host):
+def _destination(host: str) -> list[str]:
+    """Return ssh's arguments for a host: an IPv6 address with a port is nothing that its ssh:// takes."""
+    plain = host.removeprefix("ssh://").removesuffix("/") if host.startswith("ssh://") else host
+    parts = _HOST.fullmatch(plain)
+    if parts is None or _NO_HOST.search(plain) or printable(plain) != plain or plain.startswith("-"):
         raise InputError(f"--ssh: got {host!r}, expected a host, user@host, user@host:port or a Host of ~/.ssh/config")
-    return f"ssh://{host}" if re.fullmatch(r"([^@]+@)?(\[[^]]+\]|[^:]+):\d+", host) else host
+    name = parts["address"] or parts["name"]
+    port = parts["port"]
+    if port is not None and not 1 <= int(port) <= 65_535:
+        raise InputError(f"--ssh: got port {port} in {host!r}, expected 1 to 65535")
+    user = "" if parts["user"] is None else f"{parts['user']}@"
+    return [*(["-p", port] if port else []), "--", f"{user}{name}"]
 
 
-def _started(command: list[str], answer: IO[bytes]) -> subprocess.Popen[bytes]:
+def _as_typed(destination: list[str]) -> str:
+    """Return what a user types behind ``ssh`` to get there."""
+    return " ".join(part for part in destination if part != "--")
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
     try:
         # A session of its own: Ctrl-C is for us, who then give the other side the time to clean up.
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=answer, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise RemoteError("no ssh on this machine; install OpenSSH's client (openssh-client)") from error
 
 
-def _lines(process: subprocess.Popen[bytes], script: bytes, given: Iterable[bytes]) -> Iterator[str]:
-    """The lines of its standard error, while the script and, once it runs, ``given`` go into its standard input."""
-    assert process.stdin is not None
-    assert process.stderr is not None
-    feed, rest = _Feed(process.stdin, script), b""
-    with selectors.DefaultSelector() as ready:
-        ready.register(process.stdin, selectors.EVENT_WRITE)
-        ready.register(process.stderr, selectors.EVENT_READ)
-        while True:
-            for key, _ in ready.select():
-                if key.fileobj is process.stdin:
-                    if not feed.step():
-                        ready.unregister(process.stdin)
-                    continue
-                data = os.read(key.fd, 1 << 16)
-                *lines, rest = (rest + (data or b"\n")).split(b"\n")
-                for line in filter(None, map(_readable, lines)):
-                    if line == _CONNECTED:
-                        feed.add(given)
-                        with suppress(KeyError):  # it is still there
-                            ready.register(process.stdin, selectors.EVENT_WRITE)
-                    yield line
-                if not data:
-                    return
-
-
-class _Feed:
-    """Writes as much as the other side takes, without waiting."""
-
-    def __init__(self, file: IO[bytes], first: bytes) -> None:
-        self._file, self._left = file.fileno(), first
-        self._given: Iterator[bytes] = iter(())
-        os.set_blocking(self._file, False)
-
-    def add(self, given: Iterable[bytes]) -> None:
-        """Go on with these."""
-        self._given = filter(None, given)
-
-    def step(self) -> bool:
-        """Write once; whether there is, or may be, more."""
-        self._left = self._left or next(self._given, b"")
-        if not self._left:
-            return False
-        try:
-            self._left = self._left[os.write(self._file, self._left) :]
-        except BrokenPipeError:  # it ended early: its exit status tells
-            return False
-        return True
-
-
-def _readable(line: bytes) -> str:
-    """Without what could steer a terminal, and without a box around it."""
-    return "".join(letter for letter in line.decode(errors="replace") if letter.isprintable()).strip(" ╭╮╰╯│─")
-
-
 def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """End standard input, by which the script learns that nobody waits, and wait for it to clean up."""
+    """End standard input, by which the script learns that nobody waits, and give it a moment to clean up."""
     assert process.stdin is not None
     try:
         process.stdin.close()
@@ -164,18 +139,24 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        process.kill()
+        with suppress(OSError):  # and what it may have started, such as a ProxyCommand
+            os.killpg(process.pid, signal.SIGKILL)
 
 
-def _reason(destination: str, code: int, lines: list[str]) -> str:
-    last = lines[-1] if lines else f"it ended with status {code}"
+def _reason(host: str, code: int, exchange: Exchange) -> str:
+    lines = list(exchange.lines)
+    last = _short(lines[-1]) if lines else f"it ended with status {code}"
     if code != _FAILED and code > 0:
-        errors = [line for line in lines if line.startswith(_ERROR)]
-        return (errors or [last])[-1].removeprefix(_ERROR)
-    if _CONNECTED in lines:
+        errors = [line for line in lines if line.startswith(ERROR)]
+        return _short((errors or [last])[-1].removeprefix(ERROR))
+    if exchange.is_connected:
         return "the connection was lost before the end, and nothing was kept; run the command again"
     for sign, advice in _CAUSES:
         line = next((one for one in lines if sign in one), None)
         if line is not None:
-            return advice.format(host=destination, line=line)
+            return advice.format(host=host, line=_short(line))
     return f"no connection: {last}"
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]}..."

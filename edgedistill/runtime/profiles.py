@@ -14,9 +14,9 @@ _KINDS = ("measured", "quick", "estimated")
 def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile | None:
     """The profile of that name; without a name, the one nearest to this machine, None where there is none.
 
-    Nearest: measured under this machine's name, measured on the same processor, estimated; where two are alike, a
-    whole one before a quick one. One that lacks a subnet of the palette does not count, nor does one that was
-    measured under emulation, unless it is named.
+    Nearest: measured under this machine's name on the same processor, under its name, on the same processor,
+    estimated; where two are alike, a whole one before a quick one. One that lacks a subnet of the palette does not
+    count, nor does one that was measured under emulation, unless it is named.
 
     Raises:
         PaletteError: the named profile is not there, or lacks a subnet.
@@ -28,6 +28,7 @@ def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile |
     usable.sort(key=lambda profile: _KINDS.index(profile.kind))
     measured = [profile for profile in usable if profile.kind != "estimated"]
     preferences = (
+        *(p for p in measured if (p.device.name, p.device.cpu) == (here, cpu)),
         *(p for p in measured if p.device.name == here),
         *(p for p in measured if p.device.cpu == cpu),
         *(p for p in usable if p.kind == "estimated"),

@@ -70,7 +70,7 @@ def test_two_are_shown_side_by_side(palette: Path, tmp_path: Path) -> None:
     [
         (("--lengths", "4,0"), "lengths: got 4, 0, expected numbers of 1 or more"),
         (("--threads", "1,many"), "--threads: got '1,many', expected whole numbers with commas between them"),
-        (("--compare", "nowhere.json"), "nowhere.json cannot be read"),
+        (("--compare", "nowhere.json"), "nowhere.json is missing"),
         (("--compare", "a", "--compare", "b", "--compare", "c"), "--compare: got 3 files, expected one or two"),
     ],
 )
