@@ -193,7 +193,15 @@ def train_supernet(source: ResolvedModel, data: TaskData, output: Path, chosen: 
         _print_counts(supernet.model.arch, chosen)
         with progress() as bars:
             watcher = _Watcher(bars)
-            return mlfs.train(supernet, data, output, watcher.step, announce=watcher.announce, accelerator=accelerator)
+            return mlfs.train(
+                supernet,
+                data,
+                output,
+                watcher.step,
+                announce=watcher.announce,
+                accelerator=accelerator,
+                say=lambda note: console.print(note, soft_wrap=True),
+            )
 
 
 def _is_begun(output: Path) -> bool:

@@ -45,6 +45,7 @@ class Encoded:
         labels: a class or a number a row, or, where words are labelled, a class for each of ``words``.
         words: where words are labelled, the places of the tokens that begin one; words that were cut off have none.
         pad: the id that fills rows up.
+        truncated: how many texts had more tokens than are encoded.
     """
 
     ids: tuple[_Ids, ...]
@@ -52,6 +53,7 @@ class Encoded:
     labels: tuple[Label, ...] | None
     words: tuple[_Ids, ...] | None
     pad: int
+    truncated: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -169,11 +171,12 @@ def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: in
     tokenizer.no_truncation()
     ids = tuple(tuple(encoding.ids) for encoding in encodings)
     types = tuple(tuple(encoding.type_ids) for encoding in encodings)
+    truncated = sum(bool(encoding.overflowing) for encoding in encodings)
     if not by_words:
-        return Encoded(ids, types, labels, None, pad)
+        return Encoded(ids, types, labels, None, pad, truncated)
     begins = [_first_tokens(encoding) for encoding in encodings]
     words = tuple(tuple(begin.values()) for begin in begins)
-    return Encoded(ids, types, None if labels is None else _kept(labels, begins), words, pad)
+    return Encoded(ids, types, None if labels is None else _kept(labels, begins), words, pad, truncated)
 
 
 def _apart(split: Split) -> tuple[tuple[Text, ...], tuple[Label, ...] | None]:

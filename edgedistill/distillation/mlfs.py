@@ -95,12 +95,14 @@ def train(
     announce: Callable[[str], None],
     accelerator: Accelerator,
     until: int = STAGES[-1],
+    say: Callable[[str], None] = lambda _: None,
 ) -> Supernet:
     """Run what is not done yet up to stage ``until``.
 
     ``folder`` holds the supernet after each stage, and about each minute what to go on from.
 
-    ``watcher`` is called after each step, ``announce`` before what takes a while between the stages.
+    ``watcher`` is called after each step, ``announce`` before what takes a while between the stages, ``say`` with
+    what is left out of the texts.
 
     Raises:
         CheckpointError: what it goes on from is damaged.
@@ -108,7 +110,13 @@ def train(
         TrainingError: a loss is no number; what was saved before stands.
     """
     keep_freed_memory()
-    run = _Run(encode_data(supernet, data), folder, watcher, announce, accelerator)
+    encoded = encode_data(supernet, data)
+    if encoded.train.truncated:
+        say(
+            f"{encoded.train.truncated:,} of {len(encoded.train):,} texts of train have more than "
+            f"{supernet.info.max_tokens} tokens and are cut there; the recipe's max_tokens says how many are read"
+        )
+    run = _Run(encoded, folder, watcher, announce, accelerator)
     supernet.model.to(accelerator.device)
     if as_the_first(is_vacant(folder)):
         run.save(supernet)

@@ -24,6 +24,7 @@ ffn_shares = [1.0, 0.5]
 teacher = {epochs = 1, least_steps = 1}
 widths = {epochs = 1, least_steps = 1}
 depths = {epochs = 1, least_steps = 1}
+max_tokens = 5
 """
 HOST = "wilhelminas-laptop"
 
@@ -43,6 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert trained.exit_code == 0, trained.output
     said = " ".join(trained.stderr.split())
     assert "my-texts: 4 rows of train became validation and 4 rows test; " in said
+    assert "texts of train have more than 5 tokens and are cut there" in said
     return home
 
 

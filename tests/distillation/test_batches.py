@@ -38,6 +38,7 @@ def tokenizer() -> Tokenizer:
 
 def test_single_texts_are_cut_with_the_special_tokens_kept(tokenizer: Tokenizer) -> None:
     data = encode(tokenizer, Split(("a b", "a b c a b"), (1, 0)), "text-classification", max_tokens=5, pad=0)
+    assert data.truncated == 1
     assert data.ids == ((2, 4, 5, 3), (2, 4, 5, 6, 3))
     batch = make_batch(data, [1, 0])
     assert batch.input_ids.tolist() == [[2, 4, 5, 6, 3], [2, 4, 5, 3, 0]]

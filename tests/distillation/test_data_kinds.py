@@ -10,6 +10,7 @@ import json
 import lzma
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -351,3 +352,20 @@ def test_the_csv_modules_limit_is_put_back(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         load_data(tmp_path, "text-classification")
     assert csv.field_size_limit() == before
+
+
+SEEDS = [{"text": "a", "label": "on"}, {"text": 'b "c", d', "label": "off"}]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(KINDS)), st.data())
+def test_nothing_but_a_data_error_leaves_a_damaged_file(kind: str, data: st.DataObject) -> None:
+    content = bytearray(KINDS[kind](SEEDS))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content)))
+        content[place : place + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / kind).write_bytes(content)
+        for task in ("text-classification", "text-regression", "token-classification", "text-generation"):
+            with suppress(DataError):
+                load_data(folder, task)  # type: ignore[arg-type]
