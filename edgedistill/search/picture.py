@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from edgedistill.places import install, scratch_folder
+from edgedistill.printable import printable
 from edgedistill.search.family import Against, Member, Search
 
 __all__ = ["draw"]
@@ -25,6 +27,15 @@ def draw(found: Search, metric: str, path: Path) -> None:
         ValueError: pictures cannot be of that kind.
         InputError: another command is writing there.
     """
+    from matplotlib import rc_context
+
+    # A dollar sign in a name does not begin a formula.
+    with rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for it
+        _draw(found, printable(metric), None if found.source is None else printable(found.source), path)
+
+
+def _draw(found: Search, metric: str, source: str | None, path: Path) -> None:
     from matplotlib.figure import Figure
 
     unit, scale = _UNITS[found.against]
@@ -40,7 +51,7 @@ def draw(found: Search, metric: str, path: Path) -> None:
     for x, y, member in zip(*places(found.family), found.family, strict=True):
         axes.annotate(member.subnet.name, (x, y), (4, -10), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
-    axes.set_xlabel(unit if found.source is None else f"{unit}\n{found.source}")
+    axes.set_xlabel(unit if source is None else f"{unit}\n{source}")
     axes.set_ylabel(f"{metric.replace('_', ' ')} on validation, %")
     axes.legend(loc="lower right", fontsize=8)
     with scratch_folder(path) as scratch:

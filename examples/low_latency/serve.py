@@ -31,6 +31,14 @@ REFUSAL_DELAY_S = 1.0  # of a client that comes again at once, so that refusing 
 HOSTS = ("127.0.0.1", "localhost")
 
 
+class PlainJSON(JSONResponse):
+    """JSON in ASCII: what a label or a text has of control characters steers no terminal of a client."""
+
+    def render(self, content: object) -> bytes:
+        """Return the body."""
+        return json.dumps(content, allow_nan=False).replace("\x7f", "\\u007f").encode()
+
+
 async def text_of(request: Request) -> str:
     """Return the text in the body, of which no more is read than it may have."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -56,7 +64,7 @@ async def refused(_: Request, error: Exception) -> Response:
     status = 400 if isinstance(error, InputError) else 500
     detail = str(error) if isinstance(error, EdgeDistillError) else "the service failed; its log says why"
     known = error if isinstance(error, HTTPException) else HTTPException(status, detail)
-    return JSONResponse({"error": known.detail}, known.status_code, known.headers)
+    return PlainJSON({"error": known.detail}, known.status_code, known.headers)
 
 
 def application(session: AdaptiveSession, max_latency_ms: float, hosts: Collection[str] = HOSTS) -> Starlette:
@@ -88,11 +96,11 @@ def application(session: AdaptiveSession, max_latency_ms: float, hosts: Collecti
                 (found,) = await asyncio.to_thread(classifier.classify, [text], deadline_ms=left_ms / under_way)
         finally:
             under_way -= 1
-        return JSONResponse(asdict(found))
+        return PlainJSON(asdict(found))
 
     async def health(request: Request) -> Response:
         check_host(request)
-        return JSONResponse({"subnet": session.active, "swaps": session.swaps, "explain": session.explain()})
+        return PlainJSON({"subnet": session.active, "swaps": session.swaps, "explain": session.explain()})
 
     routes = [Route("/classify", classify, methods=["POST"]), Route("/health", health)]
     kinds = (HTTPException, EdgeDistillError, ClientDisconnect, Exception)

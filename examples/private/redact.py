@@ -13,6 +13,7 @@ from collections import Counter
 
 from edgedistill.errors import EdgeDistillError, InputError
 from edgedistill.manifest import Palette, load
+from edgedistill.printable import printable
 from edgedistill.runtime import TokenClassifier
 
 # Python counts four control characters as blanks; here they are text, which must be read.
@@ -42,7 +43,8 @@ def redacted(tagger: TokenClassifier, text: str) -> str:
             raise InputError(f"paragraph {number}: {error}; nothing was handed on") from error
         counts.update(entity.label for entity in found.entities)
         counts.update("unread" for _ in found.unread)
-    print("redacted:", ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing", file=sys.stderr)
+    shown = ", ".join(f"{count} {printable(label)}" for label, count in counts.items())
+    print("redacted:", shown or "nothing", file=sys.stderr)
     return "".join(parts)
 
 
@@ -50,7 +52,8 @@ def hand_on(text: str, command: list[str]) -> int:
     """Print it, or give it to the command's standard input; the exit status."""
     if command:
         return subprocess.run(command, input=text.encode(), check=False).returncode
-    sys.stdout.buffer.write(text.encode())
+    with open(1, "wb", closefd=False) as output:
+        output.write(text.encode())
     return 0
 
 
@@ -72,5 +75,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except UnicodeDecodeError:
         sys.exit("redact: standard input is not UTF-8; nothing was handed on")
+    except BrokenPipeError:
+        sys.exit(141)  # as a shell reports a program whose reader has enough
     except (EdgeDistillError, OSError) as error:
         sys.exit(f"redact: {error}")

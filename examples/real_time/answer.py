@@ -60,7 +60,10 @@ def main() -> int:
     lines: Lines = SimpleQueue()
     total, in_time, longest_ms, served = 0, 0, 0.0, Counter[tuple[str, str]]()
     # The budget picks a subnet that usually keeps the deadline; each line's own deadline is for when it waited.
-    with AdaptiveSession(given.palette, max_latency_ms=given.deadline_ms) as session:
+    with (
+        open(1, "wb", buffering=0, closefd=False) as output,
+        AdaptiveSession(given.palette, max_latency_ms=given.deadline_ms) as session,
+    ):
         classifier = TextClassifier(session)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: lines.put(None))
@@ -68,7 +71,7 @@ def main() -> int:
         for total, (arrived_s, text) in enumerate(iter(lines.get, None), start=1):
             record = answer(classifier, text, given.deadline_ms - (time.perf_counter() - arrived_s) * 1e3)
             ms = (time.perf_counter() - arrived_s) * 1e3
-            print(json.dumps({"line": total, "ms": round(ms, 2), **record}), flush=True)
+            output.write(json.dumps({"line": total, "ms": round(ms, 2), **record}).encode() + b"\n")
             if "label" in record:
                 served[record["subnet"], record["why"]] += 1
                 in_time += ms <= given.deadline_ms
@@ -82,5 +85,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except EdgeDistillError as error:
+    except BrokenPipeError:
+        sys.exit(141)  # as a shell reports a program whose reader has enough
+    except (EdgeDistillError, OSError) as error:
         sys.exit(f"answer: {error}")

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import tiny_palette
 
+from edgedistill.cli import common
 from edgedistill.cli.streams import _Messages, _Output
 
 FULL = Path("/dev/full")
@@ -117,3 +119,17 @@ def test_a_table_and_an_argument_where_the_locale_is_ascii(folder: Path) -> None
     assert all(row.isascii() for row in table)
     assert "| caf? ?? |" in "".join(table)
     assert json.loads(line)["text"] == "café ☕"
+
+
+def test_where_nobody_watches_progress_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = threading.Event()
+    monkeypatch.setattr(common, "LINE_EVERY_S", 0.01)
+    monkeypatch.setattr(common.console, "print", lambda line: (lines.append(line), told.set()))
+    lines: list[object] = []
+    with common.progress() as bars:
+        bars.add_task("profiling", total=1000, completed=12, note="")
+        bars.add_task("unknown", total=None, note="")
+        assert told.wait(30)
+    assert set(lines) == {"profiling: 12 of 1,000"}

@@ -368,3 +368,19 @@ def test_the_unit_is_one_that_systemd_takes_and_calls_safe(tmp_path: Path) -> No
         done = subprocess.run(["systemd-analyze", *check, unit], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "edgedistill.service:" not in done.stderr
+
+
+def test_what_a_label_hides_is_escaped_in_the_answer(tmp_path: Path) -> None:
+    labels = [f"{number}\x1b[2J\x7f\x9b\u202e\u2028é" for number in range(3)]
+    folder = tiny_palette.reseal(tiny_palette.write(tmp_path / "palette"), labels=labels)
+    port = programs.free_port()
+    with service(programs.command(PROGRAM, folder, "--port", port, "--max-latency-ms", 2000), port):
+        sent = HEAD.replace(b"28", b"16") + b'{"text": "lamp"}'
+        connection = connect(port, sent)
+        received = b""
+        while b"}" not in received:
+            received += connection.recv(1 << 16)
+        connection.close()
+    status, found = answer_in(received)
+    assert (status, found["label"] in labels) == (200, True)
+    assert all(32 <= byte < 127 for byte in received.partition(b"\r\n\r\n")[2])
