@@ -62,3 +62,11 @@ def test_a_profile_that_lacks_a_subnet_does_not_count(profiled: Callable[..., Pa
     assert choose_profile(palette) is None
     with pytest.raises(PaletteError, match="no figures of large"):
         choose_profile(palette, "here")
+
+
+def test_of_two_machines_with_this_name_the_one_with_this_processor_counts(profiled: Callable[..., Palette]) -> None:
+    palette = profiled(MEASURED_HERE)
+    (first,) = palette.profiles.values()
+    second = first.model_copy(update={"device": first.device.model_copy(update={"cpu": "this"})})
+    palette.profiles["here-2"] = second
+    assert choose_profile(palette) == second
