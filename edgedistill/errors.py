@@ -16,7 +16,7 @@ EdgeDistillError
 ├── RunError                no subnet gave a usable answer to a request
 │   └── GenerationError     no subnet can go on with a text
 ├── RemoteError             a board over SSH: not reached, not fit for the work, or the work failed there
-└── SessionClosed           a call on a session after close()
+└── SessionClosed           a call on a session after close(), or on a text after a fork
 
 A message is one line: what was wrong, what was expected, what to do. What it quotes of a palette, a board or a file
 cannot steer a terminal or forge a line of a log.

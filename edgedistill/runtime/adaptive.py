@@ -125,7 +125,10 @@ class AdaptiveSession(Serving):
             create=create,
             clock=clock,
         )
-        self._residents, self._observe = self._controller.residents, self._controller.observe
+
+    def _start(self, palette: Palette, pinned: str | None) -> None:
+        super()._start(palette, pinned)
+        self._residents, self._observe = self._armed.residents, self._armed.observe
 
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
@@ -176,7 +179,7 @@ class AdaptiveSession(Serving):
         is_large = size[0] * size[1] > LARGE_TOKENS
         while ran is None:  # retired between two lines: then its successor is live already
             if deadline_ms is None:
-                subnet = self._residents.live or self._residents.serving()
+                subnet = self._residents.live or self._controller.live
             else:
                 subnet = self._controller.in_time(checked_deadline(deadline_ms), Size(*size))
             try:
@@ -184,7 +187,7 @@ class AdaptiveSession(Serving):
             except Exception as error:  # onnxruntime's share no base class
                 instead = self._answered_by_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
                 if instead is None:
-                    self._residents.serving()  # where it was closed meanwhile, that is why
+                    self._controller.live  # noqa: B018 (where it was closed meanwhile, that is why)
                     raise
                 return instead
         outputs, ended_s, latency_ms = ran
@@ -193,7 +196,7 @@ class AdaptiveSession(Serving):
             return outputs, subnet, latency_ms
         instead = self._answered_by_other(subnet, names, feeds, NOT_FINITE, may_load=True)
         if instead is None:
-            self._residents.serving()  # where it was closed meanwhile, that is why
+            self._controller.live  # noqa: B018 (where it was closed meanwhile, that is why)
             raise RunError(f"{subnet.name}: {NOT_FINITE}, and no other subnet could answer; run 'edgedistill verify'")
         return instead
 

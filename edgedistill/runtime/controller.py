@@ -23,6 +23,7 @@ from edgedistill.printable import get_logger
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
+from edgedistill.runtime.forks import AFTER_FORK, leak
 from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.loading import Loader
 from edgedistill.runtime.observations import Observations
@@ -253,6 +254,22 @@ class Controller:
     def stop_runs(self) -> None:
         """End the requests under way with an error."""
         self.residents.stop_runs()
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether it was stopped."""
+        return self._stopping.is_set()
+
+    @property
+    def pinned(self) -> str | None:
+        """Return the name of the subnet that is pinned."""
+        return self._pinned
+
+    def abandon(self) -> None:
+        """Serve nothing in a process that was forked from the one that has its threads, and free nothing."""
+        _running.discard(self)
+        leak(self, self.residents.live, self.residents.floor)
+        self.residents.abandon(AFTER_FORK)
 
     def close(self) -> None:
         """Stop deciding, let the requests under way end, and drop every session.

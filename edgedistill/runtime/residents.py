@@ -27,6 +27,7 @@ class Residents:
         self.live: LoadedSubnet | None = None
         self.floor: LoadedSubnet | None = None
         self._retired: list[LoadedSubnet] = []
+        self._why_closed = "this session was closed; open the palette again"
 
     @property
     def draining(self) -> bool:
@@ -51,7 +52,7 @@ class Residents:
         """
         live = self.live
         if live is None:
-            raise SessionClosed("this session was closed; open the palette again")
+            raise SessionClosed(self._why_closed)
         return live
 
     def lease(self, choose: Callable[[], LoadedSubnet] | None = None) -> Lease:
@@ -120,6 +121,10 @@ class Residents:
                 subnet.stop_runs()
                 subnet.wait_drained(_STOPPED_RUN_S)
         self.close_drained()
+
+    def abandon(self, why: str) -> None:
+        """Serve nothing from now on, and free nothing."""
+        self.live, self.floor, self._why_closed = None, None, why
 
     def stop_runs(self) -> None:
         """End the requests under way with an error."""

@@ -8,10 +8,11 @@ import weakref
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, SessionClosed
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, write_profile
+from edgedistill.runtime import forks
 from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import Costs
@@ -79,20 +80,77 @@ class Serving:
             costs = costs_of(of.manifest, choose_profile(of, profile), threads or usable_cores())
             return Source(costs, create or _creator(of, threads, warm_up), _known(of, only), of)
 
-        self._clock, self._profile = clock, profile
-        self._controller = Controller(
-            source=source_of(palette),
-            sensors=sensors or SystemSensors(),
-            policy=policy,
-            clock=clock,
-            size=size,
-            listener=on_decision,
-            reloader=None if create else Reloader(palette, source_of, size),
-        )
-        self._controller.step()
-        self._controller.start(interval_s)
+        def controller_of(of: Palette) -> Controller:
+            return Controller(
+                source=source_of(of),
+                sensors=sensors or SystemSensors(),
+                policy=policy,
+                clock=clock,
+                size=size,
+                listener=on_decision,
+                reloader=None if create else Reloader(of, source_of, size),
+            )
+
+        self._clock, self._profile, self._interval_s = clock, profile, interval_s
+        self._controller_of = controller_of
+        self._is_lost = self._is_closed = False
+        self._rearming = threading.Lock()
+        self._start(palette, None)
+        forks.tell(self)
+
+    def _start(self, palette: Palette, pinned: str | None) -> None:
+        """Load the first subnet, and begin to decide."""
+        controller = self._controller_of(palette)
+        controller.pin(pinned)
+        controller.step()
+        controller.start(self._interval_s)
+        self._armed = controller
         # When it is forgotten; nothing may be waited for inside a garbage collection.
-        weakref.finalize(self, self._controller.stop).atexit = False
+        self._forgotten = weakref.finalize(self, controller.stop)
+        self._forgotten.atexit = False
+
+    @property
+    def _controller(self) -> Controller:
+        """Return what decides, made again in a process that was forked.
+
+        Raises:
+            SessionClosed, LoadError: it cannot be.
+        """
+        if self._is_lost:
+            self._rearm()
+        return self._armed
+
+    def _rearm(self) -> None:
+        with self._rearming:
+            if not self._is_lost:
+                return  # another thread did
+            if self._is_closed:
+                raise SessionClosed("this session was closed; open the palette again")
+            forks.check_may_load()
+            lost = self._armed
+            assert lost.source.palette is not None
+            self._start(lost.source.palette, lost.pinned)
+            self._is_lost = False
+
+    def after_fork(self) -> None:
+        """Leave the parent's sessions alone, in a process that was forked; new ones are made at the first call."""
+        self._rearming = threading.Lock()
+        if self._is_lost or self._armed.is_closed:
+            return
+        self._forgotten.detach()
+        self._is_lost = True
+        self._armed.abandon()
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"a {type(self).__name__} cannot be pickled, as its sessions belong to one process; give other processes "
+            "the palette's path, and let each of them open it"
+        )
 
     @property
     def palette(self) -> Palette:
@@ -168,7 +226,9 @@ class Serving:
 
         Within a request (in a signal handler, say) or in ``on_decision`` it returns at once, and that happens later.
         """
-        self._controller.close()
+        self._is_closed = True
+        if not self._is_lost:
+            self._armed.close()
 
     def __enter__(self: _Self) -> _Self:
         return self

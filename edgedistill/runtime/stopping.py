@@ -20,7 +20,19 @@ from typing import Any, TypeVar
 from edgedistill.errors import LoadError
 from edgedistill.runtime.onnx import make_run_options
 
-__all__ = ["RUN_LIMIT_S", "Spawn", "Stop", "Worker", "apart", "leave_behind", "run_options"]
+__all__ = [
+    "RUN_LIMIT_S",
+    "Spawn",
+    "Stop",
+    "Worker",
+    "apart",
+    "end_without_destructors",
+    "forget_workers",
+    "leave_behind",
+    "pause_workers",
+    "resume_workers",
+    "run_options",
+]
 
 RUN_LIMIT_S = 60.0  # of a short run that checks a subnet; hundreds of times what the slowest board takes
 _LOOK_S = 0.5
@@ -38,13 +50,26 @@ class Worker:
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._ended = threading.Event()
-        threading.Thread(target=self._run, name="edgedistill-load", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="edgedistill-load", daemon=True)
+        with _gate:
+            _working.add(self)
+            try:
+                self._thread.start()
+            except BaseException:
+                _working.discard(self)
+                raise
 
     def _run(self) -> None:
         try:
             self._work()
         finally:
+            _working.discard(self)
             self._ended.set()
+
+    @property
+    def is_this_thread(self) -> bool:
+        """Return whether the work is what this thread does."""
+        return self._thread is threading.current_thread()
 
     @property
     def has_ended(self) -> bool:
@@ -58,6 +83,8 @@ class Worker:
 
 Spawn = Callable[[Callable[[], None]], Worker | None]
 
+_gate = threading.Lock()  # to begin some work; held while the process is forked
+_working: set[Worker] = set()
 _current = threading.local()
 _left_behind: list[Worker] = []
 
@@ -166,10 +193,39 @@ def _end_under_threads() -> None:
     """
     if all(worker.has_ended for worker in _left_behind):
         return
-    with suppress(AttributeError, OSError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.on_exit(libc._exit, None)
-        ctypes.CDLL("libstdc++.so.6")["_ZSt13set_terminatePFvvE"](libc.pause)
+    end_without_destructors()
+    with suppress(AttributeError, OSError):  # another C++ library
+        ctypes.CDLL("libstdc++.so.6")["_ZSt13set_terminatePFvvE"](ctypes.CDLL(None).pause)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
+
+
+def end_without_destructors() -> None:
+    """Let this process end with its status before destructors of libraries run, where the C library is glibc."""
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.on_exit(libc._exit, None)
+
+
+def pause_workers(limit_s: float) -> bool:
+    """Let no work begin, and wait for all that is under way but this thread's; return whether it ended in time."""
+    end_s = time.monotonic() + limit_s
+    if not _gate.acquire(timeout=limit_s):
+        return False
+    others = [worker for worker in list(_working) if not worker.is_this_thread]
+    return all(worker.wait(max(0.0, end_s - time.monotonic())) for worker in others)
+
+
+def resume_workers() -> None:
+    """Let work begin again."""
+    with suppress(RuntimeError):  # it was not paused
+        _gate.release()
+
+
+def forget_workers() -> None:
+    """Forget the parent's workers in a process that was forked just now."""
+    global _gate  # noqa: PLW0603 (of the process)
+    _gate = threading.Lock()
+    _working.clear()
+    _left_behind.clear()

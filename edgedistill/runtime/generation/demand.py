@@ -30,6 +30,9 @@ class UnderWay(Protocol):
     def end(self, limit_s: float = -1.0) -> bool:
         """Give everything back; False where the token under way takes longer than the limit."""
 
+    def abandon(self) -> None:
+        """End in a process that was forked, where nothing of it may be used or freed."""
+
 
 class Demand:
     """Of all texts of one generator together. Thread-safe."""
@@ -72,6 +75,13 @@ class Demand:
         end_s = time.monotonic() + limit_s
         have_ended = [text.end(max(0.0, end_s - time.monotonic())) for text in self._under_way()]
         return all(have_ended)
+
+    def abandon(self) -> None:
+        """Forget all texts, in a process that was forked from theirs."""
+        self._lock = threading.RLock()
+        for text in self._texts:
+            text.abandon()
+        self._texts = set()
 
     def _under_way(self) -> tuple[UnderWay, ...]:
         with self._lock:

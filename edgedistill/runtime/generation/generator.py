@@ -196,6 +196,11 @@ class TextGenerator(Serving):
         """End every text under way after the token that it is at."""
         self._demand.cancel_all()
 
+    def after_fork(self) -> None:
+        """Leave the parent's sessions and texts alone, in a process that was forked."""
+        super().after_fork()
+        self._demand.abandon()
+
     def close(self) -> None:
         """End every text under way after the token that it is at, then drop the sessions.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from edgedistill.errors import InputError
 from edgedistill.runtime.generation.pieces import Pieces
@@ -144,6 +144,14 @@ class Stream(Iterator[str]):
         except BaseException:
             self.close()
             raise
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("a text under way cannot be pickled; begin it in the process that reads it")
 
     def cancel(self) -> None:
         """End it after the token that is under way; whoever reads it then gets no more."""

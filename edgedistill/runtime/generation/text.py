@@ -9,9 +9,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.errors import GenerationError
+from edgedistill.errors import GenerationError, SessionClosed
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.finite import NOT_FINITE
+from edgedistill.runtime.forks import AFTER_FORK, leak
 from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.costs import STEP
 from edgedistill.runtime.generation.demand import Demand
@@ -60,7 +61,7 @@ class Text:
         self._failed: tuple[LoadedSubnet, ...] = ()
         self._lock = threading.Lock()
         self._asking: int | None = None  # the thread that asks for a token
-        self._cancelled = False
+        self._cancelled = self._is_abandoned = False
         self._givers: list[str] = []  # of each token
 
     @property
@@ -81,6 +82,8 @@ class Text:
             SessionClosed: the controller was closed.
         """
         with self._lock:
+            if self._is_abandoned:
+                raise SessionClosed(AFTER_FORK)
             if self._cancelled:
                 return None
             self._asking = threading.get_ident()
@@ -116,6 +119,11 @@ class Text:
         finally:
             self._lock.release()
         return True
+
+    def abandon(self) -> None:
+        """Give no token in a process that was forked, and free nothing: the subnet's threads are not there."""
+        leak(self, self._seat)
+        self._lock, self._asking, self._seat, self._is_abandoned = threading.Lock(), None, None, True
 
     def _given(self, sampler: Sampler) -> tuple[int, LoadedSubnet]:
         """The next token, and the subnet that gave it; in few functions, for the reason that `LoadedSubnet.run` has."""

@@ -63,9 +63,9 @@ def test_sessions_are_made_for_texts_where_they_write_some(
 ) -> None:
     made = []
 
-    def create(path: Path, threads: int, *, decoder: bool) -> Any:
+    def create(path: Path, threads: int, *, decoder: bool, **options: Any) -> Any:
         made.append(decoder)
-        return create_session(path, threads, decoder=decoder)
+        return create_session(path, threads, decoder=decoder, **options)
 
     monkeypatch.setattr("edgedistill.runtime.serving.create_session", create)
     with make(request.getfixturevalue(palette), threads=1):
