@@ -55,7 +55,12 @@ def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
             "expected a whole checkpoint of llama2.c's first format (version 0, fp32)"
         )
     model = ElasticDecoder(arch, scale=scale, eps=_EPS, dropout=dropout)
-    model.load_state_dict(_state(arch, _tensors(data, layout)))
+    tensors = _tensors(data, layout)
+    used = {name: tensor for name, tensor in tensors.items() if name != "rotations"}
+    broken = [name for name, tensor in used.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise ModelError(f"{path}: the tensor {broken[0]!r} is not finite; get the checkpoint anew")
+    model.load_state_dict(_state(arch, tensors))
     model.freeze()
     return model.eval()
 

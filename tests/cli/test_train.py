@@ -142,7 +142,7 @@ def test_a_label_that_train_has_not_and_a_model_that_cannot_teach(place: Path) -
     validation.write_text(known)
     bare = model_folder(place / "bare", head="")
     texts = ("--unlabelled", place / "texts.txt", "-o", place / "out")
-    one_line(invoke("train", bare, *texts), "the model names none")
+    one_line(invoke("train", bare, *texts), "has no text-classification head (it holds no head)")
     one_line(
         invoke("train", bare, "--data", place / "data", "--fine-tuned", "-o", place / "out"), "has no text-classif"
     )

@@ -128,7 +128,7 @@ def test_what_transformers_cannot_express_is_refused(
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
-        ("llama", {"hidden_act": "relu"}, "activation is 'relu'; supported are silu"),
+        ("llama", {"hidden_act": "relu"}, "has the activation 'relu'; supported are silu"),
         ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, "'linear'"),
         ("mistral", {"sliding_window": 8}, "sliding window of 8 tokens in texts of 40"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}, "sliding window"),

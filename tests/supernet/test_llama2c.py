@@ -63,6 +63,13 @@ def _interleaved(weight: Tensor, half: int) -> Tensor:
     return result
 
 
+def test_a_tensor_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    reference = load_causal_hugging_face(tiny_decoder.checkpoint(tmp_path, "llama"))
+    reference.state_dict()["model.norm.weight"][3] = torch.inf
+    with pytest.raises(ModelError, match="the tensor 'norm' is not finite"):
+        load_llama2c(_write(reference, tmp_path / "model.bin"), scale=1.0, dropout=0.0)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @torch.no_grad()
 def test_the_model_computes_what_transformers_model_does(tmp_path: Path, tied: bool) -> None:
