@@ -105,16 +105,19 @@ def _external_tensors(data: bytes) -> Iterator[dict[str, str]]:
 
 
 def _children(data: bytes, kind: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the parts of a message that may lead to a tensor."""
+    """Yield the parts of a message that may lead to a tensor with external data, which needs the key "location"."""
     fields, single, seen = _FIELDS[kind], _SINGLE.get(kind, set[int]()), set[int]()
-    for number, first, last in _parts(data, start, end):
+    for place, (number, first, last) in enumerate(_parts(data, start, end)):
+        if place > _MAX_MESSAGES:
+            raise _MalformedError(f"a {kind} has more than {_MAX_MESSAGES:,} parts")
         child = fields.get(number)
         if child is None:
             continue
         if number in single and number in seen:  # a reader would merge both
             raise _MalformedError(f"field {number} of a {kind} is there twice")
         seen.add(number)
-        yield child, first, last
+        if data.find(b"location", first, last) >= 0:
+            yield child, first, last
 
 
 def _entry(data: bytes, start: int, end: int) -> tuple[str, str]:

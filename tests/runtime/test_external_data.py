@@ -11,6 +11,7 @@ import tiny_palette
 from onnx import TensorProto, helper
 
 from edgedistill.errors import LoadError
+from edgedistill.runtime import external_data
 from edgedistill.runtime.external_data import check_external_data
 from edgedistill.runtime.onnx import create_session
 
@@ -155,10 +156,14 @@ def _varint(value: int) -> list[int]:
 
 def test_parts_that_a_reader_would_merge_are_refused(graph: Path) -> None:
     """Two halves of one tensor are harmless by themselves."""
-    half = _delimited(13, _delimited(1, b"location") + _delimited(2, b"weights.bin"))
-    attribute = _delimited(5, half) + _delimited(5, half)
-    model = _delimited(7, _delimited(1, _delimited(5, attribute)))
-    for content in (model, _delimited(7, b"") * 2, _delimited(7, _delimited(5, half * 2))):
+    half = _delimited(13, _delimited(1, b"location") + _delimited(2, b"weights.bin")) + _length()
+    attribute = _delimited(5, half) + _delimited(5, b"")
+    for content in (
+        _delimited(7, _delimited(1, _delimited(5, attribute))),
+        _delimited(7, _delimited(5, half)) + _delimited(7, b""),
+        _delimited(7, _delimited(5, half * 2)),
+        _delimited(7, _delimited(5, half + _delimited(13, _delimited(1, b"a") * 2))),
+    ):
         graph.write_bytes(content)
         with pytest.raises(LoadError, match="is not a graph"):
             check_external_data(graph, {"weights.bin"})
@@ -181,10 +186,17 @@ def test_what_is_not_a_protobuf_is_refused(graph: Path, content: bytes) -> None:
         check_external_data(graph)
 
 
-def test_a_graph_of_very_many_parts_is_refused_soon(graph: Path) -> None:
-    graph.write_bytes(_delimited(7, _delimited(1, b"") * 2_100_000))
-    with pytest.raises(LoadError, match="more than 2,000,000 parts"):
-        check_external_data(graph)
+def test_a_graph_of_very_many_parts_is_refused_soon(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external_data, "_MAX_MESSAGES", 2000)
+    node = _delimited(1, _delimited(3, b"location"))
+    for content in (node * 1000, node * 2001, _delimited(2, b"") * 2001 + node):
+        graph.write_bytes(_delimited(7, content))
+        if len(content) == len(node) * 1000:
+            check_external_data(graph)
+            continue
+        with pytest.raises(LoadError, match="more than 2,000 parts"):
+            check_external_data(graph)
+    monkeypatch.undo()
 
 
 def test_nesting_without_end_takes_no_stack(graph: Path) -> None:
