@@ -272,8 +272,9 @@ def answers(supernet: Supernet, subnet: SubnetConfig, data: TaskData, split: str
 
 def score_of(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> tuple[ScoreOf, int]:
     """The headline metric of any choice of a split's examples, and how many there are."""
-    labels = getattr(data, split).labels
-    return task_of(data.task).redrawn(outputs, labels, data.label_names, None)
+    labels, task = getattr(data, split).labels, task_of(data.task)
+    values, examples = task.redrawn(outputs, labels, data.label_names, None)
+    return (lambda rows: values(rows)[task.headline]), examples
 
 
 def whole(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> float:

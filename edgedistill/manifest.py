@@ -29,6 +29,7 @@ from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
 
 __all__ = [
     "MANIFEST_NAME",
+    "MEAN_ABSOLUTE_ERROR",
     "PROFILE_VERSION",
     "SCHEMA_VERSION",
     "Calibration",
@@ -62,6 +63,7 @@ __all__ = [
 SCHEMA_VERSION: Final = 7
 PROFILE_VERSION: Final = 6
 MANIFEST_NAME = "manifest.json"
+MEAN_ABSOLUTE_ERROR: Final = "mean_absolute_error"  # a metric of regressions, in the unit of the labels
 PROFILES_FOLDER = "profiles"
 
 _log = get_logger(__name__)
@@ -156,7 +158,10 @@ class Layer(_Strict):
 
 
 class Quality(_Strict):
-    """A score on a data split, with the 95 % interval of its sampling error."""
+    """A score on a data split, with the 95 % interval of its sampling error.
+
+    The first of a split is the headline, of which more is better; of others (perplexity, errors) less may be.
+    """
 
     metric: str
     split: str

@@ -43,6 +43,8 @@ def inspect(
         out.print(_scores(found.manifest))
     if found.manifest.generation is not None:
         out.print(_generation(found.manifest))
+    if found.manifest.task == "text-regression":
+        out.print(_regression(found.manifest))
     out.print(_files(found))
     for name, value in _lines(found).items():
         out.print(styled((f"{name:>14}", "dim"), f"  {value}"))
@@ -79,6 +81,19 @@ def _generation(manifest: Manifest) -> Table:
         found = {quality.split: quality.value for quality in entry.quality if quality.metric == "perplexity"}
         shown = [f"{found[split]:.2f}" if split in found else "" for split in ("test", "validation")]
         table.add_row(entry.name, *shown, f"{entry.cache_bytes_a_token / 1e3:.1f}")
+    return table
+
+
+def _regression(manifest: Manifest) -> Table:
+    """Return every figure of members that answer with a number; errors are in the unit of the labels."""
+    table = Table(title="regression", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("subnet", no_wrap=True)
+    told = list(dict.fromkeys((q.metric, q.split) for q in manifest.subnets[0].quality))
+    for metric, split in told:
+        table.add_column(f"{metric.replace('_', ' ')} on {split}", justify="right")
+    for entry in manifest.subnets:
+        found = {(q.metric, q.split): q.value for q in entry.quality}
+        table.add_row(entry.name, *(f"{found[key]:.4g}" if key in found else "" for key in told))
     return table
 
 
@@ -126,6 +141,7 @@ def _origin(palette: Palette) -> dict[str, Any]:
         "calibration": {
             entry.name: entry.calibration.model_dump() for entry in manifest.subnets if entry.calibration is not None
         },
+        "quality": {entry.name: [quality.model_dump() for quality in entry.quality] for entry in manifest.subnets},
         "files": [entry.model_dump() for entry in manifest.files],
         "devices": {name: profile.kind for name, profile in palette.profiles.items()},
     }

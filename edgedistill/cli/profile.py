@@ -13,6 +13,7 @@ from rich.table import Table
 
 from edgedistill.cli.common import AsJson, locking, progress, reported, stage
 from edgedistill.cli.comparison import show_comparison
+from edgedistill.cli.figures import ERROR_TITLE, error_in, figures_of
 from edgedistill.cli.output import console, print_json, styled
 from edgedistill.errors import InputError
 from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry, load
@@ -160,7 +161,8 @@ def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
     table = Table(title=f"{metric} on test{where}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     measured = ("p50 ms", "p95 ms", "memory MB") if profile else ()
-    for column in ("layer params", "total params", "MB", metric, *measured):
+    tells_errors = error_in(figures_of(palette.manifest.subnets[0], "test")) is not None
+    for column in ("layer params", "total params", "MB", metric, *((ERROR_TITLE,) if tells_errors else ()), *measured):
         table.add_column(column, justify="right")
     for entry in palette.manifest.subnets:
         record = subnet_record(entry, profile)
@@ -173,6 +175,7 @@ def palette_table(palette: Palette, profile: DeviceProfile | None) -> Table:
             f"{entry.total_parameters / 1e6:.1f} M",
             f"{entry.size_mb:.1f}",
             f"{record[metric_of(palette)]:.2%}",
+            *([f"{error_in(record):.4g}"] if tells_errors else []),
             *figures,
         )
     return table
@@ -202,6 +205,7 @@ def subnet_record(entry: SubnetEntry, profile: DeviceProfile | None) -> dict[str
         "size_mb": entry.size_mb,
         entry.metric("test"): round(entry.score("test"), 5),
     }
+    record |= {name: value for name, value in figures_of(entry, "test").items() if error_in({name: value}) is not None}
     found = profile.subnet(entry.name) if profile else None
     point = found.latency_at(_SHOWN_TOKENS) if found else None
     record["p50_ms"] = round(point.p50_ms, 3) if point else None

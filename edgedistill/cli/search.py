@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,8 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from edgedistill.cli.common import AsJson, progress, reported, stage
+from edgedistill.cli.figures import ERROR_TITLE, error_in
 from edgedistill.cli.output import lines, print_json, standard_output
 from edgedistill.errors import BoardError, InputError, SearchError
+from edgedistill.manifest import MEAN_ABSOLUTE_ERROR
 
 if TYPE_CHECKING:
     from edgedistill.distillation.data import TaskData
@@ -119,22 +121,27 @@ def found_family(trained: Supernet, folder: Path, rows: TaskData, asked: Asked) 
     model = _model_of(asked, trained)  # before the long part: what is wrong with it should be said now
     encoded, reference = encode_data(trained, rows), trained.teacher.get("validation")
 
-    def quality(subnet: SubnetConfig) -> float:
+    def metrics(subnet: SubnetConfig) -> dict[str, float]:
         names = trained.info.labels
-        return evaluate(trained.model, subnet, encoded.validation, kind, names=names, reference=reference).value
+        return evaluate(trained.model, subnet, encoded.validation, kind, names=names, reference=reference).metrics
 
     limits = Limits(asked.max_latency_ms, asked.max_memory_mb)
     terms = Terms(arch, asked.tokens, asked.against or ("parameters" if model is None else "latency"), limits, model)
     most = min(len(trained.space), asked.evaluations)
     title = f"scoring {most} of {len(trained.space)} subnets on validation data"
-    with progress() as bars, stage(bars, title, most) as task, scored_once(trained, folder, quality) as once:
+    with progress() as bars, stage(bars, title, most) as task, scored_once(trained, folder, metrics) as once:
 
         def scored(subnet: SubnetConfig) -> float:
             bars.advance(task)
-            return once(subnet)
+            return next(iter(once(subnet).values()))
 
         qualities = explored(trained.space, terms, scored, asked.evaluations)
-    return choose(qualities, terms, asked.count)
+        found = choose(qualities, terms, asked.count)
+
+        def with_errors(members: list[Member]) -> list[Member]:
+            return [replace(member, error=error_in(once(member.subnet))) for member in members]
+
+        return replace(found, front=with_errors(found.front), family=with_errors(found.family))
 
 
 def _model_of(asked: Asked, trained: Supernet) -> Costs | None:
@@ -180,12 +187,15 @@ def _table(found: Search, trained: Supernet) -> Table:
     title = [f"The family, {metric} on validation", *([found.source] if found.source else [])]
     table = Table(title=lines(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
-    for column in (metric, "layer params", "M MACs", *(("ms", "memory MB") if found.source else ())):
+    tells_errors = any(member.error is not None for member in found.family)
+    columns = (metric, *((ERROR_TITLE,) if tells_errors else ()), "layer params", "M MACs")
+    for column in (*columns, *(("ms", "memory MB") if found.source else ())):
         table.add_column(column, justify="right")
     for member in found.family:
         cost = [f"{member.cost.latency_ms:.2f}", f"{member.cost.memory_mb:.0f}"] if member.cost else []
-        figures = [f"{member.quality:.2%}", f"{member.layer_parameters / 1e6:.2f} M", f"{member.macs / 1e6:.0f}"]
-        table.add_row(member.subnet.name, *figures, *cost)
+        error = [] if member.error is None else [f"{member.error:.4g}"]
+        figures = [f"{member.layer_parameters / 1e6:.2f} M", f"{member.macs / 1e6:.0f}"]
+        table.add_row(member.subnet.name, f"{member.quality:.2%}", *error, *figures, *cost)
     return table
 
 
@@ -212,9 +222,11 @@ def _document(found: Search, trained: Supernet) -> dict[str, Any]:
 
 def _record(member: Member) -> dict[str, Any]:
     cost = {} if member.cost is None else {"latency_ms": member.cost.latency_ms, "memory_mb": member.cost.memory_mb}
+    error = {} if member.error is None else {MEAN_ABSOLUTE_ERROR: member.error}
     return {
         "name": member.subnet.name,
         "quality": round(member.quality, 5),
+        **error,
         "layer_parameters": member.layer_parameters,
         "macs": member.macs,
         **cost,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgedistill.cli.common import AsJson, progress, reported
+from edgedistill.cli.figures import ERROR_TITLE, error_in
 from edgedistill.cli.output import console, print_json, print_text, styled
 from edgedistill.errors import CheckpointError, InputError
 from edgedistill.places import is_vacant, lock, recover
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgedistill.decoder_architecture import AnyArchitecture
     from edgedistill.distillation.data import TaskData
+    from edgedistill.distillation.evaluation import Score
     from edgedistill.distillation.loop import StepReport
     from edgedistill.distillation.models import ResolvedModel
     from edgedistill.distillation.recipe import Recipe
@@ -243,7 +245,7 @@ class _Watcher:
         losses = "  ".join(f"{name} {loss:.3f}" for name, loss in sorted(self._losses.items()))
         self._bars.update(self._stages[report.stage], completed=report.step, note=f"loss {losses}")
         if report.scored:
-            scores = "  ".join(f"{n} {s.value:.2%} (loss {s.loss:.3f})" for n, s in report.scored.items())
+            scores = "  ".join(f"{name} {_told(score)}" for name, score in report.scored.items())
             console.print(f"  step {report.step:,} of {report.steps:,}, validation: {scores}")
         if report.ended:
             elapsed = self._bars.tasks[-1].elapsed or 0.0
@@ -253,6 +255,13 @@ class _Watcher:
     def announce(self, title: str) -> None:
         """Say what is under way now."""
         self._bars.update(self._between, description=title, visible=True)
+
+
+def _told(score: Score) -> str:
+    """Return the headline and the loss in words; of a regression the mean absolute error too."""
+    error = error_in(score.metrics)
+    told = "" if error is None else f"{ERROR_TITLE} {error:.4g}, "
+    return f"{score.value:.2%} ({told}loss {score.loss:.3f})"
 
 
 def _print_counts(arch: AnyArchitecture, chosen: Recipe) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from edgedistill.distillation.data import Label, Split
 from edgedistill.distillation.rows import Text
 from edgedistill.distillation.tokenizer_files import check_for_encoder, read_tokenizer, settings_of, token_limit
 from edgedistill.subnet import TaskName
+from edgedistill.supernet.label_scale import LabelScale
 
 __all__ = [
     "Batch",
@@ -46,6 +49,7 @@ class Encoded:
         words: where words are labelled, the places of the tokens that begin one; words that were cut off have none.
         pad: the id that fills rows up.
         truncated: how many texts had more tokens than are encoded.
+        scale: by what a regression's labels are standardised to be learnt; ``labels`` are in the user's unit.
     """
 
     ids: tuple[_Ids, ...]
@@ -54,6 +58,7 @@ class Encoded:
     words: tuple[_Ids, ...] | None
     pad: int
     truncated: int = 0
+    scale: LabelScale | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,16 +75,27 @@ class Encoded:
 
         labels = None if self.labels is None else pick(self.labels)
         words = None if self.words is None else pick(self.words)
-        return Encoded(pick(self.ids), pick(self.type_ids), labels, words, self.pad)
+        return Encoded(pick(self.ids), pick(self.type_ids), labels, words, self.pad, scale=self.scale)
 
     def unit_labels(self, rows: Iterable[int]) -> Tensor | None:
-        """The labels [u] of the units of some rows: int64 classes or float32 numbers."""
+        """The labels [u] of the units of some rows: int64 classes, or float32 numbers, standardised by ``scale``."""
         if self.labels is None:
             return None
         if self.words is None:
-            return torch.tensor([self.labels[row] for row in rows])
+            labels = [self.labels[row] for row in rows]
+            return torch.tensor(labels) if self.scale is None else self.standardised(labels)
         of_words = (self.labels[row] for row in rows)
         return torch.tensor([tag for tags in of_words if isinstance(tags, tuple) for tag in tags], dtype=torch.int64)
+
+    def standardised(self, numbers: ArrayLike) -> Tensor:
+        """Return labels or answers of the user's unit as a model learns them, in float32."""
+        numbers = numbers if self.scale is None else self.scale.standardised(numbers)
+        return torch.from_numpy(np.asarray(numbers, dtype=np.float32))
+
+    def in_unit(self, outputs: Tensor) -> NDArray[np.floating[Any]]:
+        """Return a model's outputs in the unit of the labels."""
+        numbers: NDArray[np.floating[Any]] = outputs.numpy()
+        return numbers if self.scale is None else self.scale.in_unit(numbers)
 
 
 @dataclass(frozen=True)

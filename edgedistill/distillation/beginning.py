@@ -18,6 +18,7 @@ from edgedistill.distillation.generation_files import end_tokens, generation_set
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
+from edgedistill.distillation.standardising import label_scale_of, standardise_head
 from edgedistill.distillation.tasks import task_of
 from edgedistill.distillation.tokenizer_files import read_tokenizer, settings_of
 from edgedistill.errors import ModelError
@@ -26,7 +27,13 @@ from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.llama2c import llama2c_files, load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
-from edgedistill.supernet.pretrained import embedding_width, load_pretrained, sentence_settings, teacher_labels
+from edgedistill.supernet.pretrained import (
+    embedding_width,
+    has_head,
+    load_pretrained,
+    sentence_settings,
+    teacher_labels,
+)
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 from edgedistill.supernet.random_weights import random_decoder
 from edgedistill.supernet.slicing import tensors_alone
@@ -61,6 +68,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
     """A supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
 
     Raises:
+        DataError: fp32 cannot tell a regression's labels apart.
         ModelError: the model is to be the teacher as it is, and has no head for the data's labels.
         RecipeError: the recipe does not fit the model.
     """
@@ -95,6 +103,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         generation=found.generation,
         tokenizer_settings=found.tokenizer_settings,
         generation_settings=found.generation_settings,
+        label_scale=label_scale_of(data),
     )
     full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
     return Supernet(found.model, full, info, found.tokenizer)
@@ -142,6 +151,8 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
         most_tokens = settings.most_tokens or most_tokens
         if settings.lower_case:
             _check_small_letters(source.folder, source_tokenizer.tokenizer)
+    if has_head(source.folder, data.task, outputs):
+        standardise_head(model, source_tokenizer.tokenizer, pad, data, recipe)
     return _Pretrained(
         model,
         source_tokenizer.tokenizer,

@@ -23,7 +23,10 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Score:
-    """The metrics of a subnet on some rows, the headline first, and its mean loss a unit."""
+    """The metrics of a subnet on some rows, the headline first, and its mean loss a unit.
+
+    Of a regression, metrics are in the unit of the labels; the loss is of standardised ones.
+    """
 
     metrics: dict[str, float]
     loss: float
@@ -112,9 +115,9 @@ def score_outputs(
         DataError: there are neither labels nor a reference.
     """
     if data.labels is not None:
-        metrics = task.metrics(outputs.numpy(), data.labels, names)
+        metrics = task.metrics(data.in_unit(outputs), data.labels, names)
     elif reference is not None:
-        metrics = task.agreements(outputs.numpy(), reference.numpy())
+        metrics = task.agreements(data.in_unit(outputs), data.in_unit(reference))
     else:
         raise DataError("rows without labels can only be scored against a teacher's outputs; give labelled ones")
     return Score(metrics, _loss(outputs, data, task, metrics, reference))

@@ -30,6 +30,7 @@ from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
+from edgedistill.distillation.standardising import scaled_by_teacher
 from edgedistill.distillation.tables import SPLITS
 from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
@@ -39,6 +40,7 @@ from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import StageScore, Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.label_scale import LabelScale
 from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
@@ -54,6 +56,10 @@ class EncodedData:
     validation: Encoded
     test: Encoded
 
+    def scaled(self, scale: LabelScale | None) -> EncodedData:
+        """Return the same rows, whose labels are standardised so to be learnt."""
+        return EncodedData(*(replace(split, scale=scale) for split in (self.train, self.validation, self.test)))
+
 
 def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
     """Tokenize every split as the supernet was told to.
@@ -68,7 +74,8 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
             f"{data.source or data.unlabelled} is not what the supernet was begun with, or has changed since; "
             "give the same data by --data, or train anew in another folder"
         )
-    return EncodedData(*(_encoded(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS))
+    encoded = (_encoded(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS)
+    return EncodedData(*encoded).scaled(info.label_scale)
 
 
 def _encoded(supernet: Supernet, split: Split, place: str) -> Encoded:
@@ -106,7 +113,7 @@ def train(
 
     Raises:
         CheckpointError: what it goes on from is damaged.
-        DataError: the supernet was begun with other data.
+        DataError: the supernet was begun with other data, or a teacher's answers are all alike.
         TrainingError: a loss is no number; what was saved before stands.
     """
     keep_freed_memory()
@@ -116,8 +123,9 @@ def train(
             f"{encoded.train.truncated:,} of {len(encoded.train):,} texts of train have more than "
             f"{supernet.info.max_tokens} tokens and are cut there; the recipe's max_tokens says how many are read"
         )
-    run = _Run(encoded, folder, watcher, announce, accelerator)
     supernet.model.to(accelerator.device)
+    supernet = scaled_by_teacher(supernet, encoded.train, announce)
+    run = _Run(encoded.scaled(supernet.info.label_scale), folder, watcher, announce, accelerator)
     if as_the_first(is_vacant(folder)):
         run.save(supernet)
     for stage in STAGES[len(supernet.info.scores) : until + 1]:

@@ -21,6 +21,7 @@ Text = str | tuple[str, ...]
 RawLabel = str | float | tuple[str, ...]
 """A class's name, a number, or a class's name for each word."""
 Row = tuple[Text, RawLabel | None]
+_LARGEST = (2 - 2**-23) * 2.0**127  # of fp32, which models answer in
 
 _LIST_LIKE = (("['", "']"), ('["', '"]'), ("['", '"]'), ('["', "']"))
 _MAX_SHOWN = 60
@@ -161,4 +162,6 @@ def _number(value: Any, place: str) -> float:
         number = math.nan
     if not math.isfinite(number) or (isinstance(value, str) and "_" in value):
         raise DataError(f"{place} has the label {value!r}; expected a finite number")
+    if abs(number) > _LARGEST:
+        raise DataError(f"{place} has the label {value!r}; expected a number that fp32 holds, at most {_LARGEST:.3g}")
     return number

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,11 +25,12 @@ from edgedistill.distillation.metrics import (
     entity_metrics,
 )
 from edgedistill.distillation.next_tokens import TokenFigures
+from edgedistill.manifest import MEAN_ABSOLUTE_ERROR
 from edgedistill.subnet import TaskName
 
 __all__ = ["Task", "task_of"]
 
-_Array = NDArray[np.float32]
+_Array = NDArray[np.floating[Any]]
 _Rows = NDArray[np.intp]
 _Tags = list[list[str]]
 
@@ -41,6 +42,7 @@ class Task(ABC):
         name: as users write it.
         headline: the metric that stands for the others.
         agreement: the metric that stands in for it where there are no labels.
+        beside: the metrics that a palette tells beside the headline.
         learns_from_labels: whether there is a hard loss.
         watched_rows: of validation, for the scores after each epoch.
     """
@@ -48,6 +50,7 @@ class Task(ABC):
     name: TaskName
     headline: str
     agreement: str
+    beside: tuple[str, ...] = ()
     learns_from_labels: bool = True
     watched_rows: int = 1000
 
@@ -98,21 +101,26 @@ class Task(ABC):
 
     def redrawn(
         self, outputs: _Array, labels: Sequence[Any] | None, names: Sequence[str], teacher: _Array | None, /
-    ) -> tuple[Callable[[_Rows], float], int]:
-        """The headline of any choice of examples, and how many there are to choose from.
+    ) -> tuple[Callable[[_Rows], dict[str, float]], int]:
+        """The figures that a palette tells, of any choice of examples, and how many there are to choose from.
 
-        Examples are rows, or units where the teacher is compared with.
+        The headline is the first. Examples are rows, or units where the teacher is compared with.
         """
         if labels is not None:
             return self._redrawn(outputs, labels, names)
         assert teacher is not None
-        return (lambda rows: self.agreements(outputs[rows], teacher[rows])[self.agreement]), len(outputs)
+        return (lambda rows: self.agreements(outputs[rows], teacher[rows])), len(outputs)
 
     def _redrawn(
         self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /
-    ) -> tuple[Callable[[_Rows], float], int]:
+    ) -> tuple[Callable[[_Rows], dict[str, float]], int]:
         given = np.asarray(labels)
-        return (lambda rows: self.metrics(outputs[rows], given[rows].tolist(), names)[self.headline]), len(given)
+
+        def told(rows: _Rows) -> dict[str, float]:
+            found = self.metrics(outputs[rows], given[rows].tolist(), names)
+            return {metric: found[metric] for metric in (self.headline, *self.beside)}
+
+        return told, len(given)
 
 
 class _Classes(Task):
@@ -168,9 +176,9 @@ class _TokenClassification(_Classes):
 
     def _redrawn(
         self, outputs: _Array, labels: Sequence[Any], names: Sequence[str], /
-    ) -> tuple[Callable[[_Rows], float], int]:
+    ) -> tuple[Callable[[_Rows], dict[str, float]], int]:
         counts = entity_counts(*self._named(outputs, labels, names))
-        return (lambda rows: entity_f1(counts[rows])), len(counts)
+        return (lambda rows: {self.headline: entity_f1(counts[rows])}), len(counts)
 
     def _named(self, outputs: _Array, labels: Sequence[Any], names: Sequence[str]) -> tuple[_Tags, _Tags]:
         """The tags by row that were found, and those that are right."""
@@ -193,6 +201,7 @@ class _Regression(_Numbers):
     name = "text-regression"
     headline = "spearman"
     agreement = "spearman_to_teacher"
+    beside = ("pearson", MEAN_ABSOLUTE_ERROR)
 
     def outputs(self, _labels: int, _hidden: int, /) -> int:
         return 1
@@ -202,10 +211,21 @@ class _Regression(_Numbers):
         return (outputs[:, 0] - labels).square()
 
     def metrics(self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /) -> dict[str, float]:
-        return correlations(outputs[:, 0], labels)
+        """Correlations, which no affine change of the outputs alters, and the mean absolute error, which sees it."""
+        return {**correlations(outputs[:, 0], labels), MEAN_ABSOLUTE_ERROR: _mean_gap(outputs[:, 0], labels)}
 
     def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
-        return {self.agreement: correlations(outputs[:, 0], teacher[:, 0])["spearman"]}
+        """Spearman's correlation with the teacher, and the mean distance from it."""
+        ours, theirs = outputs[:, 0], teacher[:, 0]
+        return {
+            self.agreement: correlations(ours, theirs)["spearman"],
+            f"{MEAN_ABSOLUTE_ERROR}_to_teacher": _mean_gap(ours, theirs),
+        }
+
+
+def _mean_gap(ours: ArrayLike, theirs: ArrayLike) -> float:
+    gaps = np.abs(np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64))
+    return float(gaps.mean())
 
 
 class _Embedding(_Numbers):
@@ -228,9 +248,9 @@ class _Embedding(_Numbers):
 
     def _redrawn(
         self, outputs: _Array, labels: Sequence[Any], _names: Sequence[str], /
-    ) -> tuple[Callable[[_Rows], float], int]:
+    ) -> tuple[Callable[[_Rows], dict[str, float]], int]:
         alike, given = cosines(outputs[::2], outputs[1::2]), np.asarray(labels[::2])
-        return (lambda rows: correlations(alike[rows], given[rows])[self.headline]), len(given)
+        return (lambda rows: {self.headline: correlations(alike[rows], given[rows])[self.headline]}), len(given)
 
     def agreements(self, outputs: _Array, teacher: _Array, /) -> dict[str, float]:
         return {self.agreement: float(cosines(outputs, teacher).mean())}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from edgedistill.distillation.batches import Encoded
@@ -40,13 +39,8 @@ def graph_figures(graph: Path, data: Encoded, vocabulary: int) -> TokenFigures:
 
 def next_token_qualities(figures: TokenFigures, split: str) -> list[Quality]:
     """The metrics of a split, each with a percentile bootstrap's 95 % interval over texts."""
-    rows = len(figures.tokens)
-    found = []
-    for metric, value in figures.metrics().items():
-
-        def redrawn(chosen: np.ndarray, metric: str = metric) -> float:
-            return figures.metrics(chosen)[metric]
-
-        low, high = bootstrap(redrawn, rows, value)
-        found.append(Quality(metric=metric, split=split, value=value, low=low, high=high, examples=rows))
-    return found
+    rows, values = len(figures.tokens), figures.metrics()
+    return [
+        Quality(metric=metric, split=split, value=values[metric], low=low, high=high, examples=rows)
+        for metric, (low, high) in bootstrap(figures.metrics, rows, values).items()
+    ]

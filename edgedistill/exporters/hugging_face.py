@@ -17,6 +17,7 @@ from transformers import (
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.sentence_folder import write_sentence_modules
+from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.tokenizer_folder import write_tokenizer
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
@@ -24,7 +25,7 @@ from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.pretrained_decoder import to_hugging_face
-from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
+from edgedistill.supernet.slicing import extents, slice_tensors
 
 __all__ = ["write_hugging_face"]
 
@@ -48,7 +49,7 @@ def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -
     arch, info = supernet.encoder.arch, supernet.info
     head = _head(arch)
     _check(arch, subnet)
-    small = _renumbered(subnet, slice_tensors(full_tensors(supernet.encoder), extents(arch, subnet)))
+    small = _renumbered(subnet, slice_tensors(exported_tensors(supernet), extents(arch, subnet)))
     alone, family = _alone(arch, subnet), family_of(arch.model_type)
     theirs = family.write(small, alone, head, info.pad_token_id)
     if head is None:

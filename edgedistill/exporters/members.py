@@ -22,13 +22,13 @@ from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs, out
 from edgedistill.exporters.files import put
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
-from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.quality import graph_outputs, qualities_of
+from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, WeightsFile
 from edgedistill.manifest import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["MAC_TOKENS", "SCORED", "EncoderMembers", "member_name", "put_graph"]
 
@@ -63,7 +63,7 @@ class EncoderMembers:
     def __init__(self, supernet: Supernet, data: EncodedData, out_of_scope: Encoded | None) -> None:
         self._supernet, self._data = supernet, data
         self._task = task_of(supernet.info.task)
-        self._tensors = full_tensors(supernet.encoder)
+        self._tensors = exported_tensors(supernet)
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._calibrator: Calibrator | None = None
         if self._task.name == "text-classification":
@@ -91,7 +91,7 @@ class EncoderMembers:
         if path.name in known:
             return known[path.name]
         if precision == "fp32":
-            check_graph(path, model, subnet)
+            check_graph(path, model, subnet, self._supernet.info.label_scale)
         else:
             check_valid(path, model)
         outputs = {split: graph_outputs(path, getattr(self._data, split), self._task) for split in SCORED}
@@ -107,16 +107,16 @@ class EncoderMembers:
             total_parameters=model.arch.total_parameters(subnet),
             macs=model.arch.macs(subnet, tokens=MAC_TOKENS),
             size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
-            quality=[self._quality(name, outputs[split], split) for split in SCORED],
+            quality=[quality for split in SCORED for quality in self._qualities(name, outputs[split], split)],
             calibration=self._calibration(path, outputs),
         )
 
-    def _quality(self, name: str, outputs: Tensor, split: str) -> Quality:
+    def _qualities(self, name: str, outputs: Tensor, split: str) -> list[Quality]:
         info, data = self._supernet.info, getattr(self._data, split)
         if self._task.name == "sentence-embedding" and split == _MIXED_SPLIT:
             self._vectors[name] = outputs[distinct_rows(data)].numpy()
         reference = self._supernet.teacher.get(split)
-        return quality_of(outputs, split, data, self._task, names=info.labels, reference=reference)
+        return qualities_of(outputs, split, data, self._task, names=info.labels, reference=reference)
 
     def _calibration(self, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
         if self._calibrator is None:
@@ -149,4 +149,4 @@ def _answers(graph: Path, asked: Batch) -> list[float]:
     session = create_session(graph, threads=1)
     feeds = {node.name: getattr(asked, node.name).numpy() for node in session.get_inputs()}
     (outputs,) = session.run([OUTPUT], feeds)
-    return [round(float(value), 6) for value in outputs.ravel()]
+    return [float(f"{value:.9g}") for value in outputs.ravel()]  # all digits of fp32, whatever the unit

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from torch import Tensor
@@ -18,45 +17,62 @@ from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.manifest import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
 
-__all__ = ["bootstrap", "graph_outputs", "quality_of"]
+__all__ = ["bootstrap", "graph_outputs", "qualities_of"]
 
 _DRAWS = 500  # of the bootstrap: its 95 % interval then moves by about a twentieth of its width
 
 
 def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
-    """What the graph answers to every row: [units of all rows, c], in the rows' order."""
+    """What the graph answers to every row: [units of all rows, c], in the rows' order.
+
+    Of a regression they are standardised, as those of the supernet are.
+    """
     session = create_session(graph, threads=usable_cores())
     inputs = [node.name for node in session.get_inputs()]
 
     def run(batch: Batch) -> Tensor:
         (outputs,) = session.run([OUTPUT], {name: getattr(batch, name).numpy() for name in inputs})
-        return torch.from_numpy(outputs)
+        return data.standardised(outputs)
 
     return answers_to(data, task, run)
 
 
-def quality_of(
+def qualities_of(
     outputs: Tensor, split: str, data: Encoded, task: Task, *, names: list[str], reference: Tensor | None
-) -> Quality:
-    """The headline of outputs [units of all rows, c], with the 95 % interval of its sampling error.
+) -> list[Quality]:
+    """Return what a palette tells of outputs [units of all rows, c], each with its 95 % interval; the headline first.
 
-    Wilson's where it is a share of rows, else a percentile bootstrap over examples.
+    The interval is of the sampling error: Wilson's of a share of rows, else a percentile bootstrap's over examples.
     """
     score = score_outputs(outputs, data, task, names=names, reference=reference)
     if task.name == "text-classification":
         examples = len(data)
-        interval = binomtest(round(score.value * examples), examples).proportion_ci(0.95, method="wilson")
-        low, high = float(interval.low), float(interval.high)
+        wilson = binomtest(round(score.value * examples), examples).proportion_ci(0.95, method="wilson")
+        intervals = {score.metric: (float(wilson.low), float(wilson.high))}
     else:
-        given = None if reference is None else reference.numpy()
-        value_of, examples = task.redrawn(outputs.numpy(), data.labels, names, given)
-        low, high = bootstrap(value_of, examples, score.value)
-    return Quality(metric=score.metric, split=split, value=score.value, low=low, high=high, examples=examples)
+        theirs = None if reference is None else data.in_unit(reference)
+        values_of, examples = task.redrawn(data.in_unit(outputs), data.labels, names, theirs)
+        intervals = bootstrap(values_of, examples, score.metrics)
+    return [
+        Quality(metric=metric, split=split, value=score.metrics[metric], low=low, high=high, examples=examples)
+        for metric, (low, high) in intervals.items()
+    ]
 
 
-def bootstrap(value_of: Callable[[NDArray[np.intp]], float], examples: int, value: float) -> tuple[float, float]:
-    """The percentile bootstrap's 95 % interval of a ``value``, from that of any choice of examples."""
+def bootstrap(
+    values_of: Callable[[NDArray[np.intp]], dict[str, float]], examples: int, values: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Return the percentile bootstrap's 95 % interval of each metric, from those of any choice of examples.
+
+    Args:
+        values_of: the metrics of a choice.
+        examples: how many there are to choose from.
+        values: the metrics of all; the intervals hold them.
+    """
     rng = np.random.default_rng(0)
-    values = [value_of(rng.integers(0, examples, examples)) for _ in range(_DRAWS)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return min(float(low), value), max(float(high), value)
+    drawn = [values_of(rng.integers(0, examples, examples)) for _ in range(_DRAWS)]
+    found = {}
+    for metric in drawn[0]:
+        low, high = np.percentile([draw[metric] for draw in drawn], [2.5, 97.5])
+        found[metric] = min(float(low), values[metric]), max(float(high), values[metric])
+    return found

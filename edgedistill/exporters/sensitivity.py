@@ -12,11 +12,11 @@ from edgedistill.distillation.evaluation import score_outputs
 from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
+from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Manifest, Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["BOUND", "Part", "losses_in", "parts_that_cost"]
 
@@ -50,7 +50,7 @@ def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> 
 
 
 def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
-    arch, tensors, task = supernet.encoder.arch, full_tensors(supernet.encoder), task_of(supernet.info.task)
+    arch, tensors, task = supernet.encoder.arch, exported_tensors(supernet), task_of(supernet.info.task)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:

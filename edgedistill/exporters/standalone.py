@@ -11,12 +11,12 @@ from torch import Tensor
 
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph
+from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
 from edgedistill.places import install, scratch_folder
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.slicing import full_tensors
 
 __all__ = ["write_onnx"]
 
@@ -28,7 +28,7 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
         ExportError: the graph fails its check.
         InputError: another command is writing to ``path``.
     """
-    arch, tensors = _at_width(supernet.encoder.arch, full_tensors(supernet.encoder), subnet.hidden)
+    arch, tensors = _at_width(supernet.encoder.arch, exported_tensors(supernet), subnet.hidden)
     stock = Stock.of(arch, tensors, precision)
     with scratch_folder(path) as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
@@ -38,7 +38,7 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
         whole = scratch / path.name
         onnx.save(graph, whole)
         if precision == "fp32":
-            check_graph(whole, supernet.encoder, subnet)
+            check_graph(whole, supernet.encoder, subnet, supernet.info.label_scale)
         else:
             check_valid(whole, supernet.encoder)
         install(whole, path)

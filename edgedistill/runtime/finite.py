@@ -24,6 +24,10 @@ def all_finite(outputs: Sequence[Any]) -> bool:
         except AttributeError:  # none of numpy's
             continue
         flat = output.ravel()
+        if output.shape[-1:] == (1,):  # of a regression, whose squares may be more than its type holds
+            if not all(map(math.isfinite, flat.tolist())):
+                return False
+            continue
         # Half floats nearly always overflow, and others may: then with more room.
         if (output.itemsize < 4 or not math.isfinite(flat.dot(flat))) and not math.isfinite(flat.sum(dtype="f8")):
             return False

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import LoadError, PaletteError
-from edgedistill.manifest import Palette, Precision, Probes, SubnetEntry
+from edgedistill.manifest import MEAN_ABSOLUTE_ERROR, Manifest, Palette, Precision, Probes, SubnetEntry
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import Steps
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session
@@ -19,8 +19,10 @@ from edgedistill.runtime.stopping import apart, run_options
 
 __all__ = ["TOLERANCE", "Checked", "check_answers", "verify"]
 
-# Largest difference of an answer, over the largest answer or 1. Processors sum in different orders; in int8 a sum
-# that falls on the other side of a rounding moves by a whole step.
+_ROUNDINGS = 4  # of answers to fp32, which count where a regression's lie far from 0
+
+# Largest difference of an answer, as `_difference` has it. Processors sum in different orders; in int8 a sum that falls
+# on the other side of a rounding moves by a whole step.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.1, "int4": 0.1}
 
 _LIMIT_S = 300.0  # to load a subnet, from a slow card too, and to run it
@@ -57,14 +59,17 @@ def check_answers(palette: Palette, subnet: str, session: OnnxSession) -> None:
         PaletteError: it answers otherwise than it did where it was exported.
         LoadError: it does not run.
     """
-    _, fault = _compared(session, palette.manifest.subnet(subnet), palette.probes())
+    _, fault = _compared(session, palette.manifest, palette.manifest.subnet(subnet), palette.probes())
     if fault is not None:
         raise PaletteError(f"{subnet}: {fault}; export the palette again")
 
 
 def _checked(palette: Palette, entry: SubnetEntry, probes: Probes) -> Checked:
     try:
-        return apart(lambda: Checked(entry.name, *_compared(_session(palette, entry), entry, probes)), _LIMIT_S)
+        manifest = palette.manifest
+        return apart(
+            lambda: Checked(entry.name, *_compared(_session(palette, entry), manifest, entry, probes)), _LIMIT_S
+        )
     except LoadError as error:
         return Checked(entry.name, None, str(error))
 
@@ -73,18 +78,36 @@ def _session(palette: Palette, entry: SubnetEntry) -> OnnxSession:
     return create_session(palette.graph_path(entry.name), threads=1, weights={entry.weights})
 
 
-def _compared(session: OnnxSession, entry: SubnetEntry, probes: Probes) -> tuple[float | None, str | None]:
+def _compared(
+    session: OnnxSession, manifest: Manifest, entry: SubnetEntry, probes: Probes
+) -> tuple[float | None, str | None]:
     """How far its answers are from those recorded, and what is wrong, if anything."""
     found, expected = _answers(session, probes), np.array(probes.answers[entry.name])
     if found.shape != expected.shape:
         return None, f"it gives {found.size} numbers, expected {expected.size}"
     if not np.isfinite(found).all():
         return None, "its answers are not finite"
-    difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+    difference = _difference(manifest, probes, found, expected)
     allowed = TOLERANCE[entry.precision]
     if difference <= allowed:
         return difference, None
     return difference, f"its answers differ by {difference:.1e}, expected at most {allowed:g}"
+
+
+def _difference(manifest: Manifest, probes: Probes, found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """Return the largest difference over the largest answer, or over 1 if that is more.
+
+    A regression's answers are in the unit of its labels, which may lie close together and far from 0. So differences
+    are seen against how far answers spread or miss their labels, whichever is more, less rounding at their offset.
+    """
+    gap, largest = np.abs(found - expected).max(), float(np.abs(expected).max())
+    errors = [q.value for entry in manifest.subnets for q in entry.quality if q.metric.startswith(MEAN_ABSOLUTE_ERROR)]
+    if manifest.task != "text-regression" or not errors:
+        return float(gap / max(1.0, largest))
+    spreads = [float(np.std(answers)) for answers in probes.answers.values()]
+    rounding = _ROUNDINGS * float(np.spacing(np.float32(largest)))
+    size = max(*errors, *spreads, float(np.finfo(np.float32).tiny))
+    return float(np.maximum(gap - rounding, 0.0) / size)
 
 
 def _answers(session: OnnxSession, probes: Probes) -> NDArray[np.float64]:

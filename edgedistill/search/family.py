@@ -33,13 +33,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A subnet of the space: its quality on validation data, and what it costs (None: no device was named)."""
+    """A subnet of the space: its quality on validation data, and what it costs (None: no device was named).
+
+    ``error``: of a regression the mean absolute error there, in the unit of the labels.
+    """
 
     subnet: SubnetConfig
     quality: float
     layer_parameters: int
     macs: int
     cost: Cost | None
+    error: float | None = None
 
     def measure(self, against: Against) -> float:
         """Its cost in the unit that the search goes by.

@@ -1,4 +1,4 @@
-"""What subnets of a supernet score on validation data, measured once and kept beside the supernet."""
+"""What subnets of a supernet score on validation data, the headline first, measured once and kept beside it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ __all__ = ["QUALITY", "scored_once"]
 
 QUALITY = "quality.json"
 _SAVED_EVERY = 10
+_Scores = dict[str, dict[str, float]]
 
 
 @contextmanager
 def scored_once(
-    supernet: Supernet, folder: Path, quality: Callable[[SubnetConfig], float]
-) -> Iterator[Callable[[SubnetConfig], float]]:
-    """``quality``, but from the file in ``folder`` where a score of this very supernet is there already.
+    supernet: Supernet, folder: Path, metrics: Callable[[SubnetConfig], dict[str, float]]
+) -> Iterator[Callable[[SubnetConfig], dict[str, float]]]:
+    """``metrics``, but from the file in ``folder`` where those of this very supernet are there already.
 
     What was measured is kept even where this is interrupted.
     """
     path, key = folder / QUALITY, _key(supernet)
     kept = _read(path, key)
 
-    def score(subnet: SubnetConfig) -> float:
+    def score(subnet: SubnetConfig) -> dict[str, float]:
         name = repr(subnet)
         if name not in kept:
-            kept[name] = quality(subnet)
+            kept[name] = metrics(subnet)
             if len(kept) % _SAVED_EVERY == 0:
                 _write(path, key, kept)
         return kept[name]
@@ -52,15 +53,17 @@ def _key(supernet: Supernet) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, key: str, kept: dict[str, float]) -> None:
+def _write(path: Path, key: str, kept: _Scores) -> None:
     """A supernet that lies on a read-only or a full disk can be searched too, only not remembered."""
     with suppress(OSError):
         write_atomically(path, {"supernet": key, "scores": kept})
 
 
-def _read(path: Path, key: str) -> dict[str, float]:
+def _read(path: Path, key: str) -> _Scores:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return {str(k): float(v) for k, v in document["scores"].items()} if document["supernet"] == key else {}
+        if document["supernet"] != key:
+            return {}
+        return {str(k): {str(m): float(v) for m, v in found.items()} for k, found in document["scores"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # a cache that cannot be read is none

@@ -29,6 +29,7 @@ from edgedistill.places import install, scratch_folder, was_moved
 from edgedistill.subnet import SearchSpace, TaskName
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.label_scale import LabelScale
 
 __all__ = [
     "DataSource",
@@ -102,6 +103,7 @@ class SupernetInfo(BaseModel):
     A decoder may have no padding token; its ``pad_token_id`` is then any id, behind a mask.
     ``tokenizer_settings`` is the base model's tokenizer_config.json: its class, its special tokens, its inputs.
     ``generation_settings`` is a decoder's generation_config.json.
+    ``label_scale`` is what a regression's labels, answers and head are standardised by; None for other tasks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -128,6 +130,7 @@ class SupernetInfo(BaseModel):
     generation: GenerationInfo | None = None
     tokenizer_settings: dict[str, Any] = {}
     generation_settings: dict[str, Any] = {}
+    label_scale: LabelScale | None = None
 
     @property
     def stages(self) -> list[int]:

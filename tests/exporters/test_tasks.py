@@ -17,7 +17,7 @@ from edgedistill.distillation.rows import Row
 from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
-from edgedistill.exporters.quality import graph_outputs, quality_of
+from edgedistill.exporters.quality import graph_outputs, qualities_of
 from edgedistill.manifest import Palette, load
 from edgedistill.subnet import TaskName
 from edgedistill.supernet.checkpoint import Supernet
@@ -43,11 +43,11 @@ _TASKS: dict[str, TaskName] = {
     "embeddings": "sentence-embedding",
 }
 _METRICS = {
-    "pair": "accuracy",
-    "regression": "spearman",
-    "tokens": "entity_f1",
-    "scored embeddings": "spearman",
-    "embeddings": "cosine_to_teacher",
+    "pair": ["accuracy"],
+    "regression": ["spearman", "pearson", "mean_absolute_error"],
+    "tokens": ["entity_f1"],
+    "scored embeddings": ["spearman"],
+    "embeddings": ["cosine_to_teacher"],
 }
 
 
@@ -74,7 +74,8 @@ def test_a_palette_of_every_task_says_what_it_is_and_how_good(kind: str, tmp_pat
     assert manifest.task == _TASKS[kind]
     assert manifest.labels == {"pair": ["other", "same"], "tokens": ["B-place", "O"]}.get(kind, [])
     for entry in manifest.subnets:
-        assert [(q.metric, q.split) for q in entry.quality] == [(_METRICS[kind], s) for s in ("validation", "test")]
+        told = [(metric, split) for split in ("validation", "test") for metric in _METRICS[kind]]
+        assert [(q.metric, q.split) for q in entry.quality] == told
         assert all(q.low <= q.value <= q.high for q in entry.quality)
         assert all(q.low < q.high for q in entry.quality if 0 < q.value < 1)
     assert (manifest.mixing is not None) == (manifest.task == "sentence-embedding")
@@ -109,8 +110,9 @@ def test_a_text_that_is_there_twice_counts_once() -> None:
 
 def test_the_interval_of_a_perfect_correlation_is_a_point() -> None:
     data = Encoded(tuple((i,) for i in range(30)), ((0,),) * 30, tuple(float(i) for i in range(30)), None, 0)
-    found = quality_of(torch.arange(30.0)[:, None], "test", data, task_of("text-regression"), names=[], reference=None)
+    task = task_of("text-regression")
+    found, *_ = qualities_of(torch.arange(30.0)[:, None], "test", data, task, names=[], reference=None)
     assert (found.low, found.value, found.high) == (pytest.approx(1.0),) * 3
     noisy = torch.arange(30.0)[:, None] + 10 * torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
-    wide = quality_of(noisy, "test", data, task_of("text-regression"), names=[], reference=None)
-    assert wide.low < wide.value < wide.high
+    for wide in qualities_of(noisy, "test", data, task, names=[], reference=None):
+        assert wide.low < wide.value < wide.high

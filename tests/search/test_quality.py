@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ class Scorer:
         self.asked: list[SubnetConfig] = []
         self._fail_at = fail_at
 
-    def __call__(self, subnet: SubnetConfig) -> float:
+    def __call__(self, subnet: SubnetConfig) -> dict[str, float]:
         if len(self.asked) == self._fail_at:
             raise KeyboardInterrupt
         self.asked.append(subnet)
-        return len(subnet.layers) / 10
+        return {"spearman": len(subnet.layers) / 10, "mean_absolute_error": 3.0}  # in this order
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def supernet() -> Supernet:
     return tiny_supernet.supernet()
 
 
-def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[SubnetConfig, float]:
+def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[SubnetConfig, dict[str, float]]:
     with scored_once(supernet, folder, scorer) as score:
         return {subnet: score(subnet) for subnet in supernet.space}
 
@@ -39,7 +40,10 @@ def test_a_second_search_asks_for_nothing(supernet: Supernet, tmp_path: Path) ->
     first, second = Scorer(), Scorer()
     found = _score(supernet, tmp_path, first)
     assert first.asked == list(supernet.space) == list(found)
-    assert _score(supernet, tmp_path, second) == found
+    again = _score(supernet, tmp_path, second)
+    assert {subnet: list(metrics.items()) for subnet, metrics in again.items()} == {
+        subnet: list(metrics.items()) for subnet, metrics in found.items()
+    }
     assert second.asked == []
 
 
@@ -54,6 +58,16 @@ def test_an_interrupted_search_goes_on(supernet: Supernet, tmp_path: Path) -> No
 def test_other_weights_are_scored_anew(supernet: Supernet, tmp_path: Path) -> None:
     _score(supernet, tmp_path, Scorer())
     supernet.model.classifier.bias.data += 1
+    again = Scorer()
+    _score(supernet, tmp_path, again)
+    assert again.asked == list(supernet.space)
+
+
+def test_a_file_of_an_earlier_version_is_as_none(supernet: Supernet, tmp_path: Path) -> None:
+    _score(supernet, tmp_path, Scorer())
+    document = json.loads((tmp_path / QUALITY).read_text())
+    document["scores"] = dict.fromkeys(document["scores"], 0.5)
+    (tmp_path / QUALITY).write_text(json.dumps(document))
     again = Scorer()
     _score(supernet, tmp_path, again)
     assert again.asked == list(supernet.space)
