@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer
 
 from edgedistill.distillation.batches import load_tokenizer
+from edgedistill.distillation.chat_files import chat_template
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.generation_files import end_tokens, generation_settings
 from edgedistill.distillation.models import ResolvedModel
@@ -218,12 +219,11 @@ def _hugging_face(folder: Path, recipe: Recipe) -> _Pretrained:
     tokenizer.no_truncation()
     settings = generation_settings(folder)
     ends = end_tokens(folder, settings, wrapper.eos_token_id)
-    template = wrapper.chat_template
     generation = GenerationInfo(
         context_tokens=model.arch.positions,
         eos_token_ids=ends,
         bos_token_id=wrapper.bos_token_id,
-        chat_template=template if isinstance(template, str) else None,
+        chat_template=chat_template(folder, wrapper),
     )
     pad = wrapper.pad_token_id
     return _Pretrained(

@@ -98,7 +98,7 @@ def _from_hub(name: str) -> ResolvedModel:
 
     patterns = [CONFIG, WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
     patterns += ["modules.json", "1_Pooling/*"]  # sentence-transformers' notes
-    patterns += ["generation_config.json", "chat_template.jinja"]  # decoders'
+    patterns += ["generation_config.json", "chat_template.jinja", "additional_chat_templates/*"]  # decoders'
     try:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had

@@ -20,6 +20,8 @@ from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.members import MAC_TOKENS, SCORED, member_name, put_graph
 from edgedistill.exporters.weights import WeightsFile
 from edgedistill.manifest import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
+from edgedistill.printable import get_logger
+from edgedistill.runtime.generation.chat import template_fault
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -27,6 +29,8 @@ __all__ = ["DecoderMembers"]
 
 _FLOAT_BYTES = 4
 _PROMPT, _CONTINUATION, _ASKED = 12, 6, 16
+
+_log = get_logger(__name__)
 
 
 class DecoderMembers:
@@ -42,6 +46,18 @@ class DecoderMembers:
         self._arch = self._model.arch
         assert supernet.info.generation is not None
         self._generation = supernet.info.generation
+        self._try_chat()
+
+    def _try_chat(self) -> None:
+        """Warn of a chat template that no device could use."""
+        generation, tokenizer = self._generation, self._supernet.tokenizer
+        if generation.chat_template is None:
+            return
+        ids = {"bos_token": generation.bos_token_id, "eos_token": next(iter(generation.eos_token_ids), None)}
+        tokens = {name: tokenizer.id_to_token(id_) or "" for name, id_ in ids.items() if id_ is not None}
+        fault = template_fault(generation.chat_template, tokens)
+        if fault is not None:
+            _log.warning("the chat template %s; the palette takes no chats", fault)
 
     def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
         """Entries of a palette that still hold, by their graph's name: see `known_entries`."""

@@ -6,69 +6,86 @@ Templates are Jinja's, which the device side does without otherwise: it is impor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import Any
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, PaletteError
+from edgedistill.runtime.generation.messages import Message, as_data
 
-__all__ = ["Message", "render"]
+__all__ = ["Message", "render", "render_data", "template_fault"]
 
-Message = Mapping[str, str]
-"""Of a ``role`` ("system", "user", "assistant") and its ``content``."""
+_TRIAL = "hello there"
+_TRIALS: tuple[list[dict[str, Any]], ...] = (
+    [{"role": "user", "content": _TRIAL}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": _TRIAL}],
+    [{"role": "user", "content": [{"type": "text", "text": _TRIAL}]}],
+)
 
 
 def render(template: str, messages: Sequence[Message], special_tokens: Mapping[str, str]) -> str:
-    """The prompt, which ends where the assistant's answer begins.
+    """Return the prompt, which ends where the assistant's answer begins.
 
-    It is rendered in Jinja's sandbox, as templates come with models: they may not reach out of it.
+    It is what transformers renders with ``add_generation_prompt=True`` and no tools.
 
     Args:
         template: the palette's.
         messages: oldest first.
-        special_tokens: ``bos_token`` and ``eos_token``, as far as there are any.
+        special_tokens: ``bos_token``, ``eos_token`` and the like, as far as there are any.
 
     Raises:
-        InputError: the messages are none, or the template refuses them; or Jinja is not installed.
+        InputError: there are no messages, the template refuses them, or jinja2 is not installed.
+        PaletteError: the template fails at any chat.
     """
-    _check(messages)
+    return render_data(template, as_data(messages), special_tokens)
+
+
+def render_data(template: str, messages: Sequence[Mapping[str, Any]], special_tokens: Mapping[str, str]) -> str:
+    """Render messages that `as_data` returned; the errors are those of `render`."""
+    jinja = _jinja()
     try:
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        return str(jinja.filled(jinja.compiled(template), messages, special_tokens))
+    except jinja.Refusal as refusal:
+        raise InputError(f"the palette's chat template refuses these messages: {refusal}") from refusal
+    except Exception as error:  # what Jinja and Python raise at what a template does
+        fault = template_fault(template, special_tokens)
+        if fault is not None:
+            raise PaletteError(
+                f"the palette's chat template {fault}; give a prompt that is written as the model expects it"
+            ) from error
+        raise InputError(f"the palette's chat template fails at these messages: {_line(error)}") from error
+
+
+def template_fault(template: str, special_tokens: Mapping[str, str]) -> str | None:
+    """Return why no chat can be rendered, by trial chats; None if one can.
+
+    Raises:
+        InputError: jinja2 is not installed.
+    """
+    jinja, faults = _jinja(), list[str]()
+    for messages in _TRIALS:
+        try:
+            text = str(jinja.filled(jinja.compiled(template), messages, special_tokens))
+        except jinja.Refusal as refusal:
+            faults.append(f"refuses a chat of one message: {refusal}")
+        except Exception as error:  # noqa: BLE001 (what Jinja and Python raise at what a template does)
+            faults.append(f"is faulty: {_line(error)}")
+        else:
+            if _TRIAL in text.lower():
+                return None
+            faults.append("leaves out what the user says")
+    return faults[0]
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _jinja() -> ModuleType:
+    try:
+        from edgedistill.runtime.generation import templates
     except ImportError as error:
         raise InputError(
-            "the palette's chat template needs jinja2, which is not installed; install it with: "
-            "pip install 'edgedistill[chat]', or give a prompt that is written as the model wants it"
+            "the palette's chat template needs jinja2 3.1.6 or newer; install it with: "
+            "pip install 'edgedistill[chat]', or give a prompt that is written as the model expects it"
         ) from error
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    try:
-        return environment.from_string(template).render(
-            messages=[dict(message) for message in messages], add_generation_prompt=True, **special_tokens
-        )
-    except Exception as error:  # a template's own, and what Python raises at what it does
-        raise InputError(f"the palette's chat template refuses these messages: {error}") from error
-
-
-def _check(messages: Sequence[Message]) -> None:
-    if isinstance(messages, str) or not messages:
-        raise InputError("messages are none; expected a list of at least one {'role': ..., 'content': ...}")
-    for place, message in enumerate(messages, start=1):
-        is_message = isinstance(message, Mapping) and all(
-            isinstance(message.get(key), str) for key in ("role", "content")
-        )
-        if not is_message:
-            raise InputError(f"message {place} is no message; expected {{'role': 'user', 'content': 'a text'}}")
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    """Jinja's own escapes what HTML would misread, which a prompt has as it is."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refuse(message: str) -> NoReturn:
-    from jinja2.exceptions import TemplateError
-
-    raise TemplateError(message)
+    return templates

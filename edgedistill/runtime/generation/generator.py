@@ -11,14 +11,14 @@ from typing import Any, cast
 
 from edgedistill.errors import InputError, LoadError
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, open_palette
-from edgedistill.runtime.arguments import is_real
+from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.controller import CLOSING_S
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.chat import Message
 from edgedistill.runtime.generation.costs import STEP, generation_costs
 from edgedistill.runtime.generation.demand import Demand
+from edgedistill.runtime.generation.messages import Message
 from edgedistill.runtime.generation.prompts import Prompt, Prompts, generation_of
 from edgedistill.runtime.generation.sampling import Sampler, Sampling
 from edgedistill.runtime.generation.steps import Steps
@@ -130,13 +130,13 @@ class TextGenerator(Serving):
             GenerationError: with a piece: a subnet failed, and no other in memory could go on.
             SessionClosed: with the first piece: after `close`.
         """
-        if max_new_tokens < 1:
-            raise InputError(f"max_new_tokens is {max_new_tokens}; expected at least 1")
+        if not (is_integer(max_new_tokens) and max_new_tokens >= 1):
+            raise InputError(f"max_new_tokens is {max_new_tokens!r}; expected a whole number from 1 on")
         sampler = Sampler(Sampling(temperature, top_k, top_p, seed))
         stops = StopStrings(stop)
         ids = self._prompts.ids(prompt)
         generation = self._prompts.generation
-        most = min(max_new_tokens, generation.context_tokens - len(ids))
+        most = min(int(max_new_tokens), generation.context_tokens - len(ids))
         text = Text(
             self._controller,
             self._demand,
@@ -162,12 +162,17 @@ class TextGenerator(Serving):
         return self.generate(self.chat_prompt(messages), **options)
 
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids of a chat, as `generate` and `stream` take them, by the palette's own template.
+        """Return the token ids of a chat, as `generate` and `stream` take them, by the palette's own template.
 
-        ``messages``: oldest first, each with a ``role`` ("system", "user", "assistant") and its ``content``.
+        A message that spells a special token is encoded as plain text: it cannot open a turn of its own.
+
+        Args:
+            messages: oldest first, each with a ``role`` ("system", "user", "assistant"), its ``content`` (a text, or a
+                list of parts such as ``{"type": "text", "text": "..."}``), and what else the template uses.
 
         Raises:
             InputError: the palette has no chat template, it refuses the messages, or jinja2 is not installed.
+            PaletteError: the template fails at any chat.
         """
         return self._prompts.chat_ids(messages)
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from edgedistill.errors import InputError
 from edgedistill.manifest import Generation, Palette
-from edgedistill.runtime.generation.chat import Message, render
+from edgedistill.runtime.arguments import checked_items, is_integer
+from edgedistill.runtime.generation.lengths import check_length, too_long
+from edgedistill.runtime.generation.messages import Message
 from edgedistill.runtime.generation.pieces import Pieces
+from edgedistill.runtime.generation.spelled import chat_ids
 from edgedistill.runtime.tasks import wrong_task
-from edgedistill.runtime.text.reading import checked, load_tokenizer
+from edgedistill.runtime.text.reading import checked, encoded, load_tokenizer
 
 __all__ = ["Prompt", "Prompts"]
 
@@ -28,51 +31,58 @@ class Prompts:
         self.generation = generation_of(palette)
         self._vocabulary = palette.manifest.outputs[0].shape[-1]
         self._tokenizer = load_tokenizer(palette)
+        self._pad_token = palette.manifest.tokenizer.pad_token
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """Token ids, which leave room for at least one more token.
+        """Return token ids, which leave room for at least one more token.
 
         Raises:
-            InputError: the prompt is empty, no text and no token ids, or too long.
+            InputError: the prompt is empty, not a text or token ids of the model, or too long.
         """
-        if isinstance(prompt, str):
-            found = list(self._tokenizer.encode(checked(prompt, "the prompt")).ids)
-        else:
-            found = self._checked_ids(prompt)
-        if not found:
-            raise InputError("the prompt has no tokens; expected at least one")
         context = self.generation.context_tokens
-        if len(found) >= context:
-            raise InputError(
-                f"the prompt has {len(found)} tokens; the model takes {context} together with the answer: shorten it"
-            )
-        return found
+        if isinstance(prompt, str):
+            check_length(self._tokenizer, checked(prompt, "the prompt"), context)
+            ids = encoded(self._tokenizer, prompt, what="the prompt").ids
+        else:
+            ids = list(checked_items(prompt, "the prompt", "a text, or a list of token ids"))
+        if not ids:
+            raise InputError("the prompt has no tokens; expected at least one")
+        if len(ids) >= context:
+            raise too_long(len(ids), context)
+        return self._checked_ids(ids)
 
     def chat_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Of the prompt that the palette's chat template makes of them.
+        """Return the token ids of the prompt that the palette's chat template makes of messages.
 
         Raises:
             InputError: there is no template, it refuses the messages, or jinja2 is missing.
+            PaletteError: the template fails at any chat.
         """
         template = self.generation.chat_template
         if template is None:
             raise InputError("the palette has no chat template: its model is not made for chats; give it a prompt")
-        ends = self.generation.eos_token_ids
-        special = {"bos_token": self.generation.bos_token_id, "eos_token": ends[0] if ends else None}
-        tokens = {key: self._tokenizer.id_to_token(one) or "" for key, one in special.items() if one is not None}
-        text = render(template, messages, tokens)
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return chat_ids(self._tokenizer, template, messages, self._special_tokens(), self.generation.context_tokens)
+
+    def _special_tokens(self) -> dict[str, str]:
+        """Return the special tokens by the names that templates know."""
+        ends, unknown = self.generation.eos_token_ids, getattr(self._tokenizer.model, "unk_token", None)
+        ids = {"bos_token": self.generation.bos_token_id, "eos_token": ends[0] if ends else None}
+        tokens = {name: None if id_ is None else self._tokenizer.id_to_token(id_) for name, id_ in ids.items()}
+        tokens |= {"unk_token": unknown, "pad_token": self._pad_token}
+        return {name: token for name, token in tokens.items() if token}
 
     def pieces(self, ids: Sequence[int]) -> Pieces:
         """The text of what follows this prompt."""
         return Pieces(self._tokenizer, ids)
 
     def _checked_ids(self, prompt: Sequence[int]) -> list[int]:
-        found = list(prompt)
-        for place, token in enumerate(found, start=1):
-            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < int(self._vocabulary):
-                raise InputError(f"token {place} of the prompt is {token!r}; expected 0 to {int(self._vocabulary) - 1}")
-        return found
+        most = int(self._vocabulary) - 1
+        ids = []
+        for place, token in enumerate(prompt, start=1):
+            if not (is_integer(token) and 0 <= token <= most):
+                raise InputError(f"token {place} of the prompt is {token!r}; expected 0 to {most}")
+            ids.append(int(token))
+        return ids
 
 
 def generation_of(palette: Palette) -> Generation:

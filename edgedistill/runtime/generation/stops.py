@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgedistill.errors import InputError
+from edgedistill.runtime.arguments import checked_items
 
 __all__ = ["StopStrings"]
 
@@ -22,10 +23,11 @@ class StopStrings:
     def __init__(self, stops: Sequence[str] = ()) -> None:
         if isinstance(stops, str):
             raise InputError("stop is one string; expected a list of them")
+        stops = tuple(checked_items(stops, "stop", "a list of strings"))
         for stop in stops:
             if not isinstance(stop, str) or not stop:
                 raise InputError(f"a stop string is {stop!r}; expected a text that is not empty")
-        self._stops = tuple(stops)
+        self._stops = stops
         self._held = ""
 
     def add(self, piece: str) -> tuple[str, bool]:

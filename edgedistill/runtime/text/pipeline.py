@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError, RunError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
-from edgedistill.runtime.arguments import checked_deadline
+from edgedistill.runtime.arguments import checked_deadline, checked_items
 from edgedistill.runtime.tasks import check_task
 from edgedistill.runtime.text.reading import Read, Reader
 from edgedistill.subnet import TaskName
@@ -107,14 +107,14 @@ class Pipeline:
 
 
 def numbered(texts: Sequence[object]) -> Iterator[tuple[int, object]]:
-    """The texts with their places, from 1.
+    """Return the texts with their places, from 1.
 
     Raises:
-        InputError: it is one string, whose letters would be the texts.
+        InputError: it is not a list, such as one string, whose letters would be the texts.
     """
     if isinstance(texts, str):
         raise InputError("texts is one string; expected a list of them")
-    return enumerate(texts, start=1)
+    return enumerate(checked_items(texts, "texts", "a list of them"), start=1)
 
 
 def countdown(deadline_ms: float | None) -> Callable[[], float | None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Read", "ReadWords", "Reader", "checked", "load_tokenizer"]
+__all__ = ["Read", "ReadWords", "Reader", "checked", "encoded", "load_tokenizer"]
 
 _MOST_CHARACTERS = 64  # a token; what lies beyond is not read, so that a huge text costs no more than a long one
 # Which property of an encoding a graph's input is.
@@ -120,10 +120,7 @@ class Reader:
         Raises:
             InputError: the tokenizer cannot, or gives no token.
         """
-        try:
-            encoding = self._tokenizer.encode(text, second, is_pretokenized=isinstance(text, list))
-        except Exception as error:  # tokenizers raises bare Exception, such as where there is no unknown token
-            raise InputError(f"text {place} cannot be split into the model's tokens: {error}") from error
+        encoding = encoded(self._tokenizer, text, second, f"text {place}", is_pretokenized=isinstance(text, list))
         if not encoding.ids:
             raise InputError(f"text {place} has no tokens: only characters that the model does not know")
         return encoding
@@ -141,6 +138,20 @@ class Reader:
                 row[: len(encoding.ids)] = getattr(encoding, _INPUTS[name])
             feeds[name] = feed
         return feeds
+
+
+def encoded(
+    tokenizer: Tokenizer, text: str | list[str], second: str | None = None, what: str = "the text", **options: bool
+) -> Encoding:
+    """Encode a text, a pair, or a list of words; ``what`` names it in a message.
+
+    Raises:
+        InputError: the tokenizer cannot, such as where its model has no token for what it does not know.
+    """
+    try:
+        return tokenizer.encode(text, second, **options)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{what} cannot be split into the model's tokens: {error}") from error
 
 
 def checked(text: object, what: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny_palette
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, PaletteError
 from edgedistill.manifest import load
 from edgedistill.runtime import TextGenerator
 from edgedistill.runtime.generation.chat import render
@@ -33,9 +33,9 @@ def test_messages_become_what_the_template_says() -> None:
     [
         ([], "expected a list of at least one"),
         ("hello", "expected a list of at least one"),
-        (["hello"], "message 1 is no message"),
-        ([*TALK, {"role": "user"}], "message 3 is no message"),
-        ([{"role": "user", "content": 3}], "message 1 is no message"),
+        (["hello"], "message 1 is a str"),
+        ([*TALK, {"role": "user"}], "message 3 is not a message"),
+        ([{"role": "user", "content": 3}], "message 1 is not a message"),
         (TALK[::-1], "refuses these messages: the system speaks first"),
     ],
 )
@@ -49,17 +49,29 @@ def test_what_is_no_chat_is_refused(messages: Any, says: str) -> None:
     [
         "{{ messages.__class__.__mro__[1].__subclasses__() }}",
         "{{ ''.__class__.__base__ }}{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+        "{{ dict.__init__.__globals__ }}",
+        "{{ strftime_now.__globals__.json }}",
+        "{% set n = namespace() %}{% set n.__class__ = 1 %}",
         "{{ messages.append(1) }}",
         "{% for",
         "{{ 1 + messages }}",
     ],
 )
-def test_a_template_cannot_reach_out_and_fails_in_one_line(template: str) -> None:
-    with pytest.raises(InputError, match="refuses these messages"):
+def test_a_template_cannot_reach_out_and_is_blamed_in_one_line(template: str) -> None:
+    with pytest.raises(PaletteError, match="the palette's chat template is faulty") as raised:
         render(template, TALK, TOKENS)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_template_that_fails_at_some_messages_alone_blames_them() -> None:
+    template = "{% for m in messages %}{{ m.content + '' }}{% endfor %}"
+    with pytest.raises(InputError, match="chat template fails at these messages: TypeError"):
+        render(template, [{"role": "user", "content": [{"type": "text", "text": "hi"}]}], TOKENS)
 
 
 def test_without_jinja_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "edgedistill.runtime.generation.templates", raising=False)
+    monkeypatch.delattr("edgedistill.runtime.generation.templates", raising=False)
     monkeypatch.setitem(sys.modules, "jinja2.sandbox", None)
     with pytest.raises(InputError, match=r"pip install 'edgedistill\[chat\]'"):
         render(TEMPLATE, TALK, TOKENS)

@@ -205,7 +205,7 @@ def test_a_script_that_reads_no_stream_to_its_end_ends_quietly(stories: Path, th
         ([], {}, "the prompt has no tokens"),
         ([1, 512], {}, "token 2 of the prompt is 512; expected 0 to 511"),
         ("a big dog " * 100, {}, f"tokens; the model takes {CONTEXT} together with the answer"),
-        (PROMPT, {"max_new_tokens": 0}, "max_new_tokens is 0; expected at least 1"),
+        (PROMPT, {"max_new_tokens": 0}, "max_new_tokens is 0; expected a whole number from 1 on"),
         (PROMPT, {"top_p": 1.5}, "top_p is 1.5"),
         (PROMPT, {"top_k": 0}, "top_k is 0"),
         (PROMPT, {"temperature": -1.0}, "temperature is -1.0"),

@@ -13,6 +13,12 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny palette that gives texts numbers."""
+    return tiny_palette.write(tmp_path_factory.mktemp("numbers") / "palette", tiny_palette.NUMBERS)
+
+
+@pytest.fixture(scope="session")
 def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny palette whose members all know the tag of each word."""
     return tiny_palette.write(tmp_path_factory.mktemp("tagged") / "palette", tiny_palette.TAGGED)
