@@ -16,6 +16,28 @@ from edgedistill.supernet.weight_files import WEIGHTS, check_weights
 
 __all__ = ["ResolvedModel", "resolve_model"]
 
+# What is fetched from the hub: all that changes answers, and neither code nor pickles.
+_HUB_FILES = (
+    CONFIG,
+    WEIGHTS,
+    "adapter_config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*_config.json",
+    "*_Pooling/*",
+    "*_Dense/*",
+    "generation_config.json",
+    "chat_template*",
+    "additional_chat_templates/*",
+)
+_CODE = ("*.py", "*.bin", "*.pt", "*.pkl")
+
 
 @dataclass(frozen=True)
 class ResolvedModel:
@@ -96,11 +118,8 @@ def _from_package(name: str) -> ResolvedModel | None:
 def _from_hub(name: str) -> ResolvedModel:
     from huggingface_hub import snapshot_download
 
-    patterns = [CONFIG, WEIGHTS, "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json"]
-    patterns += ["modules.json", "1_Pooling/*"]  # sentence-transformers' notes
-    patterns += ["generation_config.json", "chat_template.jinja", "additional_chat_templates/*"]  # decoders'
     try:
-        folder = Path(snapshot_download(name, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES], ignore_patterns=[*_CODE]))
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
         raise ModelError(
             f"{name} is no model folder here and could not be fetched; give a folder, or for "

@@ -83,4 +83,5 @@ def _conversion(folder: Path) -> str:
     kind = first if isinstance(first, str) and re.fullmatch(r"[A-Za-z]\w*", first) else "AutoModel"
     place = repr(str(folder))
     code = f"import transformers as t; t.{kind}.from_pretrained({place}).save_pretrained({place}, max_shard_size='1TB')"
-    return f'convert it: python -c "{code}"'
+    hint = "" if kind != "AutoModel" else " (with the model's own class in place of AutoModel, so that its head stays)"
+    return f'convert it{hint}: python -c "{code}"'

@@ -184,3 +184,35 @@ def test_an_adapter_is_refused(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"adapter_config\.json: adapters are not supported; merge them"):
         resolve_model(folder)
+
+
+def test_all_that_changes_answers_is_fetched_from_the_hub_and_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    changes_answers = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "sentencepiece.bpe.model",
+        "modules.json",
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+        "generation_config.json",
+    ]
+    others = ["modeling_evil.py", "tokenizer_evil.py", "pytorch_model.bin", "2_Dense/pytorch_model.bin", "README.md"]
+    fetched: list[str] = []
+
+    def snapshot(_: str, **patterns: list[str]) -> str:
+        fetched.extend(filter_repo_objects([*changes_answers, *others], **patterns))
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(ModelError, match="could not be fetched"):
+        resolve_model("some/model")
+    assert fetched == changes_answers
