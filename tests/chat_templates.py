@@ -179,6 +179,21 @@ TEMPLATES = {
     "keys": "{% for m in messages %}{{ m.name }}{{ m.get('name', '-') }}{{ m.thinking }}{{ m.reasoning_content }}{{ m | length }}{{ m.keys() | list }}{% endfor %}",
     "blanks": "  {% if true %}  \n  x {{ '' }}\n  {%- if false %}\ny\n{% endif %}\n{% endif %}\n{# c #}\n  {# d #}\n\n{{ messages[0].content }}\n",
 }
+TEMPLATES |= {
+    "Llama 2": """{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}{% for message in loop_messages %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}""",
+    "Zephyr": """{% for message in messages %}
+{% if message['role'] == 'user' %}
+{{ '<|user|>\\n' + message['content'] + eos_token }}
+{% elif message['role'] == 'system' %}
+{{ '<|system|>\\n' + message['content'] + eos_token }}
+{% endif %}
+{% if loop.last and add_generation_prompt %}
+{{ '<|assistant|>' }}
+{% endif %}
+{% endfor %}""",
+    "Command R": """{{ bos_token }}{% if documents %}{{ documents | map(attribute='text') | join(', ') }}{% endif %}{% for message in messages | rejectattr('role', 'equalto', 'system') %}{{ '<|start|>' ~ (message.role | upper) ~ '<|end|>' ~ (message.content | string | trim | truncate(20)) }}{% endfor %}{% filter indent(2) %}{{ messages | map(attribute='role') | join('\n') }}{% endfilter %}""",
+    "DeepSeek": """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% set ns = namespace(is_first=false, system_prompt='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}{{'<|User|>' + message['content']}}{%- endif %}{%- if message['role'] == 'assistant' and message['content'] is not none %}{% set content = message['content'] %}{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}{{'<|Assistant|>' + content + eos_token}}{%- endif %}{%- endfor -%}{% if add_generation_prompt %}{{'<|Assistant|>'}}{% endif %}""",
+}
 TOOLS = [{"type": "function", "function": {"name": "lamp", "arguments": {"é": 1, "on": True}}}]
 CHATS = {
     "user": [{"role": "user", "content": "Which lamp? <é> & \u2764\ufe0f"}],

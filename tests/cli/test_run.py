@@ -50,6 +50,17 @@ def test_a_record_of_every_task(folders: dict[Kind, Path], kind: Kind, given: li
         assert sum(number**2 for number in record["vector"]) == pytest.approx(1, abs=1e-5)
 
 
+def test_a_line_that_the_model_fails_at_takes_no_other_with_it(tmp_path: Path) -> None:
+    folder = tiny_palette.write(tmp_path / "palette", LABELLED)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["zq3"])  # which the embedding table has no row for
+    tokenizer.save(str(folder / "tokenizer.json"))
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in ("lamp", "the zq3", "music"))
+    found = records(tiny_palette.reseal(folder), stdin=lines, code=1)
+    assert ["error" in record for record in found] == [False, True, False]
+    assert "text 1 makes the model fail" in found[1]["error"]
+
+
 def test_a_record_lists_what_was_not_read(tmp_path: Path) -> None:
     folder = tiny_palette.write(tmp_path / "palette", TAGGED)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

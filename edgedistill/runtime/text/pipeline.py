@@ -76,7 +76,31 @@ class Pipeline:
         for start in range(0, len(read), _BATCH):
             batch = read[start : start + _BATCH]
             feeds = self._reader.feeds(batch)
-            yield batch, feeds, self._run(self._session.answer, [OUTPUT], feeds, deadline_ms=left_ms())
+            try:
+                answer = self._run(self._session.answer, [OUTPUT], feeds, deadline_ms=left_ms())
+            except RunError as error:
+                raise self._blamed(batch, start, error) from error
+            yield batch, feeds, answer
+
+    def _blamed(self, batch: Sequence[Read], start: int, error: RunError) -> EdgeDistillError:
+        """Return the error of a batch that failed: of its first text that fails alone, where the model itself works.
+
+        Such is a text with a token that the embedding table has no row for.
+        """
+        refused = error.__cause__ is not None  # by onnxruntime, and not an answer that is not finite
+        if not refused or not self._can_answer(self._reader.trial_feeds()):
+            return error
+        for place, read in enumerate(batch, start=start + 1):
+            if not self._can_answer(self._reader.feeds([read])):
+                return InputError(f"text {place} makes the model fail, and others do not ({error}); leave it out")
+        return error
+
+    def _can_answer(self, feeds: dict[str, NDArray[np.int64]]) -> bool:
+        try:
+            self._run(self._session.answer, [OUTPUT], feeds)
+        except RunError:
+            return False
+        return True
 
     def _run(self, answer: Callable[..., Answer], *args: Any, **options: Any) -> Answer:
         """Return an answer to what was read here: where the graphs refuse that, the palette is at fault.

@@ -125,6 +125,12 @@ class Reader:
             raise InputError(f"text {place} has no tokens: only characters that the model does not know")
         return encoding
 
+    def trial_feeds(self) -> dict[str, NDArray[np.int64]]:
+        """Return inputs of two tokens that every model has: its first."""
+        import numpy as np
+
+        return {name: np.full((1, 2), int(name == "attention_mask"), dtype=np.int64) for name in self._inputs}
+
     def feeds(self, read: Sequence[Read]) -> dict[str, NDArray[np.int64]]:
         """The graphs' inputs, each [b, n], padded at the end."""
         import numpy as np

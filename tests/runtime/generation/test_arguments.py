@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_palette
+from tokenizers import Tokenizer
 
 from edgedistill.errors import InputError
+from edgedistill.manifest import load
 from edgedistill.runtime import TextGenerator
 
 PROMPT = "Once upon"
@@ -64,6 +68,18 @@ def test_so_are_small_types_and_ranges(generator: TextGenerator, kind: Any) -> N
 def test_what_is_not_a_prompt_is_refused(generator: TextGenerator, prompt: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         generator.generate(prompt)
+
+
+def test_a_text_with_a_token_that_the_model_does_not_have_is_refused(stories: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(stories, tmp_path / "palette"))
+    path = str(folder / load(folder).manifest.tokenizer.file)
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.add_tokens(["zq3"])
+    tokenizer.save(path)
+    with TextGenerator(tiny_palette.reseal(folder), threads=1) as generator:
+        with pytest.raises(InputError, match="of the prompt is 512; expected 0 to 511"):
+            generator.generate("the zq3")
+        assert generator.generate("the", max_new_tokens=1).token_ids
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000_000, "lamp " * 2_000_000])

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import tiny_palette
+from tokenizers import Tokenizer
 
+from edgedistill.errors import InputError
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import AdaptiveSession, SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
 from edgedistill.runtime.text import pipeline
@@ -67,3 +69,26 @@ def test_later_runs_of_a_call_have_what_the_first_left(tmp_path: Path, monkeypat
     known = [left_ms for left_ms in given if left_ms is not None]
     assert len(known) == 3
     assert 1000 > known[0] > known[1] > known[2]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "method"),
+    [
+        (TextClassifier, tiny_palette.LABELLED, "classify"),
+        (TextRegressor, tiny_palette.NUMBERS, "predict"),
+        (SentenceEncoder, tiny_palette.VECTORS, "encode"),
+        (TokenClassifier, tiny_palette.TAGGED, "tag"),
+    ],
+)
+def test_a_token_without_a_row_is_blamed_on_its_text(tmp_path: Path, make: Any, kind: Any, method: str) -> None:
+    folder = tiny_palette.write(tmp_path / "palette", kind)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["zq3"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with make(tiny_palette.reseal(folder), threads=1) as pipeline:
+        ask = getattr(pipeline, method)
+        with pytest.raises(InputError, match=r"text 35 makes the model fail.*leave it out"):
+            ask(["lamp"] * 34 + ["the zq3"] + ["lamp"] * 3)
+        with pytest.raises(InputError, match="text 1 makes the model fail"):
+            ask(["zq3"])
+        ask(["lamp"] * 40)
