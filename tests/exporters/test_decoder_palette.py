@@ -22,7 +22,7 @@ from edgedistill.exporters import decoder_members, write_palette
 from edgedistill.exporters.blocks import scale_name
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.hugging_face import write_hugging_face
-from edgedistill.manifest import Manifest, Precision, SubnetEntry
+from edgedistill.manifest import Manifest, Palette, Precision, SubnetEntry
 from edgedistill.runtime.verify import verify
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, StageScore, Supernet, SupernetInfo
@@ -128,7 +128,9 @@ def test_quality_is_what_torch_measures_with_an_interval(manifest: Manifest, row
 
 
 @pytest.mark.parametrize("name", ["grouped", "normed", "multi-query", "multi-head"])
-def test_every_member_answers_as_recorded_and_damage_is_told(name: str, rows: EncodedData, tmp_path: Path) -> None:
+def test_every_member_answers_as_recorded_and_damage_is_told(
+    name: str, rows: EncodedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     palette = write_palette(_supernet(name), [LARGE, SMALL], rows, tmp_path / "p", lambda _: None, precisions=ALL)
     checked = list(verify(palette))
     assert len(checked) == 6
@@ -136,7 +138,7 @@ def test_every_member_answers_as_recorded_and_damage_is_told(name: str, rows: En
     probes = palette.probes()
     other = dict(probes.answers)
     other[LARGE.name] = (np.array(other[LARGE.name]) + 1.0).tolist()
-    palette.probes = lambda: probes.model_copy(update={"answers": other})  # type: ignore[method-assign]
+    monkeypatch.setattr(Palette, "probes", lambda _: probes.model_copy(update={"answers": other}))
     assert [one.subnet for one in verify(palette) if one.fault is not None] == [LARGE.name]
 
 
