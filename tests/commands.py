@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 from edgedistill.cli import app
 
 
-def invoke(*arguments: object, stdin: str | None = None) -> Result:
+def invoke(*arguments: object, stdin: str | bytes | None = None) -> Result:
     """`edgedistill` with these arguments."""
     return CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
 

@@ -90,7 +90,7 @@ def write(folder: Path, kind: Kind = LABELLED) -> Path:
     for name, width in WIDTHS.items():
         onnx.save(_graph(width, offsets, kind), folder / f"{name}.onnx")
     _write_probes(folder, kind)
-    _tokenizer().save(str(folder / "tokenizer.json"))
+    tokenizer().save(str(folder / "tokenizer.json"))
     write_atomically(folder / MANIFEST_NAME, _manifest(folder, kind).model_dump(mode="json"))
     return folder
 
@@ -290,14 +290,15 @@ def _write_probes(folder: Path, kind: Kind) -> None:
     (folder / "probes.json").write_text(probes.model_dump_json())
 
 
-def _tokenizer() -> Tokenizer:
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+def tokenizer() -> Tokenizer:
+    """Return the tokenizer of every palette here."""
+    made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
     special = [(word, WORDS.index(word)) for word in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(
+    made.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
     )
-    return tokenizer
+    return made
 
 
 def _manifest(folder: Path, kind: Kind) -> Manifest:

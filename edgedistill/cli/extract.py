@@ -10,6 +10,7 @@ import typer
 from edgedistill.cli.common import AsJson, locking, reported
 from edgedistill.cli.output import console, print_json
 from edgedistill.errors import InputError
+from edgedistill.library_errors import disk_errors
 from edgedistill.manifest import Precision
 from edgedistill.places import install, recover, scratch_folder
 
@@ -67,7 +68,7 @@ def _write(
     elif precision != "fp32":
         raise InputError(f"a Hugging Face checkpoint holds the weights in fp32; leave '-{precision}' away")
     else:
-        with scratch_folder(output) as scratch:
+        with scratch_folder(output) as scratch, disk_errors(output):
             whole = scratch / "checkpoint"
             write_hugging_face(trained, config, whole)
             install(whole, output)

@@ -18,6 +18,8 @@ from torch import Tensor
 from edgedistill.distillation.data import Label, Split
 from edgedistill.distillation.rows import Text
 from edgedistill.distillation.tokenizer_files import check_for_encoder, read_tokenizer, settings_of, token_limit
+from edgedistill.errors import ModelError
+from edgedistill.library_errors import library_errors
 from edgedistill.subnet import TaskName
 from edgedistill.supernet.label_scale import LabelScale
 
@@ -183,7 +185,8 @@ def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: in
     by_words = task == "token-classification"
     tokenizer.enable_truncation(max_tokens)
     inputs = [list(text) for text in texts] if by_words else list(texts)
-    encodings = tokenizer.encode_batch(inputs, is_pretokenized=by_words)
+    with library_errors(ModelError, "the model's tokenizer cannot encode the texts"):
+        encodings = tokenizer.encode_batch(inputs, is_pretokenized=by_words)
     tokenizer.no_truncation()
     ids = tuple(tuple(encoding.ids) for encoding in encodings)
     types = tuple(tuple(encoding.type_ids) for encoding in encodings)

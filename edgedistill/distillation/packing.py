@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from edgedistill.distillation.batches import Encoded
 from edgedistill.errors import DataError, ModelError
+from edgedistill.library_errors import library_errors
 
 __all__ = ["pack"]
 
@@ -63,10 +64,12 @@ def pack(
 
 def _stream(tokenizer: Tokenizer, texts: Sequence[str], ends: Sequence[int]) -> Iterator[int]:
     """Every token of all documents."""
-    begin = [one for one in tokenizer.encode("").ids if one not in ends]  # a mark in between is enough
+    with library_errors(ModelError, "the model's tokenizer cannot encode an empty text"):
+        begin = [one for one in tokenizer.encode("").ids if one not in ends]  # a mark in between is enough
     end = ends[:1]
     for pieces in _groups(texts):
-        encodings = tokenizer.encode_batch_fast([piece for piece, _, _ in pieces], add_special_tokens=False)
+        with library_errors(ModelError, "the model's tokenizer cannot encode the texts"):
+            encodings = tokenizer.encode_batch_fast([piece for piece, _, _ in pieces], add_special_tokens=False)
         for encoding, (_, first, last) in zip(encodings, pieces, strict=True):
             yield from begin if first else ()
             yield from encoding.ids

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from edgedistill.errors import CheckpointError
+from edgedistill.library_errors import disk_errors
 from edgedistill.places import install
 
 __all__ = ["FOLDER", "Position", "load_state", "save_state"]
@@ -42,7 +43,8 @@ def save_state(folder: Path, position: Position, tensors: dict[str, Tensor]) -> 
     place.mkdir(exist_ok=True)
     part = place / f".{_FILE}.part"
     metadata = {_KEY: TypeAdapter(Position).dump_json(position).decode()}
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
+    with disk_errors(part):
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, part, metadata)
     install(part, place / _FILE)
 
 

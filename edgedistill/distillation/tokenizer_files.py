@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from edgedistill.errors import ModelError
+from edgedistill.library_errors import disk_errors, library_errors
 from edgedistill.supernet.families.supported import check_supported
 from edgedistill.supernet.model_config import load_config, read_json_object
 
@@ -39,21 +40,18 @@ def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
     settings = folder / _SETTINGS
     _refuse_code(settings, read_json_object(settings) if settings.is_file() else {})
     config = load_config(folder, check_supported)
-    try:
+    with library_errors(
+        ModelError, f"{folder} has no fast tokenizer that can be read", "expected a tokenizer.json beside the weights"
+    ):
         wrapper = AutoTokenizer.from_pretrained(folder, config=config, trust_remote_code=False, local_files_only=True)
         document = json.loads(wrapper.backend_tokenizer.to_str())
-    except Exception as error:  # transformers and tokenizers raise many kinds, some of them bare
-        first = " ".join(str(error).split())
-        raise ModelError(
-            f"{folder} has no fast tokenizer that can be read ({first}); expected a tokenizer.json beside the weights"
-        ) from error
-    _check_ids(folder, wrapper, config)
+        _check_ids(folder, wrapper, config)
     return wrapper, document
 
 
 def settings_of(wrapper: Any) -> dict[str, Any]:
     """Return what transformers writes as tokenizer_config.json, without what lies in other files or means no more."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, disk_errors(Path(scratch)):
         wrapper.save_pretrained(scratch)
         settings = read_json_object(Path(scratch) / _SETTINGS)
     settings["model_input_names"] = list(wrapper.model_input_names)
@@ -101,8 +99,9 @@ def check_for_encoder(folder: Path, wrapper: Any, document: dict[str, Any], rows
     if "token_type_ids" not in wrapper.model_input_names:
         document["post_processor"] = _without_types(document["post_processor"])
     elif rows:
-        tokenizer = Tokenizer.from_str(json.dumps(document))
-        text = tokenizer.encode("a", "a" if pairs else None)
+        with library_errors(ModelError, f"the tokenizer in {folder} cannot encode a text"):
+            tokenizer = Tokenizer.from_str(json.dumps(document))
+            text = tokenizer.encode("a", "a" if pairs else None)
         most = max(text.type_ids, default=0)
         if most >= rows:
             raise ModelError(

@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
 from edgedistill.errors import CheckpointError, ModelError
+from edgedistill.library_errors import disk_errors, first_line, is_library_error
 from edgedistill.places import install, scratch_folder, was_moved
 from edgedistill.subnet import SearchSpace, TaskName
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
@@ -197,7 +197,7 @@ def save(supernet: Supernet, folder: Path) -> None:
     Raises:
         InputError: another command is writing there.
     """
-    with scratch_folder(folder) as scratch:
+    with scratch_folder(folder) as scratch, disk_errors(folder):
         state = supernet.model.state_dict()
         pairs = {name: tensor for name, tensor in state.items() if ".pairs." in name}
         save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in pairs}, scratch / _BASE)
@@ -225,19 +225,17 @@ def load(folder: Path) -> Supernet:
     try:
         document = _Document.model_validate_json((folder / _INFO).read_text(encoding="utf-8"))
         tensors = load_file(folder / _BASE) | load_file(folder / _LOW_RANK)
-        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+        tokenizer = Tokenizer.from_str((folder / _TOKENIZER).read_text(encoding="utf-8"))
         teacher = load_file(folder / _TEACHER) if (folder / _TEACHER).exists() else {}
         model = _rebuild(document.info, tensors)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise CheckpointError(f"{folder / _INFO}: {place}: {first['msg']}; train again") from error
-    except (OSError, SafetensorError, RuntimeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{folder} is damaged: {str(error).splitlines()[0]}; train again") from error
-    except Exception as error:  # tokenizers raises bare Exception
-        if type(error) is not Exception:
+    except BaseException as error:  # torch, safetensors and tokenizers raise many kinds
+        if not is_library_error(error):
             raise
-        raise CheckpointError(f"{folder / _TOKENIZER} is damaged: {error}; train again") from error
+        raise CheckpointError(f"{folder} is damaged: {first_line(error)}; train again") from error
     return Supernet(model, document.space, document.info, tokenizer, teacher)
 
 

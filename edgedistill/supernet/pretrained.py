@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import torch
 from optimum.exporters.tasks import TasksManager
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from edgedistill.errors import ModelError
+from edgedistill.library_errors import library_errors
 from edgedistill.subnet import Architecture, TaskName
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
@@ -147,15 +147,12 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
         ModelError: transformers cannot read it, or the encoder's weights are not whole.
     """
     config = _config(folder, num_labels=outputs)
-    with quiet():
-        try:
-            name = _TASKS.get(task, task)
-            model_class = TasksManager.get_model_class_for_task(name, framework="pt", model_type=config.model_type)
-            model, report = model_class.from_pretrained(
-                folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder} cannot be loaded as an encoder: {str(error).splitlines()[0]}") from error
+    with quiet(), library_errors(ModelError, f"{folder} cannot be loaded as an encoder"):
+        name = _TASKS.get(task, task)
+        model_class = TasksManager.get_model_class_for_task(name, framework="pt", model_type=config.model_type)
+        model, report = model_class.from_pretrained(
+            folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
+        )
     assert isinstance(model, PreTrainedModel)
     _check_encoder(folder, model, report)
     return model.eval()

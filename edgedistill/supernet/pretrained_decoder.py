@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from edgedistill.errors import ExportError, ModelError
+from edgedistill.library_errors import library_errors
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.decoders import decoder_family_of
@@ -28,12 +28,10 @@ def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
     """
     with quiet():
         config = load_config(folder, decoder_family_of)
-        try:
+        with library_errors(ModelError, f"{folder} cannot be loaded as a decoder"):
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{folder} cannot be loaded as a decoder: {str(error).splitlines()[0]}") from error
     assert isinstance(model, PreTrainedModel)
     _check_whole(folder, model, report)
     return model.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,21 @@ def test_an_output_that_cannot_be_written_is_said_before_the_long_part(place: Pa
         one_line(invoke(*command), "")
     assert {path.read_text() for path in (tmp_path / "file", tmp_path / "folder" / "file")} == {"dear"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("size", [0, 500, 20_000])
+def test_without_room_a_command_ends_in_a_line_and_leaves_nothing(place: Path, tmp_path: Path, size: int) -> None:
+    outputs = [tmp_path / name for name in ("supernet", "checkpoint", "it.png")]
+    extract = ("extract", place / "supernet", _names(place)[0], "--format", "hf", "-o", outputs[1])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for command in (_train(place, outputs[0]), extract, ("search", place / "supernet", "--picture", outputs[2])):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            result = invoke(*command)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        one_line(result, "File too large")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_folder_is_as_good_as_none(place: Path, tmp_path: Path) -> None:

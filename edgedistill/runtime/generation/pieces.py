@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from edgedistill.errors import PaletteError
+from edgedistill.library_errors import is_library_error
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -47,4 +50,11 @@ class Pieces:
         return self._decoded(self._window)[len(self._text) :].rstrip(_UNFINISHED)
 
     def _decoded(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        try:
+            return str(self._tokenizer.decode(ids, skip_special_tokens=True))
+        except BaseException as error:
+            if not is_library_error(error):
+                raise
+            raise PaletteError(
+                f"the tokenizer cannot decode its own tokens: {error}; export the palette again"
+            ) from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError, PaletteError
+from edgedistill.library_errors import is_library_error, library_errors
 from edgedistill.manifest import Palette
 from edgedistill.runtime.text.graphemes import Span
 from edgedistill.runtime.text.unread import unread_spans
@@ -91,9 +92,10 @@ class Reader:
         Raises:
             InputError: it is neither, or empty, not valid Unicode, or without any token.
         """
-        words = self._words(text, place)
-        encoding = self._encoding(place, words.strings())
-        unread = unread_spans(words, encoding, self._tokenizer.normalizer)
+        with library_errors(InputError, f"text {place} cannot be split into words"):
+            words = self._words(text, place)
+            encoding = self._encoding(place, words.strings())
+            unread = unread_spans(words, encoding, self._tokenizer.normalizer)
         return ReadWords(encoding, bool(encoding.overflowing) or words.cut, words, unread)
 
     def _words(self, text: object, place: int) -> Words:
@@ -156,7 +158,9 @@ def encoded(
     """
     try:
         return tokenizer.encode(text, second, **options)
-    except Exception as error:  # tokenizers raises bare Exception
+    except BaseException as error:  # tokenizers raises bare exceptions, and panics
+        if not is_library_error(error):
+            raise
         raise InputError(f"{what} cannot be split into the model's tokens: {error}") from error
 
 
@@ -187,10 +191,8 @@ def load_tokenizer(palette: Palette) -> Tokenizer:
 
     name = palette.manifest.tokenizer.file
     content = palette.read(name)
-    try:
+    with library_errors(PaletteError, f"{palette.files / name} is not a tokenizer", "export the palette again"):
         tokenizer = Tokenizer.from_buffer(content)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise PaletteError(f"{palette.files / name} is not a tokenizer: {error}; export the palette again") from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
     return tokenizer
