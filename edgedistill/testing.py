@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,14 +35,21 @@ class FakeClock:
 
 
 class FakeSensors:
-    """Gives the scripted readings one after another, then the last of them for ever."""
+    """Gives the scripted readings one after another, then the last of them for ever.
 
-    def __init__(self, script: Iterable[Readings] = ()) -> None:
+    Args:
+        script: the readings.
+        extra: the application's own sensors, whose values are added to every reading. May be changed at any time.
+    """
+
+    def __init__(self, script: Iterable[Readings] = (), *, extra: Mapping[str, float] | None = None) -> None:
         self._script = list(script) or [Readings()]
+        self.extra = dict(extra or {})
 
     def read(self) -> Readings:
         """The next readings."""
-        return self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        readings = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        return replace(readings, extra={**readings.extra, **self.extra}) if self.extra else readings
 
     def then(self, *readings: Readings) -> None:
         """Forget the script; go on with these."""

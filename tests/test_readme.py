@@ -36,7 +36,10 @@ def test_the_python_snippet_answers(workplace: Path) -> None:
     assert len(done.stdout.splitlines()) == 3
 
 
-@pytest.mark.parametrize(("mark", "says"), [("policy", " answers\n"), ("testing", " no-fit-smallest")])
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [("policy", " answers\n"), ("limits", "fan_rpm 1200, limit below 500: kept"), ("testing", " no-fit-smallest")],
+)
 def test_the_snippets_of_the_runtimes_page_run(workplace: Path, mark: str, says: str) -> None:
     code = readme.block(mark, "docs/runtime.md")
     done = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=False)

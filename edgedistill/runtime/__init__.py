@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer, Node
 from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.limits import SensorLimit
 from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings, Sensors, SystemSensors
 
@@ -38,6 +39,7 @@ __all__ = [
     "Prediction",
     "Readings",
     "Reason",
+    "SensorLimit",
     "Sensors",
     "SentenceEncoder",
     "Stream",

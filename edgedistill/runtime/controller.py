@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from edgedistill.printable import get_logger
@@ -25,6 +26,7 @@ from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.forks import AFTER_FORK, leak
 from edgedistill.runtime.heat import HeatTrend
+from edgedistill.runtime.limits import UnreadLimits
 from edgedistill.runtime.loading import Loader
 from edgedistill.runtime.observations import Observations
 from edgedistill.runtime.reload import NewPalette, Reloader
@@ -113,6 +115,7 @@ class Controller:
         self._slowdown = Slowdown()
         self.drift = Drift()
         self._heat = HeatTrend(policy.max_temperature_c)
+        self._unread_limits = UnreadLimits(policy.limits, sensors)
         self._backoff = Backoff()
         self._quarantine = Backoff(first_s=30.0, longest_s=3600.0)
         self._rises = Backoff(first_s=10.0, longest_s=600.0)
@@ -218,6 +221,12 @@ class Controller:
     def floor(self) -> LoadedSubnet | None:
         """The smallest, where it is in memory to take over at once."""
         return self.residents.floor
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Return the names of the subnets in memory, the live one first."""
+        live, names = self.residents.live, self.residents.names
+        return tuple(sorted(names, key=lambda name: (live is None or name != live.name, name)))
 
     @property
     def exchanged_for(self) -> Reason:
@@ -331,10 +340,12 @@ class Controller:
 
     def _read(self) -> Readings:
         try:
-            return self._sensors.read()
+            readings = self._sensors.read()
         except Exception:  # noqa: BLE001 (an application's own sensors: decisions go on without them)
             self._log_now_and_then("the sensors failed")
             return Readings()
+        self._unread_limits.look(readings)
+        return readings
 
     def _take_in(self, is_beside_a_load: bool, readings: Readings) -> None:
         """What requests have told since the last step."""
@@ -385,7 +396,7 @@ class Controller:
         )
         decision = decide(candidates, readings, state, self._policy, now_s)
         if live is not None and state.active is None:
-            return Decision(decision.subnet, Reason.QUARANTINED, decision.expected)
+            return replace(decision, reason=Reason.QUARANTINED)
         return decision
 
     def _decide_pinned(self) -> Decision | None:
@@ -414,7 +425,9 @@ class Controller:
         is_loading = live is not None and live.name != decision.subnet and decision.reason in _WAITING
         reason = Reason.LOADING if is_loading else decision.reason
         slowdown = self._slowdown.estimate(now_s)
-        self.decisions.add(DecisionRecord(now_s, decision.subnet, reason, readings, slowdown, decision.expected))
+        self.decisions.add(
+            DecisionRecord(now_s, decision.subnet, reason, readings, slowdown, decision.expected, decision.limits)
+        )
 
     # Where decisions lead.
 
@@ -438,9 +451,11 @@ class Controller:
     def _turn(self, heading: _Heading) -> None:
         """Head for another subnet; one that was risen to a moment ago, and is left again, was a mistake."""
         left = self._heading
-        if left is not None and left.reason is Reason.BETTER_FITS and heading.reason in _URGENT:
+        is_left = heading.reason in _URGENT or heading.reason is Reason.SENSOR_LIMIT
+        if left is not None and left.reason is Reason.BETTER_FITS and is_left:
             served_s = heading.since_s - left.since_s
-            if served_s < _SOON_S:
+            # Sensors follow the load slowly, so that a limit shows a mistake late.
+            if served_s < (_PROVEN_S if heading.reason is Reason.SENSOR_LIMIT else _SOON_S):
                 self._rises.failed(left.subnet, heading.since_s)
             elif served_s >= _PROVEN_S:
                 self._rises.succeeded(left.subnet)

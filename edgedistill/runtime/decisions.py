@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgedistill.printable import get_logger
+from edgedistill.runtime.limits import LimitReading
 from edgedistill.runtime.selector import Expected, Reason
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
@@ -32,6 +33,7 @@ class DecisionRecord:
         readings: the machine at that moment.
         slowdown: observed over expected latency; None without recent requests.
         expected: what was expected of each subnet, the preferred ones last; empty where none were compared.
+        limits: the policy's limits on sensors, each with its reading.
     """
 
     at_s: float
@@ -40,9 +42,11 @@ class DecisionRecord:
     readings: Readings = _NO_READINGS
     slowdown: Estimate | None = None
     expected: tuple[Expected, ...] = ()
+    limits: tuple[LimitReading, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.subnet}: {self.reason}"]
+        crossed = "; ".join(str(reading) for reading in self.limits if reading.is_crossed)
+        lines = [f"{self.subnet}: {self.reason}" + (f" ({crossed})" if crossed else "")]
         if self.slowdown is not None:
             lines += [f"requests take {self.slowdown.usual:.2f} times what was profiled"]
         for of in reversed(self.expected):
@@ -50,6 +54,7 @@ class DecisionRecord:
             verdict = "fits" if of.misfit is None else of.misfit
             first = "" if of.first_token_ms is None else f", first token {of.first_token_ms:.1f} ms"
             lines += [f"  {of.subnet}: p95 {latency}{first}, {of.memory_mb:.0f} MB: {verdict}"]
+        lines += [f"  {reading}: {reading.verdict}" for reading in self.limits]
         return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from edgedistill.errors import InputError
 from edgedistill.runtime.arguments import is_integer, is_real
+from edgedistill.runtime.limits import LimitReading, SensorLimit, check_limits, read_limits
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.slowdown import Estimate
 
@@ -37,7 +38,7 @@ __all__ = [
 Preference = Literal["quality", "latency", "memory"]
 
 _MINUTE_S = 60.0
-_COOLER = 0.8  # of the active one's latency: what takes more of it does not cool
+_LIGHTER = 0.8  # of the active one's latency: what takes more of it does not cool
 _HEAT_DWELL_S = 10.0  # heat follows load by seconds
 _RISING_RESERVE = 1.5  # times the reserve that a better subnet must leave
 
@@ -52,6 +53,7 @@ class Reason(str, Enum):
     TOO_SLOW = "too-slow"  # the one before was predicted to miss the latency budget
     LOW_MEMORY = "low-memory"  # the one before takes more memory than there is
     TOO_HOT = "too-hot"  # the one before would heat the machine to where it slows itself down
+    SENSOR_LIMIT = "sensor-limit"  # with the one before, a sensor's reading crossed a limit of the policy
     TOO_POOR = "too-poor"  # the one before is below the quality asked for
     BETTER_FITS = "better-fits"  # there is room for a better one
     NO_FIT_SMALLEST = "no-fit-smallest"  # no subnet meets the budgets: the smallest serves
@@ -85,6 +87,7 @@ class Policy:
         max_swaps_per_minute: changes that a minute may have, but for a lack of memory.
         headroom: the share of the latency budget that a better subnet may take, 0 to 1.
         reserve_mb: free memory that is left to others.
+        limits: bounds on sensors, the application's own included; a lighter subnet serves once one is crossed.
 
     Raises:
         InputError: a value is out of its range.
@@ -102,6 +105,7 @@ class Policy:
     max_swaps_per_minute: int = 20
     headroom: float = 0.9
     reserve_mb: float = 32.0
+    limits: Sequence[SensorLimit] = ()
 
     def __post_init__(self) -> None:
         for name in ("max_latency_ms", "max_memory_mb", "max_first_token_ms", "max_temperature_c"):
@@ -120,6 +124,7 @@ class Policy:
             raise InputError(f"confidence is {self.confidence!r}; expected a share from 0.5 to below 1")
         if not (is_real(self.headroom) and 0 < self.headroom <= 1):
             raise InputError(f"headroom is {self.headroom!r}; expected a share over 0, at most 1")
+        object.__setattr__(self, "limits", check_limits(self.limits))  # the class is frozen
         if not (is_integer(self.max_swaps_per_minute) and self.max_swaps_per_minute >= 2):
             raise InputError(f"max_swaps_per_minute is {self.max_swaps_per_minute!r}; expected 2 or more")
 
@@ -191,23 +196,25 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The subnet that should serve, why, and what was expected of each."""
+    """The subnet that should serve, why, what was expected of each, and the readings that have a limit."""
 
     subnet: str
     reason: Reason
     expected: tuple[Expected, ...] = ()
+    limits: tuple[LimitReading, ...] = ()
 
 
 def decide(candidates: Sequence[Candidate], readings: Readings, state: State, policy: Policy, now_s: float) -> Decision:
     """Choose the subnet that should serve from now on; ``candidates`` holds the active one if there is one."""
-    at = _Moment({c.name: c for c in candidates}, readings, state, policy, now_s)
+    limits = read_limits(policy.limits, readings)
+    at = _Moment({c.name: c for c in candidates}, readings, state, policy, now_s, limits)
     expected = tuple(
         Expected(c.name, at.predicted_ms(c), c.memory_mb, at.misfit(c), at.predicted_first_ms(c))
         for c in sorted(candidates, key=at.rank)
     )
     fitting = [at.candidates[found.subnet] for found in expected if found.misfit is None]
     subnet, reason = at.choice(fitting)
-    return Decision(subnet, reason, expected)
+    return Decision(subnet, reason, expected, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +226,7 @@ class _Moment:
     state: State
     policy: Policy
     now_s: float
+    limits: tuple[LimitReading, ...]
 
     @property
     def active(self) -> Candidate | None:
@@ -279,6 +287,8 @@ class _Moment:
             return Reason.TOO_SLOW
         if self._too_hot(candidate):
             return Reason.TOO_HOT
+        if self._crosses_limit(candidate):
+            return Reason.SENSOR_LIMIT
         return Reason.DWELL if rises and candidate.name in self.state.unproven else None
 
     def _too_slow(self, candidate: Candidate, share: float) -> bool:
@@ -316,13 +326,22 @@ class _Moment:
         return left_mb >= self.policy.reserve_mb * (_RISING_RESERVE if rises else 1.0)
 
     def _too_hot(self, candidate: Candidate) -> bool:
+        is_due = self.state.hot and self._served_s >= _HEAT_DWELL_S
+        return self._too_heavy(candidate, must_lighten=is_due, must_not_add=self.state.warm)
+
+    def _crosses_limit(self, candidate: Candidate) -> bool:
+        is_due = any(found.is_crossed and self._served_s >= found.limit.dwell_s for found in self.limits)
+        is_near = any(found.is_near for found in self.limits)
+        return self._too_heavy(candidate, must_lighten=is_due, must_not_add=is_near)
+
+    def _too_heavy(self, candidate: Candidate, *, must_lighten: bool, must_not_add: bool) -> bool:
+        """Return whether the candidate is heavier than the active subnet may now be followed by."""
         active = self.active
         if active is None or candidate.p50_ms is None or active.p50_ms is None:
             return False
         if candidate.p50_ms > active.p50_ms:
-            return self.state.warm
-        cools = candidate.p50_ms <= _COOLER * active.p50_ms
-        return self.state.hot and not cools and self._served_s >= _HEAT_DWELL_S
+            return must_not_add
+        return must_lighten and candidate.p50_ms > _LIGHTER * active.p50_ms
 
 
 def predicted_p95_ms(

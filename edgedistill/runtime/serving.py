@@ -18,6 +18,7 @@ from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.drift import Drifted, corrected
+from edgedistill.runtime.limits import check_sensors_of
 from edgedistill.runtime.onnx import OnnxSession, create_session, is_decoder, usable_cores
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.reload import Reloader
@@ -71,6 +72,7 @@ class Serving:
             raise InputError(f"interval_s is {interval_s!r}; expected a positive number of seconds")
         if threads is not None and not (is_integer(threads) and threads >= 1):
             raise InputError(f"threads is {threads!r}; expected a whole number, at least 1")
+        check_sensors_of(policy.limits, sensors)
         if create is None:
             palette = private_copy(palette)
         else:  # its maker knows where the files are
@@ -172,6 +174,17 @@ class Serving:
     def active(self) -> str:
         """The subnet that answers now."""
         return self._controller.active
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Return the names of the subnets in memory, the active one first; none once the session is closed."""
+        return self._controller.resident
+
+    @property
+    def fallback(self) -> str | None:
+        """Return the name of the fallback subnet; None until it is in memory, and once the session is closed."""
+        fallback = self._controller.floor
+        return None if fallback is None else fallback.name
 
     @property
     def decisions(self) -> tuple[DecisionRecord, ...]:

@@ -15,6 +15,7 @@ from edgedistill.manifest import Manifest, load
 from edgedistill.runtime import residents
 from edgedistill.runtime.controller import Controller
 from edgedistill.runtime.costs import ProfileCosts
+from edgedistill.runtime.limits import SensorLimit
 from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.sessions import SessionState
@@ -224,6 +225,21 @@ def test_no_fit_the_smallest_serves_and_says_so(manifest: Manifest, caplog: pyte
         bench.serve(3.0)
     assert bench.reasons == [("small", Reason.NO_FIT_SMALLEST)]
     assert [r.getMessage() for r in caplog.records] == ["no subnet meets the budgets: the smallest, small, serves"]
+
+
+def test_a_limit_that_only_the_best_crosses_makes_no_flapping(manifest: Manifest) -> None:
+    bench = Bench(manifest, max_latency_ms=None, limits=[SensorLimit("fan_rpm", below=500)])
+    swaps_by_minute = []
+    for _ in range(20):
+        before = bench.controller.swaps
+        for _ in range(240):
+            bench.sensors.extra["fan_rpm"] = 400.0 if bench.controller.active == "large" else 900.0
+            bench.steps(0.25)
+        swaps_by_minute.append(bench.controller.swaps - before)
+    assert ("middle", Reason.SENSOR_LIMIT) in bench.reasons
+    assert swaps_by_minute[0] <= 6
+    assert sum(swaps_by_minute[10:]) <= 4, swaps_by_minute
+    assert bench.controller.decisions.latest.limits[0].value in (400.0, 900.0)
 
 
 def test_a_lack_of_memory_does_not_wait(bench: Bench) -> None:

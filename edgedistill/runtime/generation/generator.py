@@ -247,6 +247,7 @@ def _unmet(record: DecisionRecord, policy: Policy) -> str:
     if policy.max_memory_mb is not None:
         asked += [f"{policy.max_memory_mb:.4g} MB"]
         expected += [f"{found.memory_mb:.4g} MB"] if found else []
+    asked += [f"the limit of {reading.limit.sensor}" for reading in record.limits if reading.is_crossed]
     line = f"no subnet keeps to {', '.join(asked) or 'what the machine has'}: {record.subnet}, the smallest, serves"
     return f"{line}, with {', '.join(expected)} expected" if expected else line
 

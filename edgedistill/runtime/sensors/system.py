@@ -6,10 +6,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgedistill.errors import InputError
 from edgedistill.runtime.onnx import usable_cores
 from edgedistill.runtime.sensors.cpu import CpuSensor, RunQueueSensor
 from edgedistill.runtime.sensors.guard import Guarded, Patient
@@ -38,8 +40,11 @@ class SystemSensors:
     Args:
         root: stands for "/".
         extra: the application's own sensors by name. Each is called about once a second, in another thread than
-            the caller's, and gives a number, or None for no reading.
+            the caller's, and gives a number, or None for no reading. `Policy` may set limits on them.
         clock: seconds from any start, never going back.
+
+    Raises:
+        InputError: one of the application's sensors is not a function, or has the name of a field of `Readings`.
     """
 
     def __init__(
@@ -63,9 +68,14 @@ class SystemSensors:
         self._supply: Patient[Supply] = slow("power supply", SupplySensor(root, clock).read)
         self._power_mode: Patient[str | None] = slow("power mode", PowerModeSensor(root, clock).read)
         self._extra: dict[str, Patient[float | None]] = {
-            name: asked(name, partial(_number, sensor)) for name, sensor in (extra or {}).items()
+            name: asked(name, partial(_number, sensor)) for name, sensor in _checked(extra or {}).items()
         }
         self._lock = threading.Lock()
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """Return the names of the application's own sensors."""
+        return tuple(self._extra)
 
     def read(self) -> Readings:
         """The state of the machine now; CPU load is over the time since the last call."""
@@ -103,6 +113,18 @@ def _wait(threads: list[threading.Thread]) -> None:
         thread.join(max(0.0, until_s - time.monotonic()))
 
 
+def _checked(extra: Mapping[str, Callable[[], float | None]]) -> Mapping[str, Callable[[], float | None]]:
+    taken = {field.name for field in fields(Readings)}
+    for name, sensor in extra.items():
+        if not (isinstance(name, str) and name) or name in taken:
+            raise InputError(f"extra names a sensor {name!r}; expected a name that no field of Readings has")
+        if not callable(sensor):
+            raise InputError(f"the sensor {name!r} is {sensor!r}; expected a function without arguments")
+    return extra
+
+
 def _number(sensor: Callable[[], float | None]) -> float | None:
-    found = sensor()
-    return None if found is None or not math.isfinite(found) else float(found)
+    value = sensor()
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"it gave {value!r}, which is not a finite number")
+    return None if value is None else float(value)

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from edgedistill.errors import InputError
 from edgedistill.runtime.sensors import Readings, SystemSensors
 from edgedistill.testing import FakeClock
 
@@ -169,7 +171,25 @@ def test_sensors_of_the_application(tmp_path: Path, caplog: pytest.LogCaptureFix
         clock.sleep(0.25)
     assert readings == [{"watched": 3.0}] * 4
     assert names == ["edgedistill watched"]
-    assert [record.getMessage() for record in caplog.records] == ["no reading of broken: no such bus"]
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "no reading of broken: no such bus",
+        "no reading of not a number: it gave nan, which is not a finite number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({"fan_rpm": 1200.0}, r"the sensor 'fan_rpm' is 1200\.0; expected a function without arguments"),
+        ({"free_mb": lambda: 1.0}, "extra names a sensor 'free_mb'; expected a name that no field of Readings has"),
+        ({"extra": lambda: 1.0}, "extra names a sensor 'extra'; expected"),
+        ({"": lambda: 1.0}, "extra names a sensor ''; expected"),
+        ({3: lambda: 1.0}, "extra names a sensor 3; expected"),
+    ],
+)
+def test_a_sensor_that_cannot_be_one_is_refused(tmp_path: Path, extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SystemSensors(tmp_path, extra=extra)
 
 
 def test_a_sensor_of_the_application_that_does_not_answer(tmp_path: Path) -> None:
