@@ -18,10 +18,11 @@ from typing import Any
 
 import psutil
 
-from edgedistill.runtime.controller import Controller
-from edgedistill.runtime.selector import Candidate, Policy
+from edgedistill.runtime.control.decide import Policy
+from edgedistill.runtime.control.loop import Controller
+from edgedistill.runtime.predict.candidates import Candidate
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.source import Source
 from edgedistill.testing import FakeClock, FakeSessions
 

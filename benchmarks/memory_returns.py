@@ -29,10 +29,10 @@ from memory_worker import BATCH, REQUESTS, Figures, Worker, memory_of
 from overhead import feeds_of
 
 from edgedistill.manifest import Palette, load
-from edgedistill.runtime.costs import costs_for
+from edgedistill.runtime.predict.candidates import Candidate, smallest, together_mb
+from edgedistill.runtime.predict.costs import costs_for
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.profiles import choose_profile
-from edgedistill.runtime.selector import Candidate, smallest, together_mb
-from edgedistill.runtime.slowdown import Size
 
 MOST_CHANGE = 0.05
 SAMPLE_S = 0.01

@@ -31,13 +31,14 @@ from tokenizers import Tokenizer
 from traces import Feeds, Trace
 
 from edgedistill.manifest import DeviceProfile, Palette, load
-from edgedistill.runtime.controller import Controller
-from edgedistill.runtime.costs import ProfileCosts
+from edgedistill.runtime.control.decide import Policy
+from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.device import describe_device
 from edgedistill.runtime.onnx import create_session
-from edgedistill.runtime.selector import Policy, together_mb
+from edgedistill.runtime.predict.candidates import together_mb
+from edgedistill.runtime.predict.costs import ProfileCosts
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.source import Source
 from edgedistill.testing import FakeClock
 

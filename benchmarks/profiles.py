@@ -43,10 +43,10 @@ from edgedistill.device_profiles.prediction import completed
 from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Palette, load
-from edgedistill.runtime.costs import ProfileCosts
-from edgedistill.runtime.selector import Policy, State, decide
+from edgedistill.runtime.control.decide import Policy, State, decide
+from edgedistill.runtime.predict.costs import ProfileCosts
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Size
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 

@@ -44,7 +44,8 @@ from stress_palettes import as_bytes, broken_manifests, other_palette
 from edgedistill.demo.load import CpuLoad
 from edgedistill.exporters.files import put
 from edgedistill.manifest import MANIFEST_NAME, Palette, load
-from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason, controller
+from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
+from edgedistill.runtime.control import loop
 from edgedistill.runtime.onnx import usable_cores
 
 FULL_S, FEWEST_SWAPS, FEWEST_EACH = 600.0, 500, 3
@@ -279,7 +280,7 @@ def stress(folder: Path, seconds: float) -> dict[str, Any]:
     with (
         watched() as most_threads,
         patch.object(onnxruntime, "InferenceSession", faults.session()),
-        patch.object(controller, "_LOAD_LIMIT_S", LOAD_LIMIT_S),
+        patch.object(loop, "_LOAD_LIMIT_S", LOAD_LIMIT_S),
         AdaptiveSession(palette, policy=policy, threads=1, sensors=sensors, on_decision=told) as session,
     ):
         conductor = Conductor(session, faults, sensors, told)

@@ -7,9 +7,9 @@
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer, Node
+from edgedistill.runtime.control.decide import Policy, Reason
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.limits import SensorLimit
-from edgedistill.runtime.selector import Policy, Reason
 from edgedistill.runtime.sensors import Readings, Sensors, SystemSensors
 
 if TYPE_CHECKING:

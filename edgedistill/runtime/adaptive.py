@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from edgedistill.errors import InputError, LoadError, RunError
 from edgedistill.manifest import Palette, open_palette
 from edgedistill.runtime.arguments import checked_deadline
-from edgedistill.runtime.costs import costs_for
+from edgedistill.runtime.control.decide import Policy
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.finite import NOT_FINITE, all_finite
 from edgedistill.runtime.onnx import LARGE_TOKENS, OnnxSession
-from edgedistill.runtime.selector import Policy
+from edgedistill.runtime.predict.costs import costs_for
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Sensors
 from edgedistill.runtime.serving import Serving
 from edgedistill.runtime.sessions import LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.stopping import run_options
 from edgedistill.runtime.tasks import wrong_task
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgedistill.printable import get_logger
+from edgedistill.runtime.control.decide import Expected, Reason
 from edgedistill.runtime.limits import LimitReading
-from edgedistill.runtime.selector import Expected, Reason
+from edgedistill.runtime.predict.slowdown import Estimate
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Estimate
 
 __all__ = ["DecisionRecord", "Decisions"]
 

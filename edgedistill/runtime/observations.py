@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 
 __all__ = ["Observation", "Observations"]
 

@@ -13,8 +13,8 @@ from edgedistill.errors import PaletteError
 from edgedistill.manifest import MANIFEST_NAME, Manifest, Palette, load, read_manifest
 from edgedistill.palette_files import Stamp, stamp
 from edgedistill.runtime.backoff import Backoff
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.source import Source
 

@@ -14,17 +14,17 @@ from edgedistill.errors import InputError, SessionClosed
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, write_profile
 from edgedistill.runtime import forks
 from edgedistill.runtime.arguments import is_integer, is_real
-from edgedistill.runtime.controller import Controller
-from edgedistill.runtime.costs import Costs
+from edgedistill.runtime.control.decide import Policy
+from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.decisions import DecisionRecord
-from edgedistill.runtime.drift import Drifted, corrected
 from edgedistill.runtime.limits import check_sensors_of
 from edgedistill.runtime.onnx import OnnxSession, create_session, is_decoder, usable_cores
+from edgedistill.runtime.predict.costs import Costs
+from edgedistill.runtime.predict.drift import Drifted, corrected
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.reload import Reloader
-from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import Sensors, SystemSensors
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.source import Source
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import Palette
-from edgedistill.runtime.costs import Costs
 from edgedistill.runtime.onnx import OnnxSession
-from edgedistill.runtime.selector import Candidate, smallest
+from edgedistill.runtime.predict.candidates import Candidate, smallest
+from edgedistill.runtime.predict.costs import Costs
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.snapshot import restore
 
 __all__ = ["Source"]

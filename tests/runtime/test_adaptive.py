@@ -319,7 +319,7 @@ def test_only_some_may_serve(tiny: Path) -> None:
 def test_it_tells_why(profiled: Callable[..., Palette]) -> None:
     told: list[DecisionRecord] = []
     palette = profiled({"name": "board"})
-    options = {"max_latency_ms": 3.0, "profile": "board", "create": FakeSessions()}
+    options = {"max_latency_ms": 3.0, "profile": "board", "create": FakeSessions(), "interval_s": 3600.0}
     with AdaptiveSession(palette, on_decision=told.append, **options) as session:  # type: ignore[arg-type]
         said = session.explain()
         assert tuple(told) == session.decisions

@@ -14,8 +14,9 @@ from waiting import wait_until
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette
 from edgedistill.runtime import AdaptiveSession, Policy, Readings, Reason, SensorLimit, SystemSensors
+from edgedistill.runtime.control.decide import State, decide
 from edgedistill.runtime.limits import LimitReading, UnreadLimits, read_limits
-from edgedistill.runtime.selector import Candidate, State, decide
+from edgedistill.runtime.predict.candidates import Candidate
 from edgedistill.testing import FakeSensors, FakeSessions
 
 LARGE = Candidate("large", 0.9, 100.0, 8.0, 10.0)

@@ -33,7 +33,7 @@ from edgedistill.runtime import (
     TokenClassifier,
 )
 from edgedistill.runtime.calibration import Scores
-from edgedistill.runtime.controller import Controller
+from edgedistill.runtime.control.loop import Controller
 
 EVERY = tuple(WIDTHS)
 QUICK: dict[str, Any] = {"threads": 1, "interval_s": 0.01, "policy": Policy(dwell_s=0.0, up_dwell_s=0.0)}

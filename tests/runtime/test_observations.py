@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from edgedistill.runtime.observations import Observations
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 from edgedistill.testing import FakeSessions
 
 SUBNET = LoadedSubnet("small", FakeSessions()("small"))

@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 
 from edgedistill.runtime.cgroup import limiting_folders, memory_left_bytes, memory_limit_bytes
+from edgedistill.runtime.control.decide import Policy
 from edgedistill.runtime.doctor.finding import Finding, boot_option
 from edgedistill.runtime.files import read_text
-from edgedistill.runtime.selector import Policy
 from edgedistill.runtime.sensors import free_memory_mb
 
 __all__ = ["limit", "limitable", "memory", "swap"]

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import DeviceProfile, Palette, load
-from edgedistill.runtime.costs import MacCosts, ProfileCosts
+from edgedistill.runtime.control.decide import Policy, State, decide
 from edgedistill.runtime.device import cpu_name
 from edgedistill.runtime.doctor.finding import Finding
 from edgedistill.runtime.onnx import usable_cores
+from edgedistill.runtime.predict.candidates import smallest
+from edgedistill.runtime.predict.costs import MacCosts, ProfileCosts
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.profiles import choose_profile
-from edgedistill.runtime.selector import Policy, State, decide, smallest
 from edgedistill.runtime.sensors import Readings, free_memory_mb
-from edgedistill.runtime.slowdown import Size
 
 __all__ = ["memory_fit", "profile", "whole"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from edgedistill.runtime.cgroup import cpu_quota
 from edgedistill.runtime.doctor.finding import Finding, unread
 from edgedistill.runtime.files import read_number, read_text
-from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.onnx import is_jetson, usable_cores
+from edgedistill.runtime.predict.heat import HeatTrend
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.sensors.power import power_modes
 from edgedistill.runtime.sensors.thermal import ThermalSensor, is_raspberry_pi

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgedistill.manifest import DeviceProfile, Manifest, Precision
-from edgedistill.runtime.costs import Costs, Rate, costs_for, qualities
 from edgedistill.runtime.generation.demand import Demand
-from edgedistill.runtime.selector import Beside, Candidate, smallest
-from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.predict.candidates import Beside, Candidate, smallest
+from edgedistill.runtime.predict.costs import Costs, Rate, costs_for, qualities
+from edgedistill.runtime.predict.slowdown import Size
 
 __all__ = ["STEP", "GenerationCosts", "StepCosts", "generation_costs"]
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 from edgedistill.errors import InputError, LoadError
 from edgedistill.manifest import DeviceProfile, Manifest, Palette, open_palette
 from edgedistill.runtime.arguments import is_integer, is_real
-from edgedistill.runtime.controller import CLOSING_S
-from edgedistill.runtime.costs import Costs
+from edgedistill.runtime.control.decide import Policy, Reason
+from edgedistill.runtime.control.loop import CLOSING_S
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.costs import STEP, generation_costs
@@ -26,7 +26,7 @@ from edgedistill.runtime.generation.stops import StopStrings
 from edgedistill.runtime.generation.stream import Generated, Stream, Writer
 from edgedistill.runtime.generation.text import Text
 from edgedistill.runtime.onnx import OnnxSession, StepSession
-from edgedistill.runtime.selector import Policy, Reason
+from edgedistill.runtime.predict.costs import Costs
 from edgedistill.runtime.serving import Serving
 from edgedistill.runtime.stopping import run_options
 

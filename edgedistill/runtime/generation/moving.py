@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgedistill.runtime.selector import Reason
+from edgedistill.runtime.control.decide import Reason
 
 __all__ = ["Move", "is_worth_it"]
 

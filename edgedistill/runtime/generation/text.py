@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import GenerationError, SessionClosed
-from edgedistill.runtime.controller import Controller
+from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.finite import NOT_FINITE
 from edgedistill.runtime.forks import AFTER_FORK, leak
 from edgedistill.runtime.generation.cache import capacity_for
@@ -19,8 +19,8 @@ from edgedistill.runtime.generation.demand import Demand
 from edgedistill.runtime.generation.moving import Move, is_worth_it
 from edgedistill.runtime.generation.sampling import Sampler
 from edgedistill.runtime.generation.seat import Seat
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
-from edgedistill.runtime.slowdown import Size
 
 __all__ = ["Text"]
 

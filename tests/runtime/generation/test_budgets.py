@@ -13,8 +13,8 @@ from edgedistill.manifest import load
 from edgedistill.runtime import Policy, Reason, TextGenerator
 from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.costs import STEP, StepCosts
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Size
 from edgedistill.testing import FakeSensors, FakeSessions
 
 QUIET = FakeSensors([Readings(other_load=0.0, free_mb=1e4)])

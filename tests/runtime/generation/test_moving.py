@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from edgedistill.runtime.control.decide import Reason
 from edgedistill.runtime.generation.moving import Move, is_worth_it
-from edgedistill.runtime.selector import Reason
 
 # 100 tokens made of 200, after a prompt of 50; the better subnet takes 2 ms a token where this one takes 1.
 BETTER = Move(

@@ -7,20 +7,10 @@ from typing import Any
 import pytest
 
 from edgedistill.errors import InputError
-from edgedistill.runtime.selector import (
-    Beside,
-    Candidate,
-    Decision,
-    Policy,
-    Reason,
-    State,
-    decide,
-    fits_beside,
-    predicted_p95_ms,
-    together_mb,
-)
+from edgedistill.runtime.control.decide import Decision, Policy, Reason, State, decide, fits_beside
+from edgedistill.runtime.predict.candidates import Beside, Candidate, predicted_p95_ms, together_mb
+from edgedistill.runtime.predict.slowdown import Estimate
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Estimate
 
 LARGE = Candidate("large", 0.9, 100.0, 8.0, 10.0)
 MIDDLE = Candidate("middle", 0.8, 50.0, 4.0, 5.0)

@@ -22,30 +22,21 @@ from typing import NamedTuple
 
 from edgedistill.printable import get_logger
 from edgedistill.runtime.backoff import Backoff
+from edgedistill.runtime.control.decide import Decision, Policy, Reason, State, decide, fits_beside
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
-from edgedistill.runtime.drift import Drift
 from edgedistill.runtime.forks import AFTER_FORK, leak
-from edgedistill.runtime.heat import HeatTrend
 from edgedistill.runtime.limits import UnreadLimits
 from edgedistill.runtime.loading import Loader
 from edgedistill.runtime.observations import Observations
+from edgedistill.runtime.predict.candidates import Candidate, predicted_p95_ms, together_mb
+from edgedistill.runtime.predict.drift import Drift
+from edgedistill.runtime.predict.heat import HeatTrend
+from edgedistill.runtime.predict.slowdown import Size, Slowdown
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.rescue import Rescue, Rescues
 from edgedistill.runtime.residents import Residents
-from edgedistill.runtime.selector import (
-    Candidate,
-    Decision,
-    Policy,
-    Reason,
-    State,
-    decide,
-    fits_beside,
-    predicted_p95_ms,
-    together_mb,
-)
 from edgedistill.runtime.sensors import Readings, Sensors
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
-from edgedistill.runtime.slowdown import Size, Slowdown
 from edgedistill.runtime.source import Source
 from edgedistill.runtime.stopping import Spawn, Worker, apart
 

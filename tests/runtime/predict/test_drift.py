@@ -12,7 +12,7 @@ from edgedistill.errors import InputError
 from edgedistill.manifest import load, write_profile
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.device import device_name
-from edgedistill.runtime.drift import Drift, Drifted, corrected
+from edgedistill.runtime.predict.drift import Drift, Drifted, corrected
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.runtime.sensors import Readings
 from edgedistill.testing import FakeSensors

@@ -8,9 +8,9 @@ import pytest
 import tiny_palette
 
 from edgedistill.manifest import Manifest, Palette, load
-from edgedistill.runtime.costs import MacCosts, ProfileCosts, costs_for
-from edgedistill.runtime.selector import Beside
-from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.predict.candidates import Beside
+from edgedistill.runtime.predict.costs import MacCosts, ProfileCosts, costs_for
+from edgedistill.runtime.predict.slowdown import Size
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edgedistill.runtime.slowdown import Estimate, Size, Slowdown
+from edgedistill.runtime.predict.slowdown import Estimate, Size, Slowdown
 
 ONE = Size(1, 64)
 

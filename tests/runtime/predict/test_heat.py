@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgedistill.runtime.heat import Heat, HeatTrend
+from edgedistill.runtime.predict.heat import Heat, HeatTrend
 from edgedistill.runtime.sensors import Readings
 
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
 from edgedistill.printable import get_logger
-from edgedistill.runtime.selector import Beside, Candidate
-from edgedistill.runtime.slowdown import Size
+from edgedistill.runtime.predict.candidates import Beside, Candidate
+from edgedistill.runtime.predict.slowdown import Size
 
 __all__ = ["Costs", "MacCosts", "ProfileCosts", "Rate", "costs_for", "qualities"]
 

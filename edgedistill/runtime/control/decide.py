@@ -16,12 +16,11 @@ from typing import Literal, get_args
 from edgedistill.errors import InputError
 from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.limits import LimitReading, SensorLimit, check_limits, read_limits
+from edgedistill.runtime.predict.candidates import Candidate, predicted_p95_ms, smallest, together_mb
+from edgedistill.runtime.predict.slowdown import Estimate
 from edgedistill.runtime.sensors import Readings
-from edgedistill.runtime.slowdown import Estimate
 
 __all__ = [
-    "Beside",
-    "Candidate",
     "Decision",
     "Expected",
     "Policy",
@@ -30,9 +29,6 @@ __all__ = [
     "State",
     "decide",
     "fits_beside",
-    "predicted_p95_ms",
-    "smallest",
-    "together_mb",
 ]
 
 Preference = Literal["quality", "latency", "memory"]
@@ -127,30 +123,6 @@ class Policy:
         object.__setattr__(self, "limits", check_limits(self.limits))  # the class is frozen
         if not (is_integer(self.max_swaps_per_minute) and self.max_swaps_per_minute >= 2):
             raise InputError(f"max_swaps_per_minute is {self.max_swaps_per_minute!r}; expected 2 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """The memory that a subnet takes on top of ``subnet``, in 10⁶ bytes: less than alone, since weights are shared."""
-
-    subnet: str
-    memory_mb: float
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the length in use, None if unknown.
-
-    ``first_token_ms``: where it generates, the median of reading a prompt of the length in use.
-    """
-
-    name: str
-    quality: float
-    memory_mb: float
-    p50_ms: float | None
-    p95_ms: float | None
-    beside: Beside | None = None
-    first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,34 +314,6 @@ class _Moment:
         if candidate.p50_ms > active.p50_ms:
             return must_not_add
         return must_lighten and candidate.p50_ms > _LIGHTER * active.p50_ms
-
-
-def predicted_p95_ms(
-    candidate: Candidate, other_load: float | None, slowdown: Estimate | None, confidence: float
-) -> float | None:
-    """The candidate's 95th percentile in the present contention; None when it has no figures.
-
-    Before there are requests to see the contention on, fair scheduling tells: others leave us at least half.
-    """
-    if not candidate.p50_ms:
-        return candidate.p50_ms
-    p95_ms = candidate.p50_ms if candidate.p95_ms is None else candidate.p95_ms
-    if slowdown is None:
-        return p95_ms / max(1 - (other_load or 0.0), 0.5)
-    usual_ms = candidate.p50_ms * slowdown.at(confidence)
-    return usual_ms * (p95_ms / candidate.p50_ms if slowdown.tail is None else slowdown.tail)
-
-
-def smallest(candidates: Sequence[Candidate]) -> Candidate:
-    """The floor of the family: the fastest, of equals that of the least memory."""
-    return min(candidates, key=lambda c: (c.p50_ms or 0.0, c.memory_mb))
-
-
-def together_mb(candidates: Sequence[Candidate]) -> float:
-    """What they take in one process, in 10⁶ bytes; what two share that are not the smallest is not known."""
-    present = {candidate.name for candidate in candidates}
-    shared = (c.beside.memory_mb if c.beside and c.beside.subnet in present else c.memory_mb for c in candidates)
-    return float(sum(shared))
 
 
 def fits_beside(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:

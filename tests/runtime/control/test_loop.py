@@ -13,13 +13,13 @@ from waiting import wait_until
 from edgedistill.errors import LoadError, SessionClosed
 from edgedistill.manifest import Manifest, load
 from edgedistill.runtime import residents
-from edgedistill.runtime.controller import Controller
-from edgedistill.runtime.costs import ProfileCosts
+from edgedistill.runtime.control.decide import Policy, Reason
+from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.limits import SensorLimit
-from edgedistill.runtime.selector import Policy, Reason
+from edgedistill.runtime.predict.costs import ProfileCosts
+from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
 from edgedistill.runtime.sessions import SessionState
-from edgedistill.runtime.slowdown import Size
 from edgedistill.runtime.source import Source
 from edgedistill.testing import FakeClock, FakeSensors, FakeSessions
 

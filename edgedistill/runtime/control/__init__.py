@@ -1,0 +1,1 @@
+"""Decide which subnet serves, plan how to get there, and do it."""

@@ -1,0 +1,1 @@
+"""Predict what subnets cost here and now: latency, memory, heat, and drift from the profile."""
