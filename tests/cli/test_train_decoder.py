@@ -71,16 +71,17 @@ def test_other_families_train(place: Path, name: str) -> None:
 
 def test_bad_input_is_one_clear_line(place: Path, tmp_path: Path) -> None:
     (place / "empty").mkdir()
-    one_line(invoke(*_train(place, data="empty")), "has no train.txt; expected train, validation and test as .txt")
-    one_line(invoke(*_train(place, "--set", "max_tokens=30", data="text/none.txt")), "no folder")
+    one_line(invoke(*_train(place, data="empty")), "has no train file; expected train.csv or")
+    one_line(invoke(*_train(place, "--set", "max_tokens=30", data="text/none.txt")), "is not a folder")
     (place / "few").mkdir()
     for split, words in (("train", 100), ("validation", 5), ("test", 5)):
         (place / "few" / f"{split}.txt").write_text(tiny_text.text(words))
     one_line(invoke(*_train(place, data="few")), "validation has 6 tokens, too few for one row of 16")
     small = tiny_text.model_folder(place / "small", vocab_size=20)
-    one_line(invoke(*_train(place, model="small")), "and the model's vocabulary has 20; give the tokenizer")
-    shutil.copy(place / "model" / "model.safetensors", small)
-    one_line(invoke(*_train(place, model="small")), "has no fitting tensor")
+    one_line(invoke(*_train(place, model="small")), "the embedding table has 20 rows; resize the embeddings")
+    narrow = tiny_text.model_folder(place / "narrow", intermediate_size=8)
+    shutil.copy(place / "model" / "model.safetensors", narrow)
+    one_line(invoke(*_train(place, model="narrow")), "has no fitting tensor")
     (small / "config.json").write_text(json.dumps({"model_type": "bert"}))
     one_line(invoke(*_train(place, model="small")), "'bert' is no supported decoder")
     (small / "tokenizer.json").unlink()
