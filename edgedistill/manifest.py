@@ -245,6 +245,10 @@ class Mixing(_Strict):
     bound: Finite
     recall: dict[str, dict[str, float]]
 
+    def is_of(self, names: set[str]) -> bool:
+        """Return whether it says of each two of these subnets, and of no others, how far they mix."""
+        return self.recall.keys() == names and all(row.keys() == names for row in self.recall.values())
+
     def allowed(self, asked: str, index: str) -> bool:
         """Whether ``asked`` may query an index that ``index`` built."""
         return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
@@ -323,7 +327,7 @@ class Manifest(_Strict):
             raise ValueError("generation belongs to text-generation, and text-generation needs it")
         if any((entry.cache_bytes_a_token is None) != (self.generation is None) for entry in self.subnets):
             raise ValueError("cache_bytes_a_token belongs to all subnets of text-generation, and to no others")
-        if self.mixing is not None and set(self.mixing.recall) != set(names):
+        if self.mixing is not None and not self.mixing.is_of(set(names)):
             raise ValueError("mixing is not of the palette's subnets")
         found = [subnet.calibration for subnet in self.subnets]
         if any(one is None for one in found) and any(one is not None for one in found):
@@ -334,6 +338,15 @@ class Manifest(_Strict):
         used = {self.tokenizer.file, self.probes} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
         if listed != used:
             raise ValueError(f"files differ from what the entries use: {', '.join(sorted(listed ^ used))}")
+        return self
+
+    @model_validator(mode="after")
+    def _answering(self) -> Manifest:
+        shape = self.outputs[0].shape if self.outputs else []
+        if not shape or not isinstance(shape[-1], int) or shape[-1] < 1:
+            raise ValueError("the first of outputs says not how many numbers a graph answers: no last dimension")
+        if self.task in ("text-classification", "token-classification") and shape[-1] != len(self.labels):
+            raise ValueError(f"labels has {len(self.labels)} names, and the graphs give {shape[-1]} outputs")
         return self
 
     def subnet(self, name: str) -> SubnetEntry:

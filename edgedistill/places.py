@@ -146,10 +146,12 @@ def scratch_folder(target: Path) -> Iterator[Path]:
     """Lock ``target``, and give an empty folder on its file system that is removed at the end.
 
     Raises:
-        InputError: another process or thread is writing to ``target``.
+        InputError: another process or thread is writing to ``target``, or it is a mount point.
         OSError: the folder cannot be made.
     """
     with lock(target):
+        if target.is_mount():
+            raise InputError(f"{target} is a mount point, which cannot be replaced as a whole; give a folder in it")
         recover(target)
         folder = beside(target.resolve(), _NEW)
         folder.mkdir()
@@ -198,8 +200,8 @@ def was_moved(target: Path) -> bool:
 
 
 def is_vacant(folder: Path) -> bool:
-    """Return whether ``folder`` is missing, or empty."""
-    return not folder.exists() or (folder.is_dir() and next(folder.iterdir(), None) is None)
+    """Return whether ``folder`` is missing, or empty but for a lock."""
+    return not folder.exists() or (folder.is_dir() and all(path.name == LOCK_INSIDE for path in folder.iterdir()))
 
 
 def _sync_tree(source: Path) -> None:

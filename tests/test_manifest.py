@@ -93,8 +93,22 @@ def test_names_stay_inside_the_folder(folder: Path, name: str) -> None:
         (lambda d: d["files"].pop(), "files differ"),
         (lambda d: d["subnets"].clear(), "subnets"),
         (lambda d: d["files"][0].update(size_bytes=-1), "size_bytes"),
+        (lambda d: d["labels"].append("another"), "labels has 4 names, and the graphs give 3 outputs"),
+        (lambda d: d["outputs"].clear(), "no last dimension"),
+        (lambda d: d["outputs"][0].update(shape=["batch"]), "no last dimension"),
     ],
-    ids=["unknown key", "version", "wrong type", "twice", "unlisted file", "no subnet", "negative size"],
+    ids=[
+        "unknown key",
+        "version",
+        "wrong type",
+        "twice",
+        "unlisted file",
+        "no subnet",
+        "negative size",
+        "a label too many",
+        "no output",
+        "no width",
+    ],
 )
 def test_a_bad_manifest_is_refused_in_one_line(
     folder: Path, change: Callable[[dict[str, Any]], object], says: str

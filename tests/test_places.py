@@ -141,6 +141,17 @@ def test_a_lock_is_in_the_place_where_nothing_can_be_beside_it(tmp_path: Path, m
     assert list(place.iterdir()) == []
 
 
+def test_a_mount_point_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == place)
+    with places.lock(place):
+        assert places.is_vacant(place)
+    with pytest.raises(InputError, match="is a mount point, which cannot be replaced as a whole; give a folder in it"):
+        _write(place, "new")
+    assert list(place.iterdir()) == []
+
+
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("dear")
     (tmp_path / ".palette.edgedistill-lock").symlink_to("letter")

@@ -52,7 +52,10 @@ def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
 def settings_of(wrapper: Any) -> dict[str, Any]:
     """Return what transformers writes as tokenizer_config.json, without what lies in other files or means no more."""
     with tempfile.TemporaryDirectory() as scratch, disk_errors(Path(scratch)):
-        wrapper.save_pretrained(scratch)
+        try:
+            wrapper.save_pretrained(scratch)
+        except UnicodeError as error:
+            raise ModelError(f"{_SETTINGS} is not valid Unicode: {error}; get it anew") from error
         settings = read_json_object(Path(scratch) / _SETTINGS)
     settings["model_input_names"] = list(wrapper.model_input_names)
     left_out = ("added_tokens_decoder", "auto_map", "chat_template", "is_local", "local_files_only", "name_or_path")

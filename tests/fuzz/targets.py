@@ -127,6 +127,7 @@ def _ask(folder: Path, texts: list[Any] | None = None) -> None:
                 tagged.redacted()
         else:
             SentenceEncoder(session).encode(asked)
+            SentenceEncoder(palette, index=palette.manifest.subnets[-1].name).close()
 
 
 def _manifest_target(kind: str) -> Target:

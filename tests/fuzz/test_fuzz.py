@@ -47,6 +47,18 @@ FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
     # The library panics, which is no Exception.
     "a template without its tokens": ("tokenizer", lambda: _tokenizer(post_processor=_LACKING)),
     "a template without its tokens, by words": ("tokenizer-of-words", lambda: _tokenizer(post_processor=_LACKING)),
+    "half a surrogate pair": ("model", lambda: ("tokenizer_config.json", b'{"a": "\\ud800"}')),
+    "labels that are fewer than a graph's outputs": (
+        "manifest-tagged",
+        lambda: targets.UNCHANGED["manifest-tagged"]() | {"labels": ["batch", "tokens"]},
+    ),
+    "an output without a width": (
+        "manifest-vectors",
+        lambda: (
+            targets.UNCHANGED["manifest-vectors"]()
+            | {"outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch"]}]}
+        ),
+    ),
     "a size that no tensor has": (
         "model",
         lambda: ("config.json", targets.model_config(max_position_embeddings=-(2**70))),

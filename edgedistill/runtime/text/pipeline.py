@@ -49,6 +49,7 @@ class Pipeline:
         try:
             check_task(self._session.palette.manifest, self.task)
             self._reader = Reader(self._session.palette)
+            self._width = self._session.palette.manifest.outputs[0].shape[-1]
         except PaletteError:
             self.close()
             raise
@@ -80,7 +81,21 @@ class Pipeline:
                 answer = self._run(self._session.answer, [OUTPUT], feeds, deadline_ms=left_ms())
             except RunError as error:
                 raise self._blamed(batch, start, error) from error
+            self._check_shape(answer, feeds["input_ids"].shape)
             yield batch, feeds, answer
+
+    def _check_shape(self, answer: Answer, tokens: tuple[int, ...]) -> None:
+        """Refuse an answer of another shape than the manifest promises: ``tokens`` are [batch, tokens].
+
+        Raises:
+            RunError: the graph is not what the palette says.
+        """
+        expected = (*(tokens if self.task == "token-classification" else tokens[:1]), self._width)
+        if answer.outputs[0].shape != expected:
+            raise RunError(
+                f"{answer.subnet} answered in the shape {answer.outputs[0].shape}, expected {expected}; "
+                "export the palette again"
+            )
 
     def _blamed(self, batch: Sequence[Read], start: int, error: RunError) -> EdgeDistillError:
         """Return the error of a batch that failed: of its first text that fails alone, where the model itself works.

@@ -65,6 +65,8 @@ class Reader:
         for name in self._inputs:
             if name not in _INPUTS:
                 raise PaletteError(f"the graphs want an input {name!r}; a text gives {', '.join(_INPUTS)}")
+        if "input_ids" not in self._inputs:
+            raise PaletteError("the graphs want no 'input_ids', which is what a text is to a model; export them again")
         self._pairs = manifest.texts == 2
         self._pad_id = manifest.tokenizer.pad_token_id
         self._most = manifest.tokenizer.max_tokens * _MOST_CHARACTERS

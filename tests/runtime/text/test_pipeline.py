@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import tiny_palette
 from tokenizers import Tokenizer
 
-from edgedistill.errors import InputError
+from edgedistill.errors import InputError, RunError
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import AdaptiveSession, SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
 from edgedistill.runtime.text import pipeline
@@ -92,3 +93,13 @@ def test_a_token_without_a_row_is_blamed_on_its_text(tmp_path: Path, make: Any, 
         with pytest.raises(InputError, match="text 1 makes the model fail"):
             ask(["zq3"])
         ask(["lamp"] * 40)
+
+
+def test_a_graph_that_answers_in_another_shape_is_refused(tmp_path: Path) -> None:
+    """The manifest says so many numbers, and another task's graph gives more."""
+    folder = tiny_palette.write(tmp_path / "numbers", tiny_palette.NUMBERS)
+    for file in ("large.onnx", "middle.onnx", "small.onnx", "weights.bin"):
+        shutil.copy(tiny_palette.write(tmp_path / file, tiny_palette.LABELLED) / file, folder / file)
+    tiny_palette.reseal(folder)
+    with TextRegressor(folder) as regressor, pytest.raises(RunError, match=r"in the shape \(1, 3\), expected \(1, 1\)"):
+        regressor.predict(["turn on"])
