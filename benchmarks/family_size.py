@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgedistill.cli.export import export_palette, source_of
-from edgedistill.cli.search import Asked, found_family
-from edgedistill.cli.train import read_data
 from edgedistill.manifest import Palette
 from edgedistill.supernet import checkpoint
+from edgedistill.workflows.exporting import export_family
+from edgedistill.workflows.searching import SearchOptions, find_family
+from edgedistill.workflows.task_data import read_data, recorded_source
 
 
 def size(palette: Palette) -> tuple[int, int]:
@@ -28,12 +28,13 @@ def size(palette: Palette) -> tuple[int, int]:
 def main(folder: str) -> None:
     """Export twice, and compare."""
     supernet = checkpoint.load(Path(folder))
-    data = read_data(source_of(supernet, None, None))
+    data = read_data(recorded_source(supernet))
     totals, counts, ratios = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for count in (6, 12):
-            family = [member.subnet for member in found_family(supernet, Path(folder), data, Asked(count)).family]
-            palette = export_palette(supernet, data, family, Path(scratch) / str(count))
+            found = find_family(supernet, Path(folder), data, SearchOptions(count=count))
+            family = [member.subnet for member in found.family]
+            palette = export_family(supernet, data, family, Path(scratch) / str(count))
             total, weights = size(palette)
             totals.append(total)
             counts.append(len(palette.manifest.subnets))

@@ -17,13 +17,13 @@ from typing import Any
 import lab
 import numpy as np
 
-from edgedistill.cli.export import ENCODER_PRECISIONS, export_palette
-from edgedistill.cli.search import Asked, found_family
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.manifest import Palette, SubnetEntry
 from edgedistill.supernet import checkpoint
+from edgedistill.workflows.exporting import ENCODER_PRECISIONS, export_family
+from edgedistill.workflows.searching import SearchOptions, find_family
 
 
 def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
@@ -32,7 +32,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     teacher = lab.teacher(known, data, Path(work_folder))
     folder = Path(work_folder) / f"{teacher.name}-palette-{float(share):g}"
     supernet = checkpoint.load(folder)
-    family = [member.subnet for member in found_family(supernet, folder, data, Asked()).family]
+    family = [member.subnet for member in find_family(supernet, folder, data, SearchOptions()).family]
     rows, task = encode_data(supernet, data).test, task_of(known.task)
 
     def answers(palette: Palette, entry: SubnetEntry) -> Any:
@@ -40,7 +40,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        palette = export_palette(supernet, data, family, Path(scratch) / "palette", ENCODER_PRECISIONS)
+        palette = export_family(supernet, data, family, Path(scratch) / "palette", precisions=ENCODER_PRECISIONS)
         exact = {entry.config: entry for entry in palette.manifest.subnets if entry.precision == "fp32"}
         for entry in palette.manifest.subnets:
             if entry.precision == "int8":

@@ -12,6 +12,7 @@ EdgeDistillError
 ├── ExportError             a graph could not be made, or disagrees with torch
 ├── PaletteError            a palette: missing, damaged, of another version
 ├── OnnxruntimeMissing      no onnxruntime can be imported
+├── TrainingSideMissing     a package that only a workstation needs cannot be imported
 ├── LoadError               a subnet's session could not be created
 ├── RunError                no subnet gave a usable answer to a request
 │   └── GenerationError     no subnet can go on with a text
@@ -42,6 +43,7 @@ __all__ = [
     "SearchError",
     "SessionClosed",
     "TrainingError",
+    "TrainingSideMissing",
 ]
 
 
@@ -95,6 +97,10 @@ class PaletteError(EdgeDistillError):
 
 class OnnxruntimeMissing(EdgeDistillError):
     """No onnxruntime can be imported."""
+
+
+class TrainingSideMissing(EdgeDistillError):
+    """A package that only a workstation needs cannot be imported."""
 
 
 class LoadError(EdgeDistillError):

@@ -11,12 +11,15 @@ from rich.live import Live
 from rich.table import Table
 
 from edgedistill.cli.common import AsJson, locking, reported
-from edgedistill.cli.export import export_palette
 from edgedistill.cli.output import console, print_json, styled
-from edgedistill.cli.profile import palette_document, palette_table, profile_here
-from edgedistill.cli.search import Asked, Count, found_family
-from edgedistill.cli.train import GRAMMAR, LabelColumn, Source, TextColumns, read_data, train_supernet
+from edgedistill.cli.palette_table import palette_document, palette_table
+from edgedistill.cli.search import Count
+from edgedistill.cli.terminal_progress import TerminalProgress
+from edgedistill.cli.train import LabelColumn, TextColumns
 from edgedistill.errors import InputError
+from edgedistill.workflows import exporting, profiling, searching
+from edgedistill.workflows.progress import ProgressCallback, work
+from edgedistill.workflows.task_data import DEFAULT_TASK, DEMO, LabelledSource, read_data
 
 if TYPE_CHECKING:
     from edgedistill.demo.serve import Served, View
@@ -39,7 +42,7 @@ def _place(data: str, output: Path | None, **_: object) -> Path:
 def demo(
     data: Annotated[
         str, typer.Option(help="Your own: a folder with train, validation and test, such as train.csv, or a hub id.")
-    ] = GRAMMAR,
+    ] = DEMO,
     model: Annotated[str, typer.Option(help="A folder with a pretrained encoder, or a hub id.")] = _MODEL,
     output: Annotated[
         Path | None,
@@ -62,13 +65,19 @@ def demo(
     if len(text_column or ()) > 1:
         raise InputError("the demo serves single texts; give one --text-column, or use train and export for pairs")
     folder = _place(data, output)
-    rows = read_data(Source("text-classification", data, None, tuple(text_column or ["text"]), label_column))
+    source = LabelledSource(
+        task=DEFAULT_TASK, data=data, text_columns=tuple(text_column or ["text"]), label_column=label_column
+    )
+    progress = TerminalProgress()
+    rows = read_data(source, progress)
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
-    supernet = _train(model, rows, folder / "supernet", seed)
-    family = [m.subnet for m in found_family(supernet, folder / "supernet", rows, Asked(count)).family]
-    palette = export_palette(supernet, rows, family, folder / "palette")
-    measured = profile_here(palette)
-    baseline = _baseline(rows)
+    supernet = _train(model, rows, folder / "supernet", seed, progress)
+    options = searching.SearchOptions(count=count)
+    found = searching.find_family(supernet, folder / "supernet", rows, options, progress)
+    family = [member.subnet for member in found.family]
+    palette = exporting.export_family(supernet, rows, family, folder / "palette", progress=progress)
+    measured = profiling.profile(palette, progress=progress)
+    baseline = _baseline(rows, progress)
     served, budget_ms = _serve_live(palette, measured, rows)
     document = _document(supernet, served, baseline) | palette_document(palette, measured)
     document["wall_s"] = round(time.monotonic() - started, 1)
@@ -79,21 +88,22 @@ def demo(
         _print_summary(document, budget_ms)
 
 
-def _train(model: str, rows: TaskData, folder: Path, seed: int) -> Supernet:
+def _train(model: str, rows: TaskData, folder: Path, seed: int, progress: ProgressCallback) -> Supernet:
     from edgedistill.distillation.models import resolve_model
     from edgedistill.distillation.recipe import Recipe
+    from edgedistill.workflows.training import train_supernet
 
-    supernet = train_supernet(resolve_model(model), rows, folder, Recipe(seed=seed))
+    supernet = train_supernet(resolve_model(model), rows, folder, Recipe(seed=seed), progress)
     teacher = supernet.info.scores[0]
     curve = " ".join(f"{value:.1%}" for value in teacher.curve)
     console.print(f"teacher: {teacher.test:.2%} on test; on validation after each epoch: {curve}")
     return supernet
 
 
-def _baseline(rows: TaskData) -> float:
+def _baseline(rows: TaskData, progress: ProgressCallback) -> float:
     from edgedistill.distillation.baseline import word_count_score
 
-    with console.busy("fitting the word-count baseline"):
+    with work(progress, "fitting the word-count baseline"):
         return word_count_score(rows)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edgedistill.cli.common import AsJson, reported
 from edgedistill.cli.output import print_json, standard_output, styled
-from edgedistill.cli.profile import palette_document, palette_table
+from edgedistill.cli.palette_table import palette_document, palette_table
 from edgedistill.manifest import Manifest, Palette, load
 
 __all__ = ["inspect"]

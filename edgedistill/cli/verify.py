@@ -10,10 +10,12 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from edgedistill.cli.common import AsJson, Digest, progress, reported, stage
+from edgedistill.cli.common import AsJson, Digest, reported
 from edgedistill.cli.output import print_json, standard_output, styled
+from edgedistill.cli.terminal_progress import TerminalProgress
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import load
+from edgedistill.workflows.progress import work
 
 __all__ = ["verify"]
 
@@ -34,10 +36,10 @@ def verify(
 
     found = load(palette, digest=digest)
     checked = []
-    with progress() as bars, stage(bars, "verifying", len(found.manifest.subnets)) as task:
+    with work(TerminalProgress(), "verifying", len(found.manifest.subnets)) as verifying:
         for one in check(found):
             checked.append(one)
-            bars.advance(task)
+            verifying.advance()
     faults = [f"{one.subnet}: {one.fault}" for one in checked if one.fault is not None]
     if as_json:
         files = len(found.manifest.files)

@@ -108,9 +108,9 @@ def test_data_that_moved_are_found_by_the_option_that_the_error_names(home: Path
 
 
 def test_the_demos_own_commands_are_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgedistill.cli.train import Source, read_data
+    from edgedistill.workflows.task_data import LabelledSource, read_data
 
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
-    recorded = read_data(Source("text-classification", "demo", is_recorded=True))
+    recorded = read_data(LabelledSource(task="text-classification", data="demo", is_recorded=True))
     assert (recorded.source, len(recorded.label_names)) == ("demo", 20)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import tiny_palette
 
-from edgedistill.cli import common
+from edgedistill.cli import terminal_progress
 from edgedistill.cli.streams import _Messages, _Output
+from edgedistill.workflows.progress import ProgressEvent
 
 FULL = Path("/dev/full")
 DOES = "standard output: No space left on device; free space or permissions may be missing"
@@ -125,11 +126,12 @@ def test_where_nobody_watches_progress_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = threading.Event()
-    monkeypatch.setattr(common, "LINE_EVERY_S", 0.01)
-    monkeypatch.setattr(common.console, "print", lambda line: (lines.append(line), told.set()))
+    monkeypatch.setattr(terminal_progress, "LINE_EVERY_S", 0.01)
+    monkeypatch.setattr(terminal_progress.console, "print", lambda line: (lines.append(line), told.set()))
     lines: list[object] = []
-    with common.progress() as bars:
-        bars.add_task("profiling", total=1000, completed=12, note="")
-        bars.add_task("unknown", total=None, note="")
-        assert told.wait(30)
-    assert set(lines) == {"profiling: 12 of 1,000"}
+    shown = terminal_progress.TerminalProgress()
+    shown(ProgressEvent(kind="started", text="profiling", total=1))
+    shown(ProgressEvent(kind="advanced", text="profiling", done=12, total=1000))
+    assert told.wait(30)
+    shown(ProgressEvent(kind="failed", text="profiling", done=12, total=1000))
+    assert set(lines) <= {"profiling: 0 of 1", "profiling: 12 of 1,000"}

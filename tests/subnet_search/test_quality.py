@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import tiny_supernet
 
-from edgedistill.search import scored_once
-from edgedistill.search.quality import QUALITY
 from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet_search import scored_once
+from edgedistill.subnet_search.quality import QUALITY
 from edgedistill.supernet.checkpoint import Supernet
 
 

@@ -21,8 +21,8 @@ from edgedistill.manifest import (
     SubnetProfile,
     load,
 )
-from edgedistill.search import Fitted
 from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet_search import Fitted
 
 ARCH = minilm.ARCH
 MEASURED = list(minilm.SPACE)[::4]

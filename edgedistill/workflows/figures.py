@@ -1,4 +1,4 @@
-"""What tables tell beside the headline: of a regression, how far its answers lie from the labels, in their unit."""
+"""Figures next to the headline metric: of a regression, its mean absolute error in the unit of the labels."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def error_in(metrics: Mapping[str, float]) -> float | None:
 
 
 def figures_of(entry: SubnetEntry, split: str) -> dict[str, float]:
-    """Return all that a palette tells of a member on a split, by metric."""
+    """Return every figure that a palette records of a member on a split, by metric."""
     return {quality.metric: quality.value for quality in entry.quality if quality.split == split}

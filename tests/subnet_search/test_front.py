@@ -8,8 +8,8 @@ from itertools import pairwise
 import minilm
 import pytest
 
-from edgedistill.search import Scored, choose_family, pareto_front
 from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet_search import Scored, choose_family, pareto_front
 
 ARCH, SPACE = minilm.ARCH, minilm.SPACE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgedistill.search.family import Terms
 from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.subnet_search.family import Terms
 
 if TYPE_CHECKING:
     import optuna

@@ -7,8 +7,8 @@ import pytest
 
 from edgedistill.device_profiles import load_board
 from edgedistill.errors import SearchError
-from edgedistill.search import Against, Cost, Estimated, Limits, Search, Terms, search
 from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet_search import Against, Cost, Estimated, Limits, Search, Terms, search
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
 

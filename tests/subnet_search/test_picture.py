@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import minilm
 import pytest
 
-from edgedistill.search import Limits, Terms, search
-from edgedistill.search.picture import draw
+from edgedistill.subnet_search import Limits, Terms, search
+from edgedistill.subnet_search.picture import draw
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
 

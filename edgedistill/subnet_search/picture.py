@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgedistill.places import install, scratch_folder
 from edgedistill.printable import printable
-from edgedistill.search.family import Against, Member, Search
+from edgedistill.subnet_search.family import Against, Member, Search
 
 __all__ = ["draw"]
 

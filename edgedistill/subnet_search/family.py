@@ -8,9 +8,9 @@ from typing import Literal
 
 from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.errors import SearchError
-from edgedistill.search.costs import Cost, Costs
-from edgedistill.search.front import Scored, choose_family, pareto_front
 from edgedistill.subnet import SubnetConfig
+from edgedistill.subnet_search.costs import Cost, Costs
+from edgedistill.subnet_search.front import Scored, choose_family, pareto_front
 
 __all__ = ["Against", "Limits", "Member", "Search", "Terms", "search"]
 

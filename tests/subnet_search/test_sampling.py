@@ -8,8 +8,8 @@ from collections.abc import Callable
 import minilm
 import pytest
 
-from edgedistill.search import Cost, Limits, Scored, Terms, explored, pareto_front, search
 from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.subnet_search import Cost, Limits, Scored, Terms, explored, pareto_front, search
 
 LARGE = SearchSpace(
     tuple(tuple(range(depth)) for depth in range(6, 0, -1)),
