@@ -136,6 +136,13 @@ def test_a_teacher_that_was_standardised_goes_on_so(tmp_path: Path, monkeypatch:
     same_weights(rest.model.state_dict(), whole.model.state_dict(), 0.0)
 
 
+def test_a_teacher_that_answers_all_alike_is_refused(tmp_path: Path) -> None:
+    model = regressor(tmp_path / "model", (0.0, 2000.0))
+    with pytest.raises(DataError, match=r"its answers to texts.txt spread by 0 around 2000, where answers \(fp32\)"):
+        taught(model, without_labels(), tmp_path / "supernet")
+    assert not (tmp_path / "supernet" / "supernet.json").exists()
+
+
 def test_all_labels_but_one_alike_is_something_to_learn(tmp_path: Path) -> None:
     source = resolve_model(model_folder(tmp_path / "model", head=""))
     given = data(NEAR_ZERO, [7.0] + [5.0] * 39)
