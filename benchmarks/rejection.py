@@ -97,9 +97,9 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
 
 def _floor(session: AdaptiveSession) -> str:
     """The subnet that says what is accepted, once it is in memory."""
-    while (floor := session._controller.floor) is None:
+    while (fallback := session._controller.fallback) is None:
         time.sleep(0.01)
-    return floor.name
+    return fallback.name
 
 
 def _serve(session: AdaptiveSession, name: str) -> None:

@@ -45,7 +45,7 @@ from edgedistill.demo.load import CpuLoad
 from edgedistill.exporters.files import put
 from edgedistill.manifest import MANIFEST_NAME, Palette, load
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
-from edgedistill.runtime.control import loop
+from edgedistill.runtime.control import execute
 from edgedistill.runtime.onnx import usable_cores
 
 FULL_S, FEWEST_SWAPS, FEWEST_EACH = 600.0, 500, 3
@@ -164,7 +164,7 @@ class Conductor:
     def net_fails(self) -> None:
         """A request in a hurry meets it, and is answered by what serves."""
         serves = self._serve(self._next(loaded=False)) and self._has_net()
-        net = self._session._controller.residents.floor
+        net = self._session._controller.residents.fallback
         self._note(
             "the smallest fails", serves and net is not None and self._fails_at_a_run(net.name, FAILURES["an error"])
         )
@@ -172,7 +172,7 @@ class Conductor:
     def _has_net(self) -> bool:
         """Whether another subnet stands by; it is loaded in the background like any other."""
         residents = self._session._controller.residents
-        return until(lambda: residents.floor is not None and residents.floor is not residents.live)
+        return until(lambda: residents.fallback is not None and residents.fallback is not residents.live)
 
     def _fails_at_a_run(self, subnet: str, how: Callable[[], None]) -> bool:
         before = self._told.of(Reason.QUARANTINED, subnet)
@@ -280,7 +280,7 @@ def stress(folder: Path, seconds: float) -> dict[str, Any]:
     with (
         watched() as most_threads,
         patch.object(onnxruntime, "InferenceSession", faults.session()),
-        patch.object(loop, "_LOAD_LIMIT_S", LOAD_LIMIT_S),
+        patch.object(execute, "LOAD_LIMIT_S", LOAD_LIMIT_S),
         AdaptiveSession(palette, policy=policy, threads=1, sensors=sensors, on_decision=told) as session,
     ):
         conductor = Conductor(session, faults, sensors, told)

@@ -165,8 +165,8 @@ class AdaptiveSession(Serving):
 
         It raises what `run` does.
         """
-        floor = self._controller.floor
-        if floor is None or floor.name == first.subnet:
+        fallback = self._controller.fallback
+        if fallback is None or fallback.name == first.subnet:
             return first
         outputs, subnet, latency_ms = self._answered(output_names, feeds, _AT_ONCE_MS)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)

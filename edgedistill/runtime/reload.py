@@ -35,7 +35,7 @@ class NewPalette:
     """Where its subnets come from, its smallest, and the one of the same name as served (None: there is none)."""
 
     source: Source
-    floor: LoadedSubnet
+    fallback: LoadedSubnet
     live: LoadedSubnet | None
 
 
@@ -108,14 +108,14 @@ class Reloader:
         palette = self._opened()
         source = self._source_of(palette)
         names = {c.name for c in source.candidates(self._size)}
-        floor = source.load(source.floor(self._size, lambda _: True), on_drained)
-        live = floor if floor.name == active else None
+        fallback = source.load(source.fallback(self._size, lambda _: True), on_drained)
+        live = fallback if fallback.name == active else None
         if live is None and active in names:
             live = source.load(active, on_drained)
-        for subnet in (floor, live):
+        for subnet in (fallback, live):
             if subnet is not None:
                 check_answers(palette, subnet.name, subnet.session)
-        return NewPalette(source, floor, live)
+        return NewPalette(source, fallback, live)
 
     def _opened(self) -> Palette:
         """Read the new palette, and copy it once every hash is right."""

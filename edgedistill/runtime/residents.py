@@ -1,4 +1,4 @@
-"""The subnets in memory: the one that serves, the smallest beside it as a safety net, and those that drain."""
+"""The subnets in memory: the live one, the fallback next to it, and those that drain."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Residents:
 
     Attributes:
         live: what serves; None before the first, and once closed. Only exchanges set it.
-        floor: the safety net, which may be what serves. Only `keep_as_floor` sets it.
+        fallback: the fallback subnet, which may be the live one. Only `keep_as_fallback` sets it.
     """
 
     def __init__(self) -> None:
         self.live: LoadedSubnet | None = None
-        self.floor: LoadedSubnet | None = None
+        self.fallback: LoadedSubnet | None = None
         self._retired: list[LoadedSubnet] = []
         self._why_closed = "this session was closed; open the palette again"
 
@@ -69,11 +69,11 @@ class Residents:
     def other_than(self, *failed: LoadedSubnet) -> LoadedSubnet | None:
         """Return the fallback subnet, or where that failed, the live one; None where no other is in memory."""
         while True:
-            pair = self.floor, self.live
+            pair = self.fallback, self.live
             for subnet in pair:
                 if subnet is not None and subnet not in failed:
                     return subnet
-            if pair == (self.floor, self.live):  # else others took their places meanwhile
+            if pair == (self.fallback, self.live):  # else others took their places meanwhile
                 return None
 
     def is_held_by(self, thread: int) -> bool:
@@ -81,14 +81,14 @@ class Residents:
         return any(subnet.is_held_by(thread) for subnet in (*self._all(), *self._retired))
 
     def exchange(self, fresh: LoadedSubnet) -> None:
-        """Let this one serve from now on; the one before drains, unless it is the safety net."""
+        """Let this one serve from now on; the one before drains, unless it is the fallback."""
         old, self.live = self.live, fresh
-        if old is not None and old is not self.floor and old is not fresh:
+        if old is not None and old is not self.fallback and old is not fresh:
             self.drop(old)
 
-    def keep_as_floor(self, subnet: LoadedSubnet | None) -> None:
-        """Keep this one (None: none) as the safety net; the one before drains, unless it serves."""
-        old, self.floor = self.floor, subnet
+    def keep_as_fallback(self, subnet: LoadedSubnet | None) -> None:
+        """Keep this one (None: none) as the fallback; the one before drains, unless it serves."""
+        old, self.fallback = self.fallback, subnet
         if old is not None and old is not self.live and old is not subnet:
             self.drop(old)
 
@@ -112,7 +112,7 @@ class Residents:
         With a limit, requests that take longer are stopped: they get an error. One that cannot be stopped keeps its
         subnet in memory.
         """
-        last, self.live, self.floor = list(self._all()), None, None
+        last, self.live, self.fallback = list(self._all()), None, None
         for subnet in last:
             self.drop(subnet)
         end_s = math.inf if limit_s is None else time.monotonic() + limit_s
@@ -124,7 +124,7 @@ class Residents:
 
     def abandon(self, why: str) -> None:
         """Serve nothing from now on, and free nothing."""
-        self.live, self.floor, self._why_closed = None, None, why
+        self.live, self.fallback, self._why_closed = None, None, why
 
     def stop_runs(self) -> None:
         """End the requests under way with an error."""
@@ -132,8 +132,8 @@ class Residents:
             subnet.stop_runs()
 
     def _all(self) -> Iterator[LoadedSubnet]:
-        live, floor = self.live, self.floor
+        live, fallback = self.live, self.fallback
         if live is not None:
             yield live
-        if floor is not None and floor is not live:
-            yield floor
+        if fallback is not None and fallback is not live:
+            yield fallback

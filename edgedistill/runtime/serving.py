@@ -183,7 +183,7 @@ class Serving:
     @property
     def fallback(self) -> str | None:
         """Return the name of the fallback subnet; None until it is in memory, and once the session is closed."""
-        fallback = self._controller.floor
+        fallback = self._controller.fallback
         return None if fallback is None else fallback.name
 
     @property

@@ -37,8 +37,8 @@ class Source:
         """Those that may serve, with their figures for requests of that size."""
         return [c for c in self.costs.candidates(size) if self.only is None or c.name in self.only]
 
-    def floor(self, size: Size, allowed: Callable[[str], bool]) -> str:
-        """The name of the smallest of those that are allowed, or where none is, of all."""
+    def fallback(self, size: Size, allowed: Callable[[str], bool]) -> str:
+        """Return the name of the smallest subnet that is allowed, or if none is, of all."""
         every = self.candidates(size)
         return smallest([c for c in every if allowed(c.name)] or every).name
 

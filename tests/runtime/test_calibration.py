@@ -72,7 +72,7 @@ def test_a_classifier_accepts_as_many_as_it_is_told(calibrated: Path) -> None:
 
 def _serve(session: AdaptiveSession, name: str) -> None:
     session.pin(name)
-    wait_until(lambda: session.active == name and session._controller.floor is not None)
+    wait_until(lambda: session.active == name and session._controller.fallback is not None)
 
 
 def test_whichever_answers_the_smallest_says_what_is_in_scope(calibrated: Path) -> None:

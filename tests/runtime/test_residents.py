@@ -16,12 +16,12 @@ def loaded(name: str) -> LoadedSubnet:
 def residents() -> Residents:
     found = Residents()
     found.exchange(loaded("large"))
-    found.keep_as_floor(loaded("small"))
+    found.keep_as_fallback(loaded("small"))
     return found
 
 
 def test_the_safety_net_stays_while_others_come_and_go(residents: Residents) -> None:
-    large, small = residents.live, residents.floor
+    large, small = residents.live, residents.fallback
     assert large is not None
     assert small is not None
     residents.exchange(small)
@@ -46,7 +46,7 @@ def test_one_in_use_drains_first(residents: Residents) -> None:
 
 
 def test_another_than_those_that_failed_is_given(residents: Residents) -> None:
-    large, small = residents.live, residents.floor
+    large, small = residents.live, residents.fallback
     assert large is not None
     assert small is not None
     for failed, other in ((large, small), (small, large)):
@@ -57,20 +57,20 @@ def test_another_than_those_that_failed_is_given(residents: Residents) -> None:
 
 
 def test_another_safety_net_drains_the_old_one_unless_it_serves(residents: Residents) -> None:
-    small = residents.floor
+    small = residents.fallback
     assert small is not None
-    residents.keep_as_floor(None)
+    residents.keep_as_fallback(None)
     residents.close_drained()
     assert small.state is SessionState.CLOSED
     live = residents.live
     assert live is not None
-    residents.keep_as_floor(live)
-    residents.keep_as_floor(loaded("small"))
+    residents.keep_as_fallback(live)
+    residents.keep_as_fallback(loaded("small"))
     assert live.state is SessionState.SERVING
 
 
 def test_closed_it_leases_nothing_and_keeps_nothing(residents: Residents) -> None:
-    subnets = [residents.live, residents.floor]
+    subnets = [residents.live, residents.fallback]
     residents.close()
     assert [subnet.state for subnet in subnets if subnet is not None] == [SessionState.CLOSED] * 2
     assert all(residents.other_than(subnet) is None for subnet in subnets if subnet is not None)

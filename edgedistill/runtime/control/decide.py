@@ -36,7 +36,7 @@ Preference = Literal["quality", "latency", "memory"]
 _MINUTE_S = 60.0
 _LIGHTER = 0.8  # of the active one's latency: what takes more of it does not cool
 _HEAT_DWELL_S = 10.0  # heat follows load by seconds
-_RISING_RESERVE = 1.5  # times the reserve that a better subnet must leave
+_UPGRADE_RESERVE = 1.5  # times the reserve that a better subnet must leave
 
 
 class Reason(str, Enum):
@@ -135,8 +135,8 @@ class State:
         slowdown: of recent requests; None without them.
         resident: the subnets in memory.
         swaps_s: when the last changes were.
-        floor: the subnet that stays in memory beside the one that serves; None for the smallest.
-        unproven: subnets that were left soon after they were risen to: not to be risen to for a while.
+        fallback: the subnet that stays in memory next to the active one; None for the smallest.
+        unproven: subnets that were left soon after an upgrade to them: no upgrade to them for a while.
         hot: whether the processor is, or will be in a moment, where it slows itself down.
         warm: whether it is near that.
     """
@@ -146,7 +146,7 @@ class State:
     slowdown: Estimate | None = None
     resident: frozenset[str] = frozenset()
     swaps_s: Sequence[float] = ()
-    floor: str | None = None
+    fallback: str | None = None
     unproven: frozenset[str] = frozenset()
     hot: bool = False
     warm: bool = False
@@ -211,7 +211,7 @@ class _Moment:
             return (best.name, Reason.FIRST) if best else self._smallest()
         misfit = self.misfit(active)
         if misfit is None:
-            return self._keep_or_rise(active, best)
+            return self._keep_or_upgrade(active, best)
         target = (best.name, misfit) if best else self._smallest()
         if misfit is Reason.LOW_MEMORY or target[0] == active.name:
             return target
@@ -219,12 +219,12 @@ class _Moment:
             return active.name, Reason.DWELL
         return target if self._swaps_left >= 1 else (active.name, Reason.SWAP_LIMIT)
 
-    def _keep_or_rise(self, active: Candidate, best: Candidate | None) -> tuple[str, Reason]:
+    def _keep_or_upgrade(self, active: Candidate, best: Candidate | None) -> tuple[str, Reason]:
         if best is None or not self._preferred(best):
             return active.name, Reason.KEEP
         if self._served_s < max(self.policy.up_dwell_s, self.policy.dwell_s):
             return active.name, Reason.DWELL
-        # What rises may have to come down again.
+        # An upgrade may have to be taken back.
         return (best.name, Reason.BETTER_FITS) if self._swaps_left >= 2 else (active.name, Reason.SWAP_LIMIT)
 
     def _smallest(self) -> tuple[str, Reason]:
@@ -250,18 +250,18 @@ class _Moment:
 
     def misfit(self, candidate: Candidate) -> Reason | None:
         """What keeps it from serving; None if it fits. What is preferred to the active one must fit with room."""
-        policy, rises = self.policy, self._preferred(candidate)
+        policy, is_upgrade = self.policy, self._preferred(candidate)
         if policy.min_quality is not None and candidate.quality < policy.min_quality:
             return Reason.TOO_POOR
-        if not self._memory_fits(candidate, rises):
+        if not self._memory_fits(candidate, is_upgrade):
             return Reason.LOW_MEMORY
-        if self._too_slow(candidate, policy.headroom if rises else 1.0):
+        if self._too_slow(candidate, policy.headroom if is_upgrade else 1.0):
             return Reason.TOO_SLOW
         if self._too_hot(candidate):
             return Reason.TOO_HOT
         if self._crosses_limit(candidate):
             return Reason.SENSOR_LIMIT
-        return Reason.DWELL if rises and candidate.name in self.state.unproven else None
+        return Reason.DWELL if is_upgrade and candidate.name in self.state.unproven else None
 
     def _too_slow(self, candidate: Candidate, share: float) -> bool:
         """Whether it takes more than this share of a budget."""
@@ -284,10 +284,10 @@ class _Moment:
         confidence = 0.5 if candidate.name == self.state.active else self.policy.confidence
         return predicted_p95_ms(candidate, self.readings.other_load, self.state.slowdown, confidence)
 
-    def _memory_fits(self, candidate: Candidate, rises: bool) -> bool:
+    def _memory_fits(self, candidate: Candidate, is_upgrade: bool) -> bool:
         every = self.candidates
-        floor = every[self.state.floor] if self.state.floor in every else smallest(tuple(every.values()))
-        wanted_mb = together_mb([candidate] if floor.name == candidate.name else [candidate, floor])
+        fallback = every[self.state.fallback] if self.state.fallback in every else smallest(tuple(every.values()))
+        wanted_mb = together_mb([candidate] if fallback.name == candidate.name else [candidate, fallback])
         if self.policy.max_memory_mb is not None and wanted_mb > self.policy.max_memory_mb:
             return False
         if self.readings.free_mb is None:
@@ -295,7 +295,7 @@ class _Moment:
         # Free memory is what those in memory leave; they give back their own.
         resident_mb = together_mb([c for name, c in self.candidates.items() if name in self.state.resident])
         left_mb = self.readings.free_mb + resident_mb - wanted_mb
-        return left_mb >= self.policy.reserve_mb * (_RISING_RESERVE if rises else 1.0)
+        return left_mb >= self.policy.reserve_mb * (_UPGRADE_RESERVE if is_upgrade else 1.0)
 
     def _too_hot(self, candidate: Candidate) -> bool:
         is_due = self.state.hot and self._served_s >= _HEAT_DWELL_S

@@ -1,4 +1,4 @@
-"""The loop that owns the state: read the machine, decide, load, exchange, drain.
+"""The loop that owns the state: read the machine, decide, plan, execute, drain.
 
 Requests only lease the subnet that is live and report how they fared. Everything else happens in `Controller.step`,
 which one background thread repeats; loads have a thread of their own, so that one that hangs delays no decision. A
@@ -18,15 +18,26 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from edgedistill.printable import get_logger
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.control.decide import Decision, Policy, Reason, State, decide, fits_beside
+from edgedistill.runtime.control.execute import LOAD_LIMIT_S, Executor
+from edgedistill.runtime.control.plan import (
+    NEW_PALETTE,
+    URGENT,
+    Action,
+    Exchange,
+    KeepAsFallback,
+    LoadFirst,
+    Situation,
+    Target,
+    has_just_run_short,
+    plan,
+)
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.forks import AFTER_FORK, leak
 from edgedistill.runtime.limits import UnreadLimits
-from edgedistill.runtime.loading import Loader
 from edgedistill.runtime.observations import Observations
 from edgedistill.runtime.predict.candidates import Candidate, predicted_p95_ms, together_mb
 from edgedistill.runtime.predict.drift import Drift
@@ -34,38 +45,22 @@ from edgedistill.runtime.predict.heat import HeatTrend
 from edgedistill.runtime.predict.slowdown import Size, Slowdown
 from edgedistill.runtime.reload import NewPalette, Reloader
 from edgedistill.runtime.rescue import Rescue, Rescues
-from edgedistill.runtime.residents import Residents
 from edgedistill.runtime.sensors import Readings, Sensors
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
 from edgedistill.runtime.source import Source
-from edgedistill.runtime.stopping import Spawn, Worker, apart
+from edgedistill.runtime.stopping import Spawn, Worker
 
 __all__ = ["CLOSING_S", "Controller"]
 
 _log = get_logger(__name__)
 
 _COMPLAINTS = 64
-_REMEMBERED_SWAPS = 1000
-_LOAD_LIMIT_S = 60.0
-_FIRST_LOAD_LIMIT_S = 300.0  # of a device that has just started, too; until then nothing is served
 CLOSING_S = 30.0  # what requests have to end in before they are stopped
 _STOPPED_LOAD_S = 1.0  # what a load has to end in once it is stopped
-_PROOF_LIMIT_S = 900.0  # it reads every byte, of a slow card too
-_NEW_PALETTE = "a new palette"  # what the loader calls it; no subnet's name has a space
-_SOON_S = 5.0  # a rise that is taken back so soon was a mistake
+_SOON_S = 5.0  # an upgrade that is taken back so soon was a mistake
 _PROVEN_S = 60.0  # one that has served for so long was none
 _LOGGED_EVERY_S = 600.0  # what fails at every step must not fill the log
-# From these the smallest takes over at once, if it is better off.
-_URGENT = {Reason.TOO_SLOW, Reason.LOW_MEMORY, Reason.QUARANTINED, Reason.NO_FIT_SMALLEST}
 _WAITING = {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
-
-
-class _Heading(NamedTuple):
-    """The subnet that was decided for, why, and since when: the decision, and once it serves, that."""
-
-    subnet: str
-    since_s: float
-    reason: Reason
 
 
 _running: weakref.WeakSet[Controller] = weakref.WeakSet()
@@ -109,20 +104,17 @@ class Controller:
         self._unread_limits = UnreadLimits(policy.limits, sensors)
         self._backoff = Backoff()
         self._quarantine = Backoff(first_s=30.0, longest_s=3600.0)
-        self._rises = Backoff(first_s=10.0, longest_s=600.0)
-        self.residents = Residents()
+        self._upgrades = Backoff(first_s=10.0, longest_s=600.0)
         self._wake = threading.Event()
-        self._loader = Loader(clock, self._wake.set, spawn)
-        self._heading: _Heading | None = None
+        self._executor = Executor(clock, self._wake.set, spawn)
+        self.residents, self._loader = self._executor.residents, self._executor.loader
+        self._target: Target | None = None
         self._pending = Observations(policy.max_latency_ms, self._wake.set)
         self.observe = self._pending.add
         self._complaints: deque[tuple[LoadedSubnet, str]] = deque(maxlen=_COMPLAINTS)
         self._rescues = Rescues()
         self._pardons: deque[LoadedSubnet] = deque(maxlen=_COMPLAINTS)
         self._futile_rescues = Backoff(first_s=10.0, longest_s=600.0)
-        self._swaps_s: deque[float] = deque(maxlen=_REMEMBERED_SWAPS)
-        self._swaps = 0
-        self._exchanged_for = Reason.FIRST
         self._pinned: str | None = None
         self._pin_lock = threading.Lock()
         self._logged_s = -math.inf
@@ -168,7 +160,7 @@ class Controller:
             return other
         rescue = self._rescues.add(failed, why)
         self._wake.set()
-        rescue.over.wait(_LOAD_LIMIT_S)
+        rescue.over.wait(LOAD_LIMIT_S)
         return self.residents.other_than(*failed)
 
     def pardon(self, failed: Sequence[LoadedSubnet]) -> None:
@@ -209,9 +201,9 @@ class Controller:
         return self.residents.serving()
 
     @property
-    def floor(self) -> LoadedSubnet | None:
-        """The smallest, where it is in memory to take over at once."""
-        return self.residents.floor
+    def fallback(self) -> LoadedSubnet | None:
+        """The fallback subnet, where it is in memory to take over at once."""
+        return self.residents.fallback
 
     @property
     def resident(self) -> tuple[str, ...]:
@@ -222,7 +214,7 @@ class Controller:
     @property
     def exchanged_for(self) -> Reason:
         """Why the live subnet was exchanged last."""
-        return self._exchanged_for
+        return self._executor.exchanged_for
 
     @property
     def source(self) -> Source:
@@ -232,7 +224,7 @@ class Controller:
     @property
     def swaps(self) -> int:
         """How often the live subnet was exchanged."""
-        return self._swaps
+        return self._executor.swaps
 
     def pin(self, subnet: str | None) -> None:
         """Make the next steps serve this subnet whatever the machine says; None lets them choose again."""
@@ -268,7 +260,7 @@ class Controller:
     def abandon(self) -> None:
         """Serve nothing in a process that was forked from the one that has its threads, and free nothing."""
         _running.discard(self)
-        leak(self, self.residents.live, self.residents.floor)
+        leak(self, self.residents.live, self.residents.fallback)
         self.residents.abandon(AFTER_FORK)
 
     def close(self) -> None:
@@ -363,25 +355,25 @@ class Controller:
         every = self._source.candidates(self._size)
         return [c for c in every if self._allowed(c.name)] or every
 
-    def _floor_name(self) -> str:
-        """Of the safety net: by the usual size, or it would change with every request's."""
-        return self._source.floor(self._usual_size, self._allowed)
+    def _smallest(self) -> str:
+        """Return the subnet that should be the fallback: by the usual size, or it would change with every request."""
+        return self._source.fallback(self._usual_size, self._allowed)
 
     def _decide(self, readings: Readings, now_s: float) -> Decision:
         heat = self._heat.add(now_s, readings)
         pinned = self._decide_pinned()
         if pinned is not None:
             return pinned
-        live, at, candidates = self.residents.live, self._heading, self._candidates()
+        live, at, candidates = self.residents.live, self._target, self._candidates()
         names = frozenset(c.name for c in candidates)
         state = State(
             active=at.subnet if at is not None and at.subnet in names else None,
             since_s=at.since_s if at else 0.0,
             slowdown=self._slowdown.estimate(now_s),
             resident=self.residents.names,
-            swaps_s=tuple(self._swaps_s),
-            floor=self._floor_name(),
-            unproven=frozenset(name for name in names if not self._rises.allows(name, now_s)),
+            swaps_s=tuple(self._executor.swaps_s),
+            fallback=self._smallest(),
+            unproven=frozenset(name for name in names if not self._upgrades.allows(name, now_s)),
             hot=heat.hot,
             warm=heat.warm,
         )
@@ -392,14 +384,14 @@ class Controller:
 
     def _decide_pinned(self) -> Decision | None:
         """What a pin asks for; None without one."""
-        pinned, live, floor = self._pinned, self.residents.live, self.residents.floor
+        pinned, live, fallback = self._pinned, self.residents.live, self.residents.fallback
         if pinned is None or self._is_pinned_in_vain(pinned):
             return None
         if live is None or self._allowed(pinned):
             return Decision(pinned, Reason.PINNED)
         if self._quarantine.allows(pinned, self._clock()):
             return Decision(live.name, Reason.KEEP)  # it cannot be loaded yet
-        return Decision((floor or live).name, Reason.QUARANTINED)
+        return Decision((fallback or live).name, Reason.QUARANTINED)
 
     def _is_pinned_in_vain(self, pinned: str) -> bool:
         """Whether the palette that is served now has none of that name; such a pin ends."""
@@ -423,108 +415,68 @@ class Controller:
     # Where decisions lead.
 
     def _follow(self, decision: Decision, readings: Readings, now_s: float) -> None:
-        """Go where the decision says: at once, or step by step while it loads."""
-        if self._heading is None or self._heading.subnet != decision.subnet:
-            self._turn(_Heading(decision.subnet, now_s, decision.reason))
-        live, floor = self.residents.live, self.residents.floor
-        if live is None:
-            source = self._source
-            self._go(apart(lambda: source.load(decision.subnet, self._wake.set), _FIRST_LOAD_LIMIT_S))
-            return
-        if floor is not None and decision.subnet == floor.name:
-            self._go(floor)
-        elif live.name == self._floor_name():
-            self.residents.keep_as_floor(live)
-        if decision.subnet not in self.residents.names:
-            self._bridge(decision.subnet, readings, now_s)
-        self._reconcile(self._wanted_load(decision.subnet, readings))
+        """Plan from what is in memory, and act, until nothing is left to do in this step."""
+        if self._target is None or self._target.subnet != decision.subnet:
+            self._turn(Target(decision.subnet, now_s, decision.reason))
+        while True:
+            action = plan(self._situation(), readings, self._policy, self._clock())
+            self._act(action, readings, now_s)
+            if not isinstance(action, Exchange | KeepAsFallback):
+                return
 
-    def _turn(self, heading: _Heading) -> None:
-        """Head for another subnet; one that was risen to a moment ago, and is left again, was a mistake."""
-        left = self._heading
-        is_left = heading.reason in _URGENT or heading.reason is Reason.SENSOR_LIMIT
-        if left is not None and left.reason is Reason.BETTER_FITS and is_left:
-            served_s = heading.since_s - left.since_s
-            # Sensors follow the load slowly, so that a limit shows a mistake late.
-            if served_s < (_PROVEN_S if heading.reason is Reason.SENSOR_LIMIT else _SOON_S):
-                self._rises.failed(left.subnet, heading.since_s)
-            elif served_s >= _PROVEN_S:
-                self._rises.succeeded(left.subnet)
-        self._heading = heading
-
-    def _bridge(self, subnet: str, readings: Readings, now_s: float) -> None:
-        """Let the smallest serve until it is loaded, where the live one no longer fits, or not beside it."""
-        live, floor, heading = self.residents.live, self.residents.floor, self._heading
-        assert heading is not None
-        if floor is None or floor is live:
-            return
-        if heading.reason in _URGENT or not self._fits_beside(readings, subnet):
-            self.decisions.add(DecisionRecord(now_s, floor.name, Reason.BRIDGE, readings))
-            self._go(floor)
-
-    def _wanted_load(self, subnet: str, readings: Readings) -> str | None:
-        """What to load next: what was decided for, then a new palette, then the safety net."""
-        live, floor, net = self.residents.live, self.residents.floor, self._floor_name()
-        has_net = floor is not None and floor.name == net
-        if subnet not in self.residents.names:
-            if live is floor and self._has_just_run_short():
-                return None
-            if self._fits_beside(readings, subnet):
-                return subnet
-            if not has_net:
-                return net
-            # Nothing else can be given back once the smallest is alone in memory.
-            return subnet if live is floor and not self.residents.draining else None
-        if self._reloader is not None and self._reloader.is_due(self._clock()):
-            return _NEW_PALETTE
-        return net if not has_net and self._fits_beside(readings, net) else None
-
-    def _has_just_run_short(self) -> bool:
-        """Whether the smallest took over a moment ago for a lack of memory.
-
-        It may go on falling, and no load can be stopped: what is free is looked at again first.
-        """
-        heading = self._heading
-        if heading is None or heading.reason is not Reason.LOW_MEMORY or not self._swaps_s:
-            return False
-        return self._clock() - self._swaps_s[-1] < self._policy.dwell_s
-
-    def _reconcile(self, wanted: str | None) -> None:
-        """Begin it, unless something else is still being loaded: that cannot be stopped."""
-        if wanted is None or not self._loader.is_free or wanted in self._loader.names:
-            return
-        if wanted == _NEW_PALETTE:
-            self._prove()
-            return
-        source = self._source
-        self._loader.start(wanted, lambda: source.load(wanted, self._wake.set), _LOAD_LIMIT_S)
-
-    def _prove(self) -> None:
-        """Prove the new palette by as many of its subnets as memory allows: it is held beside the old one."""
-        live, floor, reloader = self.residents.live, self.residents.floor, self._reloader
-        assert live is not None
-        assert reloader is not None
-        net = self._floor_name()
-        both = {live.name, net}
-        if self._fits_beside(Readings(), *both):
-            subnet: str | None = live.name
-        elif floor is None or floor is live or self._fits_beside(Readings(), net):
-            subnet = None
-        else:
-            self.residents.keep_as_floor(None)  # the new one takes its place; when it has drained
-            return
-        self._loader.start(_NEW_PALETTE, lambda: reloader.prove(subnet, self._wake.set), _PROOF_LIMIT_S)
-
-    def _fits_beside(self, readings: Readings, *subnets: str) -> bool:
-        """Whether these can be loaded beside all that is in memory, and on its way there."""
-        known = {c.name: c for c in self._source.costs.candidates(self._size)}
-        loading = [name for name in self._loader.names if name not in subnets]
-        beside = [known[name] for name in (*self.residents.held, *loading) if name in known]
-        asked = [known[name] for name in subnets]
-        return all(
-            fits_beside(one, [*beside, *asked[:place]], readings.free_mb, self._policy)
-            for place, one in enumerate(asked)
+    def _situation(self) -> Situation:
+        """Return what is in memory now, and on its way there."""
+        target, residents, swaps_s = self._target, self.residents, self._executor.swaps_s
+        assert target is not None
+        names, reloader = residents.names, self._reloader
+        return Situation(
+            target=target,
+            live=None if residents.live is None else residents.live.name,
+            fallback=None if residents.fallback is None else residents.fallback.name,
+            smallest=self._smallest(),
+            held=residents.held,
+            is_draining=residents.draining,
+            loading=self._loader.names,
+            may_load=self._loader.is_free,
+            is_palette_due=target.subnet in names and reloader is not None and reloader.is_due(self._clock()),
+            last_exchange_s=swaps_s[-1] if swaps_s else None,
+            figures={c.name: c for c in self._source.costs.candidates(self._size)},
         )
+
+    def _act(self, action: Action, readings: Readings, now_s: float) -> None:
+        """Carry out one action."""
+        if isinstance(action, LoadFirst):
+            self._exchange(self._executor.load_first(action.subnet, self._source))
+        elif isinstance(action, Exchange):
+            fallback = self.residents.fallback
+            assert fallback is not None
+            if action.is_bridge:
+                self.decisions.add(DecisionRecord(now_s, fallback.name, Reason.BRIDGE, readings))
+            self._exchange(fallback)
+        else:
+            self._executor.execute(action, self._source, self._reloader)
+
+    def _turn(self, target: Target) -> None:
+        """Set another target; an upgrade that is taken back soon was a mistake."""
+        left = self._target
+        is_left = target.reason in URGENT or target.reason is Reason.SENSOR_LIMIT
+        if left is not None and left.reason is Reason.BETTER_FITS and is_left:
+            served_s = target.since_s - left.since_s
+            # Sensors follow the load slowly, so that a limit shows a mistake late.
+            if served_s < (_PROVEN_S if target.reason is Reason.SENSOR_LIMIT else _SOON_S):
+                self._upgrades.failed(left.subnet, target.since_s)
+            elif served_s >= _PROVEN_S:
+                self._upgrades.succeeded(left.subnet)
+        self._target = target
+
+    def _exchange(self, fresh: LoadedSubnet) -> None:
+        """Let this subnet serve from now on."""
+        if self.residents.live is fresh:
+            return
+        target = self._target
+        if target is not None and target.subnet == fresh.name:
+            self._target = target._replace(since_s=self._clock())
+        self._executor.exchange(fresh, None if target is None else target.reason)
 
     # Loads and exchanges.
 
@@ -532,7 +484,7 @@ class Controller:
         found = self._loader.poll()
         if found is None:
             return
-        if found.name == _NEW_PALETTE:
+        if found.name == NEW_PALETTE:
             self._finish_proof(found.brought, found.error)
         elif found.error is not None:
             self._note_failure(found.name, found.error)
@@ -543,30 +495,14 @@ class Controller:
 
     def _place(self, fresh: LoadedSubnet) -> None:
         """Where it is wanted: to serve, to stand by, or nowhere any more."""
-        heading, live = self._heading, self.residents.live
+        target, live = self._target, self.residents.live
         is_there = fresh.name in self.residents.names or fresh.source is not self._source
-        if not is_there and heading is not None and heading.subnet == fresh.name and live is not None:
-            self._go(fresh)
-        elif not is_there and fresh.name == self._floor_name():
-            self.residents.keep_as_floor(fresh)
+        if not is_there and target is not None and target.subnet == fresh.name and live is not None:
+            self._exchange(fresh)
+        elif not is_there and fresh.name == self._smallest():
+            self.residents.keep_as_fallback(fresh)
         else:
             self.residents.drop(fresh)
-
-    def _go(self, fresh: LoadedSubnet) -> None:
-        """Exchange."""
-        old, heading = self.residents.live, self._heading
-        if old is fresh:
-            return
-        if heading is not None and heading.subnet == fresh.name:
-            self._heading = heading._replace(since_s=self._clock())
-        if heading is not None:
-            self._exchanged_for = heading.reason  # told before the exchange is seen
-        self.residents.exchange(fresh)
-        if old is not None:
-            self._swaps += 1
-            self._swaps_s.append(self._clock())
-            _log.info("%s serves instead of %s", fresh.name, old.name)
-            self.residents.close_drained()
 
     def _finish_proof(self, new: NewPalette | None, error: Exception | None) -> None:
         assert self._reloader is not None
@@ -585,14 +521,14 @@ class Controller:
     def _renew(self, new: NewPalette, now_s: float) -> None:
         """Serve from a palette that was proven; sessions of the old one drain."""
         self._source = new.source
-        for backoff in (self._backoff, self._quarantine, self._rises, self._futile_rescues):
+        for backoff in (self._backoff, self._quarantine, self._upgrades, self._futile_rescues):
             backoff.forget()
         self._slowdown = Slowdown()
         self.drift.clear()
-        serving = new.live or new.floor
-        self._heading = _Heading(serving.name, now_s, Reason.RELOADED)
-        self.residents.keep_as_floor(new.floor)
-        self._go(serving)
+        serving = new.live or new.fallback
+        self._target = Target(serving.name, now_s, Reason.RELOADED)
+        self.residents.keep_as_fallback(new.fallback)
+        self._exchange(serving)
         self.decisions.add(DecisionRecord(now_s, serving.name, Reason.RELOADED))
 
     # Failures.
@@ -603,8 +539,8 @@ class Controller:
             _log.warning("%s could not be loaded, %s goes on serving: %s", subnet, self.active, error)
         self.decisions.add(DecisionRecord(now_s, subnet, Reason.LOAD_FAILED))
         live = self.residents.live
-        if live is not None and self._heading is not None and self._heading.subnet == subnet:
-            self._heading = _Heading(live.name, now_s, Reason.KEEP)
+        if live is not None and self._target is not None and self._target.subnet == subnet:
+            self._target = Target(live.name, now_s, Reason.KEEP)
 
     def _put_in_quarantine(self, subnet: LoadedSubnet, why: str) -> None:
         now_s = self._clock()
@@ -613,8 +549,8 @@ class Controller:
         self._quarantine.failed(subnet.name, now_s)
         _log.warning("%s is left alone for a while: %s", subnet.name, why)
         self.decisions.add(DecisionRecord(now_s, subnet.name, Reason.QUARANTINED))
-        if self.residents.floor is subnet:
-            self.residents.keep_as_floor(None)
+        if self.residents.fallback is subnet:
+            self.residents.keep_as_fallback(None)
 
     def _end_quarantine(self, subnet: LoadedSubnet) -> None:
         """Trust a subnet again: no other answered that request either, so that for a while none is loaded for it."""
@@ -642,7 +578,10 @@ class Controller:
 
     def _end_rescues(self) -> None:
         """Release the requests for which another subnet is in memory, or none is on its way."""
-        is_under_way = self._loader.is_busy or self.residents.draining or self._has_just_run_short()
+        target, swaps_s = self._target, self._executor.swaps_s
+        last_s, now_s = swaps_s[-1] if swaps_s else None, self._clock()
+        runs_short = target is not None and has_just_run_short(target, last_s, now_s, self._policy)
+        is_under_way = self._loader.is_busy or self.residents.draining or runs_short
         for rescue in self._rescues.waiting:
             is_found = self.residents.other_than(*rescue.failed) is not None
             if is_found or (rescue.is_begun and not is_under_way):

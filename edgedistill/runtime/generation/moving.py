@@ -24,7 +24,7 @@ class Move:
 
     Attributes:
         reason: why what serves was exchanged last.
-        from_floor: whether it is on the smallest subnet, which stays in memory, and which nothing is faster than.
+        from_fallback: whether it is on the smallest subnet, which stays in memory, and which nothing is faster than.
         is_same_palette: whether both are of one palette.
         step_ms: expected time of a token where it is; None if unknown.
         new_step_ms: and on the other.
@@ -35,7 +35,7 @@ class Move:
     """
 
     reason: Reason
-    from_floor: bool
+    from_fallback: bool
     is_same_palette: bool
     step_ms: float | None
     new_step_ms: float | None
@@ -47,7 +47,7 @@ class Move:
     @property
     def is_forced(self) -> bool:
         """Whether it cannot stay."""
-        return self.reason is Reason.PINNED or not (self.from_floor or self.reason in _BY_CHOICE)
+        return self.reason is Reason.PINNED or not (self.from_fallback or self.reason in _BY_CHOICE)
 
 
 def is_worth_it(move: Move) -> bool:

@@ -217,7 +217,7 @@ class Text:
         tokens = len(self._tokens)
         return Move(
             reason=self._controller.exchanged_for,
-            from_floor=held is self._controller.floor,
+            from_fallback=held is self._controller.fallback,
             is_same_palette=live.palette is held.palette,
             step_ms=_expected_ms(held, STEP),
             new_step_ms=_expected_ms(live, STEP),

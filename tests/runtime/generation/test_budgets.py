@@ -67,7 +67,7 @@ def test_a_long_prompt_begins_on_the_smallest_where_only_that_reads_it_in_time(
     """64 tokens are expected in 10 ms, and 150 in 23."""
     palette = profiled(stories)
     with TextGenerator(palette, profile="board", max_first_token_ms=14.0, sensors=QUIET, interval_s=0.01) as generator:
-        wait_until(lambda: generator.active == LARGE and generator._controller.floor is not None)
+        wait_until(lambda: generator.active == LARGE and generator._controller.fallback is not None)
         assert generator.generate([5] * prompt, max_new_tokens=3).subnets == subnets
 
 

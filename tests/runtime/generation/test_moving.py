@@ -10,7 +10,7 @@ from edgedistill.runtime.generation.moving import Move, is_worth_it
 # 100 tokens made of 200, after a prompt of 50; the better subnet takes 2 ms a token where this one takes 1.
 BETTER = Move(
     Reason.BETTER_FITS,
-    from_floor=False,
+    from_fallback=False,
     is_same_palette=True,
     step_ms=1.0,
     new_step_ms=2.0,
@@ -40,9 +40,9 @@ def test_what_is_forced_is_done_at_once_whatever_it_costs(reason: Reason) -> Non
 
 @pytest.mark.parametrize("reason", [Reason.LOW_MEMORY, Reason.TOO_SLOW, Reason.QUARANTINED, Reason.TOO_HOT])
 def test_nothing_forces_a_text_off_the_smallest_but_a_pin(reason: Reason) -> None:
-    on_floor = replace(BETTER, from_floor=True, prefill_ms=1e9)
-    assert not is_worth_it(replace(on_floor, reason=reason))
-    assert is_worth_it(replace(on_floor, reason=Reason.PINNED))
+    on_fallback = replace(BETTER, from_fallback=True, prefill_ms=1e9)
+    assert not is_worth_it(replace(on_fallback, reason=reason))
+    assert is_worth_it(replace(on_fallback, reason=Reason.PINNED))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_lack_of_memory_is_followed_at_once(stories: Path) -> None:
     sensors = FakeSensors([AMPLE])
     with TextGenerator(stories, threads=1, interval_s=0.01, sensors=sensors) as generator:
         assert generator.active == LARGE
-        wait_until(lambda: generator._controller.floor is not None)
+        wait_until(lambda: generator._controller.fallback is not None)
         stream = generator.stream(PROMPT, max_new_tokens=100)
         for _ in range(5):
             next(stream)
