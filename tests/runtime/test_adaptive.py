@@ -107,7 +107,7 @@ def test_a_closed_session_says_so_to_every_call(tiny: Path) -> None:
 def test_a_forgotten_session_ends_its_thread(tiny: Path) -> None:
     before = threading.active_count()
     session = AdaptiveSession(tiny, threads=1)
-    assert threading.active_count() == before + 1
+    wait_until(lambda: threading.active_count() == before + 1)  # the first loads have ended
     gone = weakref.ref(session)
     del session
     gc.collect()
