@@ -13,9 +13,14 @@ import readme
 import tiny_palette
 import tiny_text
 from conftest import run_shell, write_commands
-from tiny_training import model_folder
+from tiny_training import model_folder, rows
 
+from edgedistill.manifest import load
 from edgedistill.supernet import checkpoint
+
+SHORT_RECIPE = "rank = 8\nbatch_size = 8\n" + "".join(
+    f"{stage} = {{epochs = 1, least_steps = 1}}\n" for stage in ("teacher", "widths", "depths")
+)
 
 
 @pytest.mark.long
@@ -68,6 +73,26 @@ def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert checkpoint.load(tmp_path / "scorer").info.recipe["rank"] == 8
     assert checkpoint.load(tmp_path / "taught").info.scores[2].metric == "agreement"
+
+
+@pytest.mark.slow
+def test_the_functions_train_export_and_answer(tmp_path: Path) -> None:
+    """On a small random model and few rows, under the names that the README uses."""
+    sizes = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128}
+    model_folder(tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2", **sizes)
+    (tmp_path / "commands").mkdir()
+    lines = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows())
+    (tmp_path / "commands" / "train.jsonl").write_text(lines)
+    (tmp_path / "recipe.toml").write_text(SHORT_RECIPE)
+    code = readme.block("api")
+    assert len(code.splitlines()) <= 15
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    label, score, subnet = done.stdout.split()
+    assert label in {"even", "odd"}
+    assert 0.5 <= float(score) <= 1
+    assert subnet in {entry.name for entry in load(tmp_path / "palette").manifest.subnets}
+    assert "stage 2: subnets of every width and depth" in done.stderr
 
 
 def test_the_page_of_decoders_runs(tmp_path: Path) -> None:
