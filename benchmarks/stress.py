@@ -45,7 +45,7 @@ from edgedistill.demo.load import CpuLoad
 from edgedistill.exporters.files import put
 from edgedistill.manifest import MANIFEST_NAME, Palette, load
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
-from edgedistill.runtime.control import execute
+from edgedistill.runtime.control import execute, loop
 from edgedistill.runtime.onnx import usable_cores
 
 FULL_S, FEWEST_SWAPS, FEWEST_EACH = 600.0, 500, 3
@@ -281,6 +281,7 @@ def stress(folder: Path, seconds: float) -> dict[str, Any]:
         watched() as most_threads,
         patch.object(onnxruntime, "InferenceSession", faults.session()),
         patch.object(execute, "LOAD_LIMIT_S", LOAD_LIMIT_S),
+        patch.object(loop, "LOAD_LIMIT_S", LOAD_LIMIT_S),
         AdaptiveSession(palette, policy=policy, threads=1, sensors=sensors, on_decision=told) as session,
     ):
         conductor = Conductor(session, faults, sensors, told)
