@@ -145,7 +145,11 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
     pairs = len(data.columns.text) == 2 and data.task != "sentence-embedding"
     source_tokenizer = load_tokenizer(source.folder, data.task, types=model.arch.token_types, pairs=pairs)
     pad = source_tokenizer.tokenizer.token_to_id(source_tokenizer.pad_token)
-    assert pad is not None
+    if pad is None:
+        raise ModelError(
+            f"{source.folder}: the padding token {source_tokenizer.pad_token!r} is not in the tokenizer's vocabulary; "
+            "add it there, or name another one in tokenizer_config.json"
+        )
     most_tokens = source_tokenizer.most_tokens
     if data.task == "sentence-embedding":
         settings = sentence_settings(source.folder)

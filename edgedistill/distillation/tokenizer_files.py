@@ -40,6 +40,7 @@ def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
     settings = folder / _SETTINGS
     _refuse_code(settings, read_json_object(settings) if settings.is_file() else {})
     config = load_config(folder, check_supported)
+    _check_stored_ids(folder, config.vocab_size)
     with library_errors(
         ModelError, f"{folder} has no fast tokenizer that can be read", "expected a tokenizer.json beside the weights"
     ):
@@ -113,15 +114,28 @@ def check_for_encoder(folder: Path, wrapper: Any, document: dict[str, Any], rows
             )
 
 
+def _check_stored_ids(folder: Path, rows: int) -> None:
+    """Refuse ids without a row before tokenizers reads them: it would count up to the highest for minutes."""
+    path = folder / "tokenizer.json"
+    model = read_json_object(path).get("model") if path.is_file() else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    _check_rows(folder, max((id_ for id_ in ids if isinstance(id_, int)), default=0), rows)
+
+
 def _check_ids(folder: Path, wrapper: Any, config: Any) -> None:
     """Refuse token ids that the embedding table has no row for, also those that only the post-processor adds."""
     plain = Tokenizer.from_str(wrapper.backend_tokenizer.to_str())
     plain.no_padding()
     special = plain.encode("").ids + plain.encode("", "").ids
     most = max((*wrapper.get_vocab().values(), *special), default=0)
-    if most >= config.vocab_size:
+    _check_rows(folder, most, config.vocab_size)
+
+
+def _check_rows(folder: Path, most: int, rows: int) -> None:
+    if most >= rows:
         raise ModelError(
-            f"{folder}: the tokenizer has token ids up to {most}, the embedding table has {config.vocab_size} rows; "
+            f"{folder}: the tokenizer has token ids up to {most}, the embedding table has {rows} rows; "
             "resize the embeddings or remove the added tokens"
         )
 

@@ -41,12 +41,15 @@ _LACKING = {  # the special tokens that it names
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
     "special_tokens": {},
 }
+_FAR = {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1, "far": 2**31}, "unk_token": "[UNK]"}
 FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
     "messages that are a number": ("chat", lambda: ("{{ messages }}", -1.5)),
     "messages that are one": ("chat", lambda: ("{{ messages }}", {"role": "user", "content": "a"})),
     # The library panics, which is no Exception.
     "a template without its tokens": ("tokenizer", lambda: _tokenizer(post_processor=_LACKING)),
     "a template without its tokens, by words": ("tokenizer-of-words", lambda: _tokenizer(post_processor=_LACKING)),
+    "a padding token without an id": ("model", lambda: ("tokenizer_config.json", b'{"pad_token": ""}')),
+    "an id that takes minutes to count to": ("model", lambda: ("tokenizer.json", _tokenizer(model=_FAR))),
     "half a surrogate pair": ("model", lambda: ("tokenizer_config.json", b'{"a": "\\ud800"}')),
     "labels that are fewer than a graph's outputs": (
         "manifest-tagged",
