@@ -136,6 +136,24 @@ def mixed_index(result: Result) -> str:
     return table(["member", "Spearman on STS-B", "recall@10, own index", "in the full size's"], rows)
 
 
+def regression_scales(result: Result) -> str:
+    """Write a row for each member on each scale, its answers scaled back, and one for the rival."""
+    names = ("mean_absolute_error", "spearman", "pearson")
+
+    def scores(found: Result) -> list[str]:
+        return [f"{found[name]:.4f}" for name in names]
+
+    rows = []
+    for member in next(iter(result["sets"].values()))["members"]:
+        for scale, found in result["sets"].items():
+            of_member = found["members"][member]
+            rows.append([f"`{member}`", scale, *scores(of_member), f"{of_member['moved']:.4f}"])
+    rows.append(["the mean of train", "any", *scores(result["mean_of_train"]), ""])
+    header = ["member", "labels", "mean absolute error", "Spearman", "Pearson", "answers moved by"]
+    largest = f"Largest relative difference of a score from that of the labels as they are: {result['difference']:.2%}."
+    return "\n".join([table(header, rows), "", largest])
+
+
 def training_memory(result: Result) -> str:
     """A row a family."""
     rows = [
