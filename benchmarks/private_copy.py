@@ -71,7 +71,7 @@ def probe(palette: Path, cache: Path | None) -> dict[str, float]:
 
 
 def measured(palette: Path, rounds: int) -> dict[str, Any]:
-    """By figure and way: least, median and most."""
+    """Summarize each figure of each way: least, median and most."""
     seen: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as work:
         cache = Path(work) / "cache"

@@ -87,12 +87,12 @@ def _run(*command: str | Path) -> None:
 
 
 def cp(new: Path, folder: Path) -> None:
-    """Truncate each file and write it anew."""
+    """Truncate each file and write it again."""
     _run("cp", "-r", f"{new}/.", folder)
 
 
 def tar(new: Path, folder: Path) -> None:
-    """Unlink each file and write it anew."""
+    """Unlink each file and write it again."""
     _run("sh", "-c", 'tar -C "$0" -c . | tar -C "$1" -x', new, folder)
 
 
@@ -135,7 +135,7 @@ def _throttled(source: Path, target: Path, bytes_per_s: float, size: int) -> Non
 
 @contextmanager
 def ways() -> Iterator[dict[str, Way]]:
-    """By name, those that this machine has programs for."""
+    """Return by name the ways that this machine has programs for."""
     every: dict[str, Way] = {"cp -r": cp, "tar": tar, "docker cp (its stream)": docker_cp}
     if shutil.which("rsync"):
         every |= {"rsync -a": rsync, "rsync -a --inplace": rsync_in_place}
@@ -152,7 +152,7 @@ def ways() -> Iterator[dict[str, Way]]:
 
 @dataclass
 class Counts:
-    """What the clients saw."""
+    """Count what the clients saw."""
 
     answered: int = 0
     lost: int = 0
@@ -168,7 +168,7 @@ def feeds_of(palette: Palette) -> Feeds:
 
 
 def plain_answers(palette: Palette, feeds: Feeds) -> dict[str, list[Any]]:
-    """By subnet, what a plain session answers."""
+    """Return what a plain session answers, by subnet."""
     names = [entry.name for entry in palette.manifest.subnets]
     return {name: create_session(palette.graph_path(name), 1).run(None, feeds)[0].tolist() for name in names}
 
@@ -258,7 +258,7 @@ class Server:
 
 
 def replaced(name: str, way: Way, versions: list[Path], work: Path, times: int) -> dict[str, Any]:
-    """Replace one folder so many times in one way; what came of it."""
+    """Replace one folder a number of times in one way and return the counts."""
     folder = work / name.replace(" ", "-")
     shutil.copytree(versions[0], folder)
     palettes = [load(version) for version in versions]
@@ -285,7 +285,7 @@ def replaced(name: str, way: Way, versions: list[Path], work: Path, times: int) 
 
 
 def measured(palette: Palette, work: Path, times: int) -> dict[str, Any]:
-    """By way, what came of it."""
+    """Run each way and return its counts."""
     first = Path(shutil.copytree(palette.folder, work / "first", ignore=shutil.ignore_patterns("profiles")))
     versions, result = [first, other_palette(load(first), work / "second")], {}
     with ways() as every:

@@ -1,4 +1,4 @@
-"""What other libraries raise at files: exceptions of any kind, and panics of Rust code, which are no `Exception`."""
+"""Turn what other libraries raise at files into errors of ours: exceptions of any kind, and panics of Rust code."""
 
 from __future__ import annotations
 

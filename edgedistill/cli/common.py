@@ -1,4 +1,4 @@
-"""What every command shares: one line for an error, one JSON document."""
+"""Shared by every command: one line for an error, one JSON document."""
 
 from __future__ import annotations
 

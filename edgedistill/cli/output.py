@@ -1,4 +1,4 @@
-"""What the commands print: text for people, shown as it is, and JSON for programs.
+"""Print for the commands: text for people, shown as it is, and JSON for programs.
 
 Strings come from palettes, boards, models and files of others. Here none of them is markup or steers a terminal: a
 style is given beside its text, never within it.

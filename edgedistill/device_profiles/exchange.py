@@ -1,4 +1,4 @@
-"""What goes in and out of a command on another machine, which may say whatever it likes, within limits."""
+"""Exchange bytes with a command on another machine, which may send anything, within limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEPT_LINES = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What another machine may send us, far above what `edgedistill profile` does.
+    """Bounds on what another machine may send, far above what `edgedistill profile` does.
 
     ``silence_s``: it says something once a minute, but pip downloads 20 MB without a word, which a slow board's network
     takes minutes for.

@@ -78,7 +78,7 @@ class _Candidate:
 
     @property
     def group(self) -> tuple[str, str]:
-        """What several files of one split must have in common."""
+        """Return what several files of one split must have in common."""
         return self.word, suffix_of(self.path)
 
 

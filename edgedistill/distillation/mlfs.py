@@ -72,7 +72,7 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
     if data.task != info.task or data.sha256 != info.data.sha256:
         raise DataError(
             f"{data.source or data.unlabelled} is not what the supernet was begun with, or has changed since; "
-            "give the same data by --data, or train anew in another folder"
+            "give the same data by --data, or train again in another folder"
         )
     encoded = (_encoded(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS)
     return EncodedData(*encoded).scaled(info.label_scale)

@@ -1,4 +1,4 @@
-"""By what a regression is standardised: its labels, or, without labels, the teacher's answers to the training texts."""
+"""Choose the mean and spread of a regression: of its labels or, without labels, of the teacher's answers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ COMPRESSIONS: dict[str, Callable[[Path], bytes]] = {
     ".xz": _read_with(lzma.LZMAFile),
     ".zst": _read_zstd,
 }
-"""What reads a compressed file, by its name's last suffix."""
+"""Readers of compressed files, by the last suffix of their names."""
 
 
 def read_text(path: Path) -> str:

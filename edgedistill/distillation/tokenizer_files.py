@@ -56,7 +56,7 @@ def settings_of(wrapper: Any) -> dict[str, Any]:
         try:
             wrapper.save_pretrained(scratch)
         except UnicodeError as error:
-            raise ModelError(f"{_SETTINGS} is not valid Unicode: {error}; get it anew") from error
+            raise ModelError(f"{_SETTINGS} is not valid Unicode: {error}; download it again") from error
         settings = read_json_object(Path(scratch) / _SETTINGS)
     settings["model_input_names"] = list(wrapper.model_input_names)
     left_out = ("added_tokens_decoder", "auto_map", "chat_template", "is_local", "local_files_only", "name_or_path")

@@ -1,4 +1,4 @@
-"""What a palette says of where it comes from: names and hashes, and nothing of the workstation's folders."""
+"""Describe where a palette comes from: names and hashes, and nothing of the workstation's folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["provenance_of"]
 
 
 def provenance_of(info: SupernetInfo) -> Provenance:
-    """Describe a palette's origin. A palette is handed on, so that of a path only the last part is told."""
+    """Describe a palette's origin. Only the last part of a path goes into it, as palettes are handed on."""
     return Provenance(
         base_model=_public(info.base_model, is_id=info.base_revision is not None),
         base_revision=info.base_revision,

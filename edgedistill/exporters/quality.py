@@ -23,7 +23,7 @@ _DRAWS = 500  # of the bootstrap: its 95 % interval then moves by about a twenti
 
 
 def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
-    """What the graph answers to every row: [units of all rows, c], in the rows' order.
+    """Run the graph on every row: [units of all rows, c], in the rows' order.
 
     Of a regression they are standardised, as those of the supernet are.
     """
@@ -40,7 +40,7 @@ def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
 def qualities_of(
     outputs: Tensor, split: str, data: Encoded, task: Task, *, names: list[str], reference: Tensor | None
 ) -> list[Quality]:
-    """Return what a palette tells of outputs [units of all rows, c], each with its 95 % interval; the headline first.
+    """Score outputs [units of all rows, c] as a palette records them, each with its 95 % interval; the headline first.
 
     The interval is of the sampling error: Wilson's of a share of rows, else a percentile bootstrap's over examples.
     """

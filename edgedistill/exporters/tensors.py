@@ -1,4 +1,4 @@
-"""What graphs and checkpoints hold of a supernet."""
+"""Collect the tensors of a supernet that graphs and checkpoints hold."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ class AdaptiveSession(Serving):
     def answer(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> Answer:
-        """As `run`, with the subnet that answered and its latency; it raises the same."""
+        """Run as `run` does, and return the subnet that answered and its latency too; it raises the same."""
         outputs, subnet, latency_ms = self._answered(output_names, feeds, deadline_ms)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 

@@ -1,9 +1,10 @@
-"""What a fork leaves of a session: its memory, but none of its threads.
+"""Serve in forked processes: a fork copies a session's memory, but none of its threads.
 
 A forked process gets the parent's sessions, but not the threads of their pools, and locks that may be held. A run may
 wait for those threads for ever, and so may the destructor. So in a forked process nothing of the parent's is used or
-freed. Each open session is told, and makes new ones of its own at its first call. While onnxruntime makes a session it
-may hold locks of the whole process: a fork waits for that, and if it waits in vain, the child's sessions stay closed.
+freed. Each open session is marked, and makes new ones of its own at its first call. While onnxruntime makes a session,
+it may hold locks of the whole process: a fork waits for that, and if it waits in vain, the child's sessions stay
+closed.
 """
 
 from __future__ import annotations

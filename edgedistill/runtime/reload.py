@@ -23,7 +23,7 @@ __all__ = ["NewPalette", "Reloader"]
 _LOOK_EVERY_S = 1.0
 _LONGEST_WAIT_S = 10.0  # between two times that a palette's bytes are read which is not whole
 _Signature = tuple[Stamp | None, ...]
-"""Of the manifest, and of the files that it lists while it is not served."""
+"""Return the stamps of the manifest, and of the files that it lists while it is not served."""
 
 
 class _NotWholeError(PaletteError):

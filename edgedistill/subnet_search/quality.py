@@ -1,4 +1,4 @@
-"""What subnets of a supernet score on validation data, the headline first, measured once and kept beside it."""
+"""Score subnets of a supernet on validation data, once, and keep the scores next to it."""
 
 from __future__ import annotations
 

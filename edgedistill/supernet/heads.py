@@ -69,7 +69,7 @@ def _shapes(folder: Path) -> dict[str, list[int]]:
         with safe_open(path, "pt") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {error}; get it anew") from error
+        raise ModelError(f"{path} cannot be read: {error}; download it again") from error
 
 
 def _check_shape(folder: Path, shapes: dict[str, list[int]], name: str, expected: list[int]) -> None:

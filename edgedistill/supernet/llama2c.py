@@ -59,7 +59,7 @@ def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
     used = {name: tensor for name, tensor in tensors.items() if name != "rotations"}
     broken = [name for name, tensor in used.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise ModelError(f"{path}: the tensor {broken[0]!r} is not finite; get the checkpoint anew")
+        raise ModelError(f"{path}: the tensor {broken[0]!r} is not finite; download the checkpoint again")
     model.load_state_dict(_state(arch, tensors))
     model.freeze()
     return model.eval()

@@ -59,7 +59,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(read_text_file(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}; get it anew") from error
+        raise ModelError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}; download it again") from error
     if not isinstance(document, dict):
         raise ModelError(f"{path} holds a JSON {type(document).__name__}; expected an object")
     return document

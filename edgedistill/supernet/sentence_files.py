@@ -46,7 +46,7 @@ Projection = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class SentenceSettings:
-    """What the notes say.
+    """The settings that the files name.
 
     Attributes:
         projection: what the pooled states go through; None where nothing does.
@@ -184,7 +184,7 @@ def _dense(folder: Path) -> Projection:
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         raise ModelError(f"{weights} has a weight {list(weight.shape)} and a bias {list(bias.shape)}, which do not fit")
     if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-        raise ModelError(f"{weights} has numbers that are not finite; get it anew")
+        raise ModelError(f"{weights} has numbers that are not finite; download it again")
     return weight, bias
 
 

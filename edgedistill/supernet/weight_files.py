@@ -45,7 +45,7 @@ def check_weights(folder: Path) -> str:
         with path.open("rb") as stored, mmap.mmap(stored.fileno(), 0, access=mmap.ACCESS_READ) as weights:
             return hashlib.sha256(weights).hexdigest()
     except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {str(error).splitlines()[0]}; get it anew") from error
+        raise ModelError(f"{path} cannot be read: {str(error).splitlines()[0]}; download it again") from error
 
 
 def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
@@ -58,7 +58,7 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
         place = torch.nonzero(~torch.isfinite(numbers.reshape(-1)))[0].item()
         value = tensor.reshape(-1)[int(place)].item()
         raise ModelError(
-            f"{path}: the tensor {name!r} is not finite: number {place} of it is {value}; get the checkpoint anew"
+            f"{path}: the tensor {name!r} is not finite: number {place} of it is {value}; download the checkpoint again"
         )
 
 

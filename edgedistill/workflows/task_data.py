@@ -22,7 +22,7 @@ DEFAULT_TASK: TaskName = "text-classification"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSource:
-    """Where texts and labels are, and what they are for.
+    """The places of texts and labels, and what they are for.
 
     Attributes:
         task: what the model is for.

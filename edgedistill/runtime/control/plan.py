@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What is in memory, and on its way there.
+    """The subnets in memory, and on their way there.
 
     Attributes:
         target: the subnet that was decided for.
