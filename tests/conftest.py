@@ -39,10 +39,12 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _heard_interrupts() -> Iterator[None]:
-    """Let programs that tests start hear SIGINT, which a shell's background jobs are started without."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let programs that tests start hear SIGINT and SIGHUP, which a background job or nohup makes them ignore."""
+    heard = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

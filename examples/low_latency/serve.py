@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
 import uvicorn
@@ -19,7 +19,7 @@ from connections import Protocol, bind
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from edgedistill.errors import EdgeDistillError, InputError
@@ -31,12 +31,10 @@ REFUSAL_DELAY_S = 1.0  # of a client that comes again at once, so that refusing 
 HOSTS = ("127.0.0.1", "localhost")
 
 
-class PlainJSON(JSONResponse):
-    """JSON in ASCII: what a label or a text has of control characters steers no terminal of a client."""
-
-    def render(self, content: object) -> bytes:
-        """Return the body."""
-        return json.dumps(content, allow_nan=False).replace("\x7f", "\\u007f").encode()
+def plain_json(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON in ASCII, so that a label's control characters cannot steer a client's terminal."""
+    body = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return Response(body, status, headers, "application/json")
 
 
 async def text_of(request: Request) -> str:
@@ -64,7 +62,7 @@ async def refused(_: Request, error: Exception) -> Response:
     status = 400 if isinstance(error, InputError) else 500
     detail = str(error) if isinstance(error, EdgeDistillError) else "the service failed; its log says why"
     known = error if isinstance(error, HTTPException) else HTTPException(status, detail)
-    return PlainJSON({"error": known.detail}, known.status_code, known.headers)
+    return plain_json({"error": known.detail}, known.status_code, known.headers)
 
 
 def application(session: AdaptiveSession, max_latency_ms: float, hosts: Collection[str] = HOSTS) -> Starlette:
@@ -96,15 +94,15 @@ def application(session: AdaptiveSession, max_latency_ms: float, hosts: Collecti
                 (found,) = await asyncio.to_thread(classifier.classify, [text], deadline_ms=left_ms / under_way)
         finally:
             under_way -= 1
-        return PlainJSON(asdict(found))
+        return plain_json(asdict(found))
 
     async def health(request: Request) -> Response:
         check_host(request)
-        return PlainJSON({"subnet": session.active, "swaps": session.swaps, "explain": session.explain()})
+        return plain_json({"subnet": session.active, "swaps": session.swaps, "explain": session.explain()})
 
+    handlers = dict.fromkeys((HTTPException, EdgeDistillError, ClientDisconnect, Exception), refused)
     routes = [Route("/classify", classify, methods=["POST"]), Route("/health", health)]
-    kinds = (HTTPException, EdgeDistillError, ClientDisconnect, Exception)
-    return Starlette(routes=routes, exception_handlers=dict.fromkeys(kinds, refused))
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 def main() -> None:
@@ -112,14 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Label texts over HTTP on 127.0.0.1.")
     parser.add_argument("palette")
     parser.add_argument("--port", type=int, default=8040)
-    parser.add_argument("--max-latency-ms", type=float, default=20.0)
+    parser.add_argument("--max-latency-ms", dest="budget_ms", type=float, default=20.0)
     parser.add_argument("--allow-host", action="append", default=[], help="Answer requests to this host name too.")
-    given = parser.parse_args()
-    with (
-        bind(given.port) as listener,
-        AdaptiveSession(given.palette, max_latency_ms=given.max_latency_ms) as session,
-    ):
-        app = application(session, given.max_latency_ms, [*HOSTS, *map(str.lower, given.allow_host)])
+    options = parser.parse_args()
+    with bind(options.port) as listener, AdaptiveSession(options.palette, max_latency_ms=options.budget_ms) as session:
+        app = application(session, options.budget_ms, [*HOSTS, *map(str.lower, options.allow_host)])
         # uvicorn raises the signal again once it has ended; by default that would kill before the session is closed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
