@@ -49,12 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _hidden(home: Path) -> list[str]:
-    """What nobody who is handed a palette needs to know."""
+    """List what nobody who is handed a palette needs to know."""
     return [
         str(home.parent),
         "wilhelmina",
         "secret-project",
-        str(Path.home()) if len(str(Path.home())) > len("/root") else "/root/",
+        f"{Path.home()}/",
         *([socket.gethostname()] if len(socket.gethostname()) > 5 else []),  # a short one occurs by chance
         str(Path(edgedistill.__file__).parent),
         sys.prefix,
