@@ -91,8 +91,10 @@ FileName = Annotated[str, AfterValidator(plain_file_name)]
 SubnetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "int8", "int4"]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+MAX_INT64 = 2**63 - 1  # numpy and tokenizers take no larger numbers
+Int64 = Annotated[int, Field(ge=-MAX_INT64, le=MAX_INT64)]
+Count = Annotated[int, Field(ge=0, le=MAX_INT64)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INT64)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -290,7 +292,7 @@ class Probes(_Strict):
     logits of these ids behind the prompt, and behind each token of the continuation.
     """
 
-    inputs: dict[str, _Items[_Items[int]]]
+    inputs: dict[str, _Items[_Items[Int64]]]
     answers: dict[str, _Items[Annotated[float, Field(allow_inf_nan=False)]]]
 
 

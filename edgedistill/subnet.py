@@ -131,6 +131,10 @@ class SearchSpace:
     heads: tuple[int, ...]
     ffn: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        if not all((self.layers, self.hidden, self.heads, self.ffn)):
+            raise ValueError(f"a search space needs at least one choice on each axis; got {self}")
+
     @property
     def maxnet(self) -> SubnetConfig:
         """The largest subnet."""

@@ -48,6 +48,8 @@ _REFUSED = {
     "is_encoder_decoder": "only encoders, and decoders for text-generation, are supported",
     "add_cross_attention": "cross-attention is not supported",
 }
+_LAYER_KEYS = ("num_hidden_layers", "n_layers", "n_layer")  # as BERT, DistilBERT and GPT-2 name the depth
+_MAX_LAYERS = 1_000  # building a model of millions of layers would take all memory
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -95,7 +97,9 @@ def load_config(folder: Path, check_type: Callable[[str], object], **changes: An
 
 
 def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse NaN and infinity, which Python's JSON reads."""
+    """Refuse NaN and infinity, which Python's JSON reads, and more layers than any model has."""
     for key, value in settings.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ModelError(f"{path}: {key} is {value}; expected a finite number")
+        if key in _LAYER_KEYS and isinstance(value, int) and value > _MAX_LAYERS:
+            raise ModelError(f"{path}: {key} is {value}; expected at most {_MAX_LAYERS:,}")

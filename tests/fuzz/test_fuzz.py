@@ -35,6 +35,12 @@ def _tokenizer(**changes: Any) -> bytes:
     return json.dumps(json.loads(tiny_palette.tokenizer().to_str()) | changes).encode()
 
 
+def _with_tokenizer(**changes: Any) -> dict[str, Any]:
+    """Return a manifest with parts of its tokenizer's entry exchanged."""
+    manifest = targets.UNCHANGED["manifest-vectors"]()
+    return {**manifest, "tokenizer": {**manifest["tokenizer"], **changes}}
+
+
 _LACKING = {  # the special tokens that it names
     "type": "TemplateProcessing",
     "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
@@ -61,6 +67,12 @@ FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
             targets.UNCHANGED["manifest-vectors"]()
             | {"outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch"]}]}
         ),
+    ),
+    "a length beyond 64 bits": ("manifest-vectors", lambda: _with_tokenizer(max_tokens=10**30)),
+    "a padding id beyond 64 bits": ("manifest-vectors", lambda: _with_tokenizer(pad_token_id=10**30)),
+    "layers that take all memory": (
+        "model",
+        lambda: ("config.json", targets.model_config(num_hidden_layers=4_000_000)),
     ),
     "a size that no tensor has": (
         "model",
