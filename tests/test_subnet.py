@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+
+import pytest
 
 from edgedistill.subnet import LayerShape, SearchSpace, SubnetConfig
 
@@ -20,6 +23,12 @@ def test_a_space_is_every_combination() -> None:
 def test_sampling_reaches_every_subnet_and_stays_in_the_space() -> None:
     rng = random.Random(0)
     assert {SPACE.sample(rng) for _ in range(500)} == set(SPACE)
+
+
+@pytest.mark.parametrize("axis", ["layers", "hidden", "heads", "ffn"])
+def test_a_space_without_a_choice_on_an_axis_is_refused(axis: str) -> None:
+    with pytest.raises(ValueError, match="at least one choice on each axis"):
+        dataclasses.replace(SPACE, **{axis: ()})
 
 
 def test_stage_one_keeps_full_depth() -> None:
