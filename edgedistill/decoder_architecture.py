@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgedistill.errors import RecipeError
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
+from edgedistill.subnet import Architecture, LayerShape, SubnetConfig, check_depth
 
 __all__ = ["AnyArchitecture", "DecoderArchitecture"]
 
@@ -49,6 +49,9 @@ class DecoderArchitecture:
     ffn_bias: bool = False
     qk_norm: bool = False
     tied: bool = False
+
+    def __post_init__(self) -> None:
+        check_depth(self.layers)
 
     @property
     def full(self) -> SubnetConfig:

@@ -16,11 +16,24 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from edgedistill.decoder_architecture import AnyArchitecture
 
-__all__ = ["Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "TaskName"]
+__all__ = ["MAX_LAYERS", "Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "TaskName", "check_depth"]
 
 TaskName = Literal[
     "text-classification", "text-regression", "token-classification", "sentence-embedding", "text-generation"
 ]
+
+
+MAX_LAYERS = 1_000  # building a model of millions of layers would take all memory
+
+
+def check_depth(layers: int) -> None:
+    """Refuse more layers than any model has.
+
+    Raises:
+        ValueError: there are more than `MAX_LAYERS`.
+    """
+    if layers > MAX_LAYERS:
+        raise ValueError(f"a model of {layers} layers; expected at most {MAX_LAYERS:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,9 @@ class Architecture:
     pooling: Literal["first", "mean", "each"] = "first"
     dense: Literal["tanh", "relu"] | None = "tanh"
     normalise: bool = False
+
+    def __post_init__(self) -> None:
+        check_depth(self.layers)
 
     @property
     def full(self) -> SubnetConfig:

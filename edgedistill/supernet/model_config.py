@@ -15,6 +15,7 @@ import torch
 from transformers import CONFIG_MAPPING
 
 from edgedistill.errors import ModelError
+from edgedistill.subnet import MAX_LAYERS
 from edgedistill.utf8 import read_text_file
 
 __all__ = ["CONFIG", "SAFE_LOADING", "load_config", "read_json_object"]
@@ -49,7 +50,6 @@ _REFUSED = {
     "add_cross_attention": "cross-attention is not supported",
 }
 _LAYER_KEYS = ("num_hidden_layers", "n_layers", "n_layer")  # as BERT, DistilBERT and GPT-2 name the depth
-_MAX_LAYERS = 1_000  # building a model of millions of layers would take all memory
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -101,5 +101,5 @@ def _check_numbers(path: Path, settings: dict[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ModelError(f"{path}: {key} is {value}; expected a finite number")
-        if key in _LAYER_KEYS and isinstance(value, int) and value > _MAX_LAYERS:
-            raise ModelError(f"{path}: {key} is {value}; expected at most {_MAX_LAYERS:,}")
+        if key in _LAYER_KEYS and isinstance(value, int) and value > MAX_LAYERS:
+            raise ModelError(f"{path}: {key} is {value}; expected at most {MAX_LAYERS:,}")

@@ -248,7 +248,9 @@ def _toml(random: Random, whole: str) -> str:
         if sign and random.random() < 0.8:
             lines[at] = f"{key} = {_toml_value(mutations.value(random))}"
         elif random.random() < 0.5:
-            lines[at] = mutations.bytes_of(lines[at].encode(), random).decode(errors="surrogateescape")
+            lines[at] = mutations.bytes_of(lines[at].encode(errors="surrogateescape"), random).decode(
+                errors="surrogateescape"
+            )
         else:
             lines.insert(at, lines[random.randrange(len(lines))])
     return "\n".join(lines)
