@@ -9,7 +9,7 @@ MiniLM-L6 and four lengths, fitted to five subnets at the shortest and the longe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgedistill.manifest import SubnetEntry
 from edgedistill.subnet import SubnetConfig
 
-__all__ = ["CostModel", "Measured", "Work", "line", "spanning"]
+__all__ = ["CostModel", "Measured", "Work", "line", "spanning", "to_nanoseconds"]
 
 _MACS_TOKENS = 64  # of the manifest's MACs
 _REACH = 1.5  # times the error: within so much lay nine of ten predictions of twelve profiles taken here
@@ -131,6 +131,11 @@ def _fitted(points: Sequence[Measured]) -> _Row:
 
 def _error(costs: _Row, point: Measured) -> float:
     return float(costs @ point.work.features(point.batch, point.tokens)) / point.ms - 1
+
+
+def to_nanoseconds(figures: Mapping[str, float]) -> dict[str, float]:
+    """Round milliseconds to nanoseconds, so that the order of short latencies survives."""
+    return {name: round(float(ms), 6) for name, ms in figures.items()}
 
 
 def line(amounts: Sequence[float], values: Sequence[float]) -> tuple[float, float]:

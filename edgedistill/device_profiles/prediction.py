@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from edgedistill.device_profiles.cost_model import CostModel, Measured, Work
+from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, to_nanoseconds
 from edgedistill.device_profiles.plan import Plan
 from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry
 
@@ -45,6 +45,7 @@ class _Guess:
             )
             for threads in {point.threads for _, point in points}
         }
+        self._measured_width = median((point.high_ms - point.low_ms) / 2 / point.p50_ms for _, point in points)
         self._tail_95 = median(point.p95_ms / point.p50_ms for _, point in points)
         self._tail_99 = median(point.p99_ms / point.p50_ms for _, point in points)
 
@@ -60,12 +61,13 @@ class _Guess:
     def _point(self, name: str, threads: int, batch: int, tokens: int) -> LatencyPoint:
         model = self._models[threads]
         p50_ms = model.ms(self._works[name], batch, tokens)
+        # A prediction is never surer than the measurements it comes from, however well these happen to fit.
+        width = max(model.reach, self._measured_width)
         figures = {
             "p50_ms": p50_ms,
-            "low_ms": p50_ms * max(0.0, 1 - model.reach),
-            "high_ms": p50_ms * (1 + model.reach),
+            "low_ms": p50_ms * max(0.0, 1 - width),
+            "high_ms": p50_ms * (1 + width),
             "p95_ms": p50_ms * self._tail_95,
             "p99_ms": p50_ms * self._tail_99,
         }
-        rounded = {name: round(ms, 4) for name, ms in figures.items()}
-        return LatencyPoint(threads=threads, batch=batch, tokens=tokens, samples=0, **rounded)
+        return LatencyPoint(threads=threads, batch=batch, tokens=tokens, samples=0, **to_nanoseconds(figures))

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.device_profiles.cost_model import to_nanoseconds
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
 from edgedistill.device_profiles.pace import Runs, Yardstick
 from edgedistill.errors import EdgeDistillError
@@ -242,9 +243,8 @@ def _width(times: list[float]) -> float:
 def _point(threads: int, shape: _Shape, times: list[float]) -> LatencyPoint:
     p50, p95, p99 = np.percentile(times, (50, 95, 99))
     low, high = median_interval(times)
-    figures = {"p50_ms": p50, "low_ms": low, "high_ms": high, "p95_ms": p95, "p99_ms": p99}
-    rounded = {name: round(float(ms), 4) for name, ms in figures.items()}
-    return LatencyPoint(threads=threads, batch=shape[0], tokens=shape[1], samples=len(times), **rounded)
+    figures = to_nanoseconds({"p50_ms": p50, "low_ms": low, "high_ms": high, "p95_ms": p95, "p99_ms": p99})
+    return LatencyPoint(threads=threads, batch=shape[0], tokens=shape[1], samples=len(times), **figures)
 
 
 def _feeds(job: Job) -> _Feeds:

@@ -401,6 +401,13 @@ def _supernet() -> Path:
     return folder
 
 
+def supernet_of(layers: int) -> bytes:
+    """Return the supernet.json of the `supernet` target with another number of layers."""
+    document = json.loads((_supernet() / "supernet.json").read_bytes())
+    document["info"]["architecture"]["layers"] = layers
+    return json.dumps(document).encode()
+
+
 def _tensors(content: bytes, random: Random) -> bytes:
     """Return a safetensors file with another header, or with other bytes."""
     size = int.from_bytes(content[:8], "little")

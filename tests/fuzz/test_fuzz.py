@@ -74,6 +74,10 @@ FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
         "model",
         lambda: ("config.json", targets.model_config(num_hidden_layers=4_000_000)),
     ),
+    "layers of a supernet that take all memory": (
+        "supernet",
+        lambda: ("supernet.json", targets.supernet_of(4_000_000)),
+    ),
     "a size that no tensor has": (
         "model",
         lambda: ("config.json", targets.model_config(max_position_embeddings=-(2**70))),
