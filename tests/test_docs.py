@@ -1,22 +1,24 @@
-"""The pages say what the benchmarks' last results say, all of them."""
+"""Check what the pages say of the benchmarks."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
 
 import readme
 
-BENCHMARKS = readme.ROOT / "benchmarks"
+from benchmarks import catalog
+from benchmarks.report import pages
 
 
 def test_every_result_is_on_a_page_as_it_is() -> None:
-    report = subprocess.run(
-        [sys.executable, BENCHMARKS / "report.py", "--check"], capture_output=True, text=True, check=False
-    )
-    assert report.returncode == 0, report.stderr or "run python benchmarks/report.py"
-    pages = "".join(page.read_text(encoding="utf-8") for page in (readme.ROOT / "docs").glob("*.md"))
-    results = sorted((BENCHMARKS / "results").glob("*.json"))
-    assert results
-    for result in results:
-        assert f"<!-- {result.stem} -->" in pages, result.name
+    assert not pages.stale_pages(), "run python -m benchmarks report"
+    assert pages.result_files()
+    assert not pages.missing_results()
+
+
+def test_every_benchmark_that_a_page_names_exists() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in [*pages.PAGES, readme.ROOT / "README.md"])
+    named = set(re.findall(r"(?:[Bb]enchmark|[Ee]xperiment) `([a-z0-9-]+)`|benchmarks run ([a-z0-9-]+)", text))
+    assert len(named) > 30
+    for name, run in named:
+        catalog.benchmark_of(name or run)

@@ -1,4 +1,4 @@
-"""A served folder is replaced by every way of copying that this machine has, as in `benchmarks/replacements.py`."""
+"""Replace a served folder by every way of copying on this machine, as the benchmark `replacements` does."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 import readme
 import tiny_palette
 
+from benchmarks.swapping import replacements
 from edgedistill.manifest import load
 
 
 @pytest.mark.slow
 def test_a_folder_that_is_replaced_loses_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(readme.ROOT / "benchmarks"))
-    import replacements
-
+    monkeypatch.chdir(readme.ROOT)  # from where its process is started
     folder = tiny_palette.write(tmp_path / "served")
     versions = [load(tiny_palette.write(tmp_path / "first"))]
     versions.append(load(replacements.other_palette(versions[0], tmp_path / "second")))

@@ -37,7 +37,7 @@ _PRODUCT_SHARE, _ATTENTION_SHARE, _MACS_AN_ELEMENT, _CYCLES_A_LAYER = 0.90, 0.71
 _ARM_SHARE = 0.8
 # Of the peak bandwidth, what reading the weights in order attains: our assumption.
 _BANDWIDTH_SHARE = 0.65
-# Where the truth may lie, either way: our assumption for a board; benchmarks/profiles.py asks it of this kind.
+# Where the truth may lie, either way: our assumption for a board; the benchmark `profiles` asks it of this kind.
 _FACTOR = 2.0
 # Lines through eight subnets of MiniLM-L6 that share a weights file, measured on x86-64 with onnxruntime 1.32:
 # megabytes and milliseconds of any session, and of each megabyte of its layers' weights. A board may load slower.

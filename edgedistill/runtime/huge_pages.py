@@ -1,9 +1,8 @@
 """Weights in huge pages: a processor that reads all of them for one token spends less time looking up where they are.
 
 Most systems give huge pages only to memory for which they were asked; onnxruntime does not ask. Linux from 6.1 on moves
-what is there already. Without it a single token took 1.07 to 1.12 times as long in fp32 on one thread, 1.05 times with
-weights of four bits (`benchmarks/generation_speed.py` on a quiet host); long inputs gain next to nothing, as they
-read the weights once for many tokens.
+what is there already. The benchmark `generation-speed` measures what they bring: single tokens gain most, and long
+inputs next to nothing, as they read the weights once for many tokens.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Measure EdgeDistill: a folder for each subject, run by `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""Measure boards, emulated ones too, and what they need."""

@@ -1,0 +1,89 @@
+"""``edgedistill doctor`` and ``profile`` on emulated boards: both run to their ends, and the profile is not trusted.
+
+Claim: on a Raspberry Pi 4 and 5 under emulation the doctor finds nothing that keeps EdgeDistill from running, the
+profile says that it was emulated, no session goes by it, and one that names it does. Emulation tells nothing of speed
+or memory, so none is kept.
+
+Usage: python -m benchmarks run arm-commands PALETTE WORK EMULATOR..., as of arm.py. PALETTE may be of any task; a few
+small subnets are best, since an emulated pass takes a hundred times as long. It gets no profile: they stay in WORK.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.boards.arm import BOARDS, unpack
+from benchmarks.shared import output
+from edgedistill.manifest import load
+from edgedistill.runtime.profiles import choose_profile
+
+_PROGRAM = """import sys
+
+sys.executable = {python!r}
+
+from edgedistill.cli import main
+
+main()
+"""
+_QUICK = ("--lengths", "8", "--quick")
+
+
+def run(command: list[str], site: Path) -> dict[str, Any]:
+    """The JSON document that it prints."""
+    environment = os.environ | {"EDGEDISTILL_SITE": str(site)}  # by which the emulator finds ours in every process
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def on_board(board: str, emulator: list[str], site: Path, palette_folder: Path, work: Path) -> dict[str, Any]:
+    """Both commands, and what a session makes of the profile."""
+    work.mkdir(exist_ok=True)
+    python = work / "python"  # an emulated program that starts another needs the emulator again
+    python.write_text(f'#!/bin/sh\nexec {shlex.join([*emulator, board])} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    program = work / "commands.py"
+    program.write_text(_PROGRAM.format(python=str(python)), encoding="utf-8")
+    command = [str(python), str(program)]
+    doctor = run([*command, "doctor", str(palette_folder), "--json"], site)
+    profiles = work / "profiles"
+    asked = [*command, "profile", str(palette_folder), "--profiles", str(profiles), *_QUICK, "--json"]
+    document = run(asked, site)
+    palette = load(palette_folder, profiles=profiles)
+    (name,) = palette.profiles
+    forced = choose_profile(palette, name)
+    return {
+        "doctor": {check["name"]: check["found"] for check in doctor["checks"] if check["name"] in ("system", "int8")},
+        "runs": doctor["runs"],
+        "problems": [check["name"] for check in doctor["checks"] if check["state"] == "problem"],
+        "cpu": document["profile"]["device"]["cpu"],
+        "emulated": document["profile"]["device"]["emulated"],
+        "subnets": len(document["subnets"]),
+        "chosen_by_itself": choose_profile(palette) is not None,
+        "chosen_by_name": forced is not None,
+    }
+
+
+def main(palette_folder: str, work_folder: str, *emulator: str) -> int:
+    """Both boards; keep what they said. The exit code tells whether the claim held."""
+    work = Path(work_folder).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    site = unpack(work).parent
+    found = {
+        board: on_board(board, list(emulator), site, Path(palette_folder).resolve(), work / board) for board in BOARDS
+    }
+    output.save_result("arm-commands", {"boards": found})
+    held = all(
+        of["runs"] and of["emulated"] and not of["chosen_by_itself"] and of["chosen_by_name"] for of in found.values()
+    )
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

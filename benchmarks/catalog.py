@@ -1,0 +1,69 @@
+"""Find the benchmarks, and what their docstrings say, without importing them."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from benchmarks.shared.output import ROOT
+
+_FOLDERS = ("benchmarks", "research")
+_USAGE = re.compile(r"python -m benchmarks run ([a-z0-9-]+)")
+
+
+class UnknownBenchmarkError(Exception):
+    """Say that no benchmark has this name, and which names are near it."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Describe a benchmark as its module's docstring does."""
+
+    name: str
+    module: str
+    summary: str
+
+    @property
+    def subject(self) -> str:
+        """Return the name of the folder that the benchmark is in."""
+        return self.module.split(".")[-2]
+
+
+@cache
+def benchmarks() -> tuple[Benchmark, ...]:
+    """Return all benchmarks and experiments: modules whose docstring says how to run them."""
+    files = [file for folder in _FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
+    return tuple(benchmark for file in files if (benchmark := _described(file)))
+
+
+def _described(file: Path) -> Benchmark | None:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    usage = _USAGE.search(docstring)
+    if usage is None:
+        return None
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return Benchmark(usage[1], module, docstring.splitlines()[0])
+
+
+def benchmark_of(name: str) -> Benchmark:
+    """Return the benchmark of this name."""
+    known = {benchmark.name: benchmark for benchmark in benchmarks()}
+    try:
+        return known[name.replace("_", "-")]
+    except KeyError:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`python -m benchmarks list` names all"
+        raise UnknownBenchmarkError(f"{name!r} is not a benchmark; {hint}") from None
+
+
+def subjects() -> dict[str, str]:
+    """Return what each folder of benchmarks is about."""
+    folders = sorted({Path(ROOT, *benchmark.module.split(".")[:-1]) for benchmark in benchmarks()})
+    return {
+        folder.name: (ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or "")
+        for folder in folders
+    }

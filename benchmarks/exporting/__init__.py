@@ -1,0 +1,1 @@
+"""Measure exports, and check their graphs."""

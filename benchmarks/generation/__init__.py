@@ -1,0 +1,1 @@
+"""Measure decoders that generate text."""

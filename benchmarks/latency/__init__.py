@@ -1,0 +1,1 @@
+"""Measure how long requests take."""

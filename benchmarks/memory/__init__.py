@@ -1,0 +1,1 @@
+"""Measure memory, disk and load times."""

@@ -1,0 +1,166 @@
+"""Whether memory comes back, stays in its budget, and lets the process live where the largest subnet cannot.
+
+Claim: resident memory after 50 swaps is within 5 % of that after 2. While subnets are loaded and exchanged under a
+budget, what all of them take is never above it, sampled every 10 ms; the kernel's own peak stands beside it. Under a
+hard control-group limit too small for the largest subnet the process is never killed, and a smaller one serves: where
+the limit is there from the start, and where it is lowered under the largest, at once or by and by.
+
+Every measurement is a fresh process (memory_worker.py). The subnets that may serve are the largest and all of a lower
+score, so that the largest serves wherever it can. That a limit is too small is shown: a process that only loads the
+largest, in the same way, is killed by it (memory_limits.py). Where no control group can be made that part is null. The
+palette needs a profile of this machine, of batches of 1 and 4: memory is known of what was profiled.
+
+Usage: python -m benchmarks run memory-returns PALETTE [REPEATS]; default 3. The last line is one JSON object; the exit
+code tells whether the claim held.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.latency.overhead import feeds_of
+from benchmarks.memory.memory_limits import under_limits
+from benchmarks.memory.memory_worker import BATCH, REQUESTS, Figures, Worker, memory_of
+from benchmarks.shared import output
+from edgedistill.manifest import Palette, load
+from edgedistill.runtime.predict.candidates import Candidate, smallest, together_mb
+from edgedistill.runtime.predict.costs import costs_for
+from edgedistill.runtime.predict.slowdown import Size
+from edgedistill.runtime.profiles import choose_profile
+
+MOST_CHANGE = 0.05
+SAMPLE_S = 0.01
+_USUAL = Size(1, 64)  # by which the runtime tells the smallest
+_ROOM_MB = 1.0  # of a budget, over what two subnets take
+
+
+def spread(values: Iterable[float], digits: int = 2) -> list[float]:
+    """Median, least and most."""
+    known = list(values)
+    return [round(value, digits) for value in (median(known), min(known), max(known))]
+
+
+def sampled(process: Worker) -> list[tuple[float, float]]:
+    """Seconds and resident memory, every 10 ms until the process tells something, which no load of its own holds up."""
+    found: list[tuple[float, float]] = []
+    next_s = time.monotonic()
+    while not process.tells_within(next_s - time.monotonic()):
+        next_s = max(next_s + SAMPLE_S, time.monotonic())
+        found.append((time.monotonic(), memory_of(process.pid)["resident_mb"]))
+    return found
+
+
+def swapped(job: Figures, subnets: Sequence[Candidate], budget_mb: float | None, repeats: int) -> Figures:
+    """Memory after swaps, and the highest, over what the process has before any subnet; under a budget or none."""
+    job = job | {"role": "swapped", "budget_mb": budget_mb, **named(subnets)}
+    runs: list[Figures] = []
+    gaps_ms: list[float] = []
+    for _ in range(repeats):
+        with Worker(job) as process:
+            before = process.hear()["resident_mb"]
+            process.say()
+            samples = sampled(process)
+            found = process.hear()
+        sampled_mb, peak_mb = max(mb for _, mb in samples) - before, found["peak_mb"] - before
+        runs.append(found | {"before": before, "sampled": sampled_mb, "most": max(sampled_mb, peak_mb)})
+        gaps_ms.extend(1e3 * np.diff([at_s for at_s, _ in samples]))
+        output.log(
+            f"budget {budget_mb}: {found['swaps']} swaps, {before:.1f} MB before, at most {runs[-1]['most']:.1f}"
+        )
+    return {
+        "subnets": len(subnets),
+        "largest": job["largest"],
+        "budget_mb": budget_mb,
+        "swaps": [run["swaps"] for run in runs],
+        "before_any_subnet_mb": spread(run["before"] for run in runs),
+        # With the largest there for the first time, and the last: without a budget after 2 swaps, and after 50.
+        "first_mb": spread(run["after_mb"][0] for run in runs),
+        "last_mb": spread(run["after_mb"][-1] for run in runs),
+        "ratio": spread((run["after_mb"][-1] / run["after_mb"][0] for run in runs), 4),
+        "most_ratio": spread((max(run["after_mb"]) / run["after_mb"][0] for run in runs), 4),
+        "most_sampled_mb": spread(run["sampled"] for run in runs),
+        "most_mb": spread(run["most"] for run in runs),  # by the kernel's peak too
+        "sample_gaps_ms": [round(float(gap), 1) for gap in (np.median(gaps_ms), np.max(gaps_ms))],
+    }
+
+
+def named(subnets: Sequence[Candidate]) -> Figures:
+    """Those that may serve, by rising memory, for a job."""
+    return {
+        "only": [subnet.name for subnet in subnets],
+        "largest": subnets[-1].name,
+        "smallest": smallest(subnets).name,
+    }
+
+
+def budgeted(job: Figures, subnets: Sequence[Candidate], repeats: int) -> list[Figures]:
+    """Budgets just enough for the largest, and for the middle one, beside the smallest."""
+    floor, found = smallest(subnets), []
+    for largest in (subnets[-1], subnets[len(subnets) // 2]):
+        fitting = [subnet for subnet in subnets if subnet is floor or subnet.memory_mb <= largest.memory_mb]
+        found.append(swapped(job, fitting, round(together_mb([largest, floor]) + _ROOM_MB), repeats))
+    return found
+
+
+def held(result: Figures) -> bool:
+    """The claim, of what could be measured."""
+    _, least, most = result["swapped"]["ratio"]
+    comes_back = least >= 1 - MOST_CHANGE and most <= 1 + MOST_CHANGE
+    in_budget = all(of["most_sampled_mb"][2] <= of["budget_mb"] for of in result["budgets"])
+    limits = result["limits"]
+    return comes_back and in_budget and (limits is None or _lives(limits, result["swapped"]["largest"]))
+
+
+def _lives(limits: Figures, largest: str) -> bool:
+    """The largest alone dies of each limit each time; ours never, and a smaller one answers."""
+    shares = limits["shares_of_the_largest"].values()
+    alone = [under["the largest alone"] for under in shares]
+    lowered = [under[kind] for under in shares for kind in ("lowered at once", "lowered by and by")]
+    ours = [*lowered, *(under["from the start"] for under in shares)]
+    return (
+        all(of["killed"] == of["processes"] for of in alone)
+        and all(of["first"] == [largest] and of["reached"] for of in lowered)
+        and all(of["killed"] == 0 and of["fewest_answers"] == REQUESTS for of in ours)
+        and all(largest not in of["answers"] for of in ours)
+    )
+
+
+def that_may_serve(palette: Palette) -> list[Candidate]:
+    """By rising memory."""
+    profile = choose_profile(palette)
+    if profile is None or profile.kind != "measured":
+        sys.exit(f"{palette.folder} has no profile of this machine; run 'edgedistill profile --batches 1,{BATCH}'")
+    if BATCH not in {point.batch for point in profile.subnets[0].latency}:
+        sys.exit(f"{palette.folder} was profiled without batches of {BATCH}; profile it with --batches 1,{BATCH}")
+    every = sorted(costs_for(palette.manifest, profile).candidates(_USUAL), key=lambda subnet: subnet.memory_mb)
+    largest = every[-1]
+    subnets = [subnet for subnet in every if subnet is largest or subnet.quality < largest.quality]
+    if len(subnets) < 2:
+        sys.exit(f"every other subnet of {palette.folder} scores better than the largest, which would never serve")
+    return subnets
+
+
+def main(palette_folder: str, repeats: str = "3") -> int:
+    """All three parts; keep the figures."""
+    palette = load(Path(palette_folder))
+    subnets = that_may_serve(palette)
+    feeds = {name: ids.tolist() for name, ids in feeds_of(palette).items()}
+    job = {"palette": str(palette.folder), "feeds": feeds, **named(subnets)}
+    result = {
+        "swapped": swapped(job, subnets, None, int(repeats)),
+        "budgets": budgeted(job, subnets, int(repeats)),
+        "limits": under_limits(palette, job, int(repeats)),
+    }
+    is_held = held(result)
+    output.save_result("memory-returns", result | {"held": is_held})
+    return 0 if is_held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

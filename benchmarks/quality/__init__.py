@@ -1,0 +1,1 @@
+"""Compare a palette's quality with other ways to get a small model."""

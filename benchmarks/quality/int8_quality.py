@@ -1,0 +1,62 @@
+"""What int8 costs every member of the default family, on test.
+
+Claim: at most 1.0 point of the headline metric below the same member in fp32. Both are measured through onnxruntime
+on the graphs that an export writes; beside them how often the answers differ, where answers are labels.
+
+Usage: python -m benchmarks run int8-quality DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
+palette this takes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from edgedistill.distillation.mlfs import encode_data
+from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters.quality import graph_outputs
+from edgedistill.manifest import Palette, SubnetEntry
+from edgedistill.supernet import checkpoint
+from edgedistill.workflows.exporting import ENCODER_PRECISIONS, export_family
+from edgedistill.workflows.searching import SearchOptions, find_family
+
+
+def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
+    """Export the family in both precisions; keep the comparison."""
+    known, data = data_sets.read(Path(data_folder))
+    teacher = training_runs.teacher(known, data, Path(work_folder))
+    folder = Path(work_folder) / f"{teacher.name}-palette-{float(share):g}"
+    supernet = checkpoint.load(folder)
+    family = [member.subnet for member in find_family(supernet, folder, data, SearchOptions()).family]
+    rows, task = encode_data(supernet, data).test, task_of(known.task)
+
+    def answers(palette: Palette, entry: SubnetEntry) -> Any:
+        return graph_outputs(palette.folder / entry.graph, rows, task).numpy()
+
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        palette = export_family(supernet, data, family, Path(scratch) / "palette", precisions=ENCODER_PRECISIONS)
+        exact = {entry.config: entry for entry in palette.manifest.subnets if entry.precision == "fp32"}
+        for entry in palette.manifest.subnets:
+            if entry.precision == "int8":
+                pair = [answers(palette, entry), answers(palette, exact[entry.config])]
+                (difference,), _ = quality_scores.differences(data, [(pair[0], pair[1])])
+                flips = float(np.mean(pair[0].argmax(-1) != pair[1].argmax(-1))) if data.label_names else None
+                found[exact[entry.config].name] = {
+                    "fp32": quality_scores.whole(data, pair[1]),
+                    "int8": quality_scores.whole(data, pair[0]),
+                    "difference": difference.as_list(),
+                    "answers_that_differ": flips,
+                    "size_mb": {"fp32": exact[entry.config].size_mb, "int8": entry.size_mb},
+                }
+                output.log(f"{entry.name}: {found[exact[entry.config].name]}")
+    output.save_result(f"int8-quality-{known.name}", {"data": known.name, "share": float(share), "members": found})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,59 @@
+"""May an index of vectors that one member built be asked by another?
+
+Claim: recall@10 of a member's queries in the full model's index, on the distinct test sentences of STS-B, is at
+most 3 points below that in the member's own index; truth is the teacher's own neighbours.
+
+Usage: python -m benchmarks run mixed-index DATA WORK [SHARE]. DATA is the stsb folder; WORK keeps the run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.shared import output, training_runs
+from edgedistill.distillation import mlfs
+from edgedistill.distillation.data import load_data
+from edgedistill.distillation.evaluation import outputs_of
+from edgedistill.distillation.models import resolve_model
+from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters.mixing import distinct_rows, measure_mixing
+
+
+def main(data_folder: str, work_folder: str, share: str = "1") -> None:
+    """Train a palette of sentence encoders; keep the recall of each pair."""
+    data = load_data(Path(data_folder), "sentence-embedding", text_columns=("sentence1", "sentence2"))
+    recipe = Recipe(precision=training_runs.PRECISION)
+    longer = {
+        name: getattr(recipe, name).model_copy(update={"epochs": getattr(recipe, name).epochs * float(share)})
+        for name in ("widths", "depths")
+    }
+    folder = Path(work_folder) / f"embeddings-{float(share):g}"
+    supernet = training_runs.train(
+        mlfs.begin(resolve_model(training_runs.MODEL), data, recipe.model_copy(update=longer)), data, folder
+    )
+    task, rows = task_of("sentence-embedding"), mlfs.encode_data(supernet, data).test
+    members = {"1/1": supernet.model.arch.full, **training_runs.reference_subnets(folder)}
+    outputs = {size: outputs_of(supernet.encoder, subnet, rows, task).numpy() for size, subnet in members.items()}
+    mixing = measure_mixing({size: found[distinct_rows(rows)] for size, found in outputs.items()}, "test")
+    assert mixing is not None
+    assert data.test.labels is not None
+    output.save_result(
+        "mixed-index-stsb",
+        {
+            "texts": mixing.texts,
+            "share": float(share),
+            "spearman": {
+                size: task.metrics(found, rows.labels or (), ())["spearman"] for size, found in outputs.items()
+            },
+            "recall": mixing.recall,
+            "mixed_less_own": {
+                size: round(100 * (of["1/1"] - of[size]), 2) for size, of in mixing.recall.items() if size != "1/1"
+            },
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,189 @@
+"""The same share of texts out of scope is accepted whichever member answers.
+
+Claim: where a palette is told to accept 20, 10, 5 or 2 % of the out-of-scope texts that it was exported with, the share
+of CLINC150's own out-of-scope test texts that a classifier accepts differs by at most a point between the largest
+member and every other, in fp32 and in int8; the labels are the pinned member's own. The smallest says what is accepted,
+whichever answers. Why: beside it what would pass by each member's own threshold, matched to the same share, and what
+chance alone would do: were every member to pass the same share of all texts there are, how far the one furthest from
+the largest would be on as many texts as these, in resamples of them. Also how well each member's energies and its
+probabilities tell texts in scope from others (area under the ROC curve), the calibration error of each before and
+after, and how much longer one text takes where the smallest is asked as well (both ways in turn, one thread).
+
+Usage: python -m benchmarks run rejection DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
+palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import timeit
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.shared import data_sets, output, training_runs
+from edgedistill.distillation import mlfs
+from edgedistill.distillation.batches import Encoded, encode
+from edgedistill.distillation.data import Split
+from edgedistill.distillation.tasks import task_of
+from edgedistill.exporters import write_palette
+from edgedistill.exporters.quality import graph_outputs
+from edgedistill.manifest import Palette
+from edgedistill.runtime import AdaptiveSession, TextClassifier
+from edgedistill.runtime.calibration import Scores, energy
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+PASSING = (0.2, 0.1, 0.05, 0.02)
+LENT = {"sst2": "text", "stsb": "sentence1"}  # data sets of another domain, and their column
+LENT_TEXTS = 1000  # of each
+DRAWS = 2000
+TIMED = 100  # texts
+
+_Logits = NDArray[np.float32]
+
+
+def main(data_folder: str, work_folder: str, share: str = "1") -> None:
+    """Export with texts out of scope; keep what passes of the others."""
+    known, data = data_sets.read(Path(data_folder))
+    work = Path(work_folder)
+    teacher = training_runs.teacher(known, data, work)
+    supernet = checkpoint.load(work / f"{teacher.name}-palette-{float(share):g}")
+    family = [supernet.model.arch.full, *training_runs.reference_subnets(teacher).values(), supernet.space.minnet]
+    given = [*_texts(Path(data_folder), "oos_train"), *_texts(Path(data_folder), "oos_validation"), *_lent(data_folder)]
+    palette = write_palette(
+        supernet,
+        family,
+        mlfs.encode_data(supernet, data),
+        work / "rejection",
+        output.log,
+        precisions=("fp32", "int8"),
+        out_of_scope=_rows(supernet, given),
+    )
+    entries = palette.manifest.subnets
+    out, within = _rows(supernet, list(_texts(Path(data_folder), "oos_test"))), mlfs.encode_data(supernet, data).test
+    result: dict[str, Any] = {"data": known.name, "share": float(share), "precision": training_runs.PRECISION}
+    result |= {"texts": len(given), "asked": len(out), "members": {}}
+    logits = {
+        entry.name: (_logits(palette, entry.name, out), _logits(palette, entry.name, within)) for entry in entries
+    }
+    for entry in entries:
+        assert entry.calibration is not None
+        result["members"][entry.name] = entry.calibration.model_dump(exclude={"energies"}) | {
+            "area_by_energy": _area(*map(energy, logits[entry.name])),
+            "area_by_probability": _area(
+                *(Scores(palette.manifest, None).of(entry.name, of).max(-1) for of in logits[entry.name])
+            ),
+        }
+    result["accepting"] = {str(passing): _passed(palette, logits, passing) for passing in PASSING}
+    energies = np.stack([energy(of) for of, _ in logits.values()])
+    result["by_chance"] = {
+        passing: _by_chance(energies, of[entries[0].name]["out_of_scope"])
+        for passing, of in result["accepting"].items()
+    }
+    texts = list(_texts(Path(data_folder), "oos_test"))
+    with AdaptiveSession(palette) as session:
+        result |= {"smallest": _floor(session), "classified": _classified(session, texts)}
+    result["second_run"] = {e.name: _second_run(palette, e.name, texts) for e in entries if e.precision == "fp32"}
+    output.save_result(f"rejection-{known.name}", result)
+
+
+def _floor(session: AdaptiveSession) -> str:
+    """The subnet that says what is accepted, once it is in memory."""
+    while (fallback := session._controller.fallback) is None:
+        time.sleep(0.01)
+    return fallback.name
+
+
+def _serve(session: AdaptiveSession, name: str) -> None:
+    session.pin(name)
+    while session.active != name:
+        time.sleep(0.01)
+
+
+def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[str, float]]:
+    """By what the classifier is told, the share of these texts that it accepts while each member answers."""
+    names = [entry.name for entry in session.palette.manifest.subnets]
+    found: dict[str, dict[str, float]] = {str(passing): {} for passing in PASSING}
+    for name, passing in product(names, PASSING):
+        _serve(session, name)
+        answers = TextClassifier(session, false_accepts=passing).classify(texts)
+        assert {one.subnet for one in answers} == {name}
+        found[str(passing)][name] = float(np.mean([one.accepted for one in answers]))
+    return found
+
+
+def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
+    """How many times as long a text takes: median and quartiles."""
+    ratios = []
+    with AdaptiveSession(palette, threads=1) as session:
+        _serve(session, name)
+        _floor(session)
+        ways = [TextClassifier(session, false_accepts=0.05), TextClassifier(session)]
+        for text in texts[:TIMED]:
+            took_s = [min(timeit.repeat(lambda: way.classify([text]), number=1, repeat=3)) for way in ways]  # noqa: B023
+            ratios.append(took_s[0] / took_s[1])
+    return [round(float(value), 3) for value in np.percentile(ratios, [50, 25, 75])]
+
+
+def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passing: float) -> dict[str, Any]:
+    """Shares of texts out of scope and within it that each member accepts, by its own energies and the first one's."""
+    scores, first = Scores(palette.manifest, passing), palette.manifest.subnets[0].name
+    return {
+        name: {
+            "out_of_scope": float(scores.accepted(name, out).mean()),
+            "in_scope": float(scores.accepted(name, within).mean()),
+            "out_of_scope_by_the_first": float(scores.accepted(first, out).mean()),
+        }
+        for name, (out, within) in logits.items()
+    }
+
+
+def _by_chance(energies: NDArray[np.float64], share: float) -> dict[str, float]:
+    """The largest difference from the first member, of members [m, texts] that all pass ``share`` of the texts."""
+    passing = energies < np.quantile(energies, share, axis=1, keepdims=True)
+    rng, texts = np.random.default_rng(0), energies.shape[1]
+    drawn = np.array([passing[:, rng.integers(0, texts, texts)].mean(1) for _ in range(DRAWS)])
+    median, most = np.percentile(np.abs(drawn - drawn[:, :1]).max(1), (50, 95))
+    return {"median": round(float(median), 4), "p95": round(float(most), 4)}
+
+
+def _logits(palette: Palette, name: str, rows: Encoded) -> _Logits:
+    found: _Logits = graph_outputs(palette.graph_path(name), rows, task_of(palette.manifest.task)).numpy()
+    return found
+
+
+def _area(out: NDArray[np.float64], within: NDArray[np.float64]) -> float:
+    labels = np.r_[np.zeros(len(out)), np.ones(len(within))]
+    return round(float(roc_auc_score(labels, np.r_[out, within])), 4)
+
+
+def _rows(supernet: Supernet, texts: list[str]) -> Encoded:
+    info = supernet.info
+    return encode(
+        supernet.tokenizer, Split(tuple(texts), None), info.task, max_tokens=info.max_tokens, pad=info.pad_token_id
+    )
+
+
+def _texts(folder: Path, name: str, column: str = "text") -> Iterator[str]:
+    with (folder / f"{name}.jsonl").open(encoding="utf-8") as file:
+        yield from (json.loads(line)[column] for line in file)
+
+
+def _lent(data_folder: str) -> Iterator[str]:
+    """Sentences of other domains, of more than three words."""
+    rng = np.random.default_rng(0)
+    for name, column in LENT.items():
+        texts = [text for text in _texts(Path(data_folder).parent / name, "train", column) if len(text.split()) > 3]
+        yield from (texts[i] for i in rng.permutation(len(texts))[:LENT_TEXTS])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Write the results into the pages of docs."""

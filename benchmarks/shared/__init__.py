@@ -1,0 +1,1 @@
+"""Share data, models, training runs and results between benchmarks."""

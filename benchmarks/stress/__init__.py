@@ -1,0 +1,1 @@
+"""Serve requests while everything else fails."""

@@ -1,0 +1,1 @@
+"""Measure swaps of subnets and palettes while requests flow."""

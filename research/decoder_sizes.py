@@ -1,0 +1,194 @@
+"""How far does a decoder go? Its members against plain MLFS and separate students, all at equal total cost.
+
+Perplexity on test of seven members from all to a third of the teacher's layer parameters, and how much their greedy
+text repeats: the share of its four-token windows that were there before in the same text. Ours is the recipe for
+decoders; plain MLFS has rank 8, plain prefixes, the maxnet training and teaching, and two random subnets beside it;
+a student is one size alone, cut out of the same teacher in the same order, with an equal share of the FLOPs. The
+teacher's own passes count on every side. Choices were made on validation.
+
+Usage: python -m benchmarks run decoder-sizes WIKITEXT2 WORK [STEPS]. STEPS are ours; interrupted runs go on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.shared import decoder_teacher as decoders
+from benchmarks.shared import output, training_runs
+from edgedistill.distillation import mlfs
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.evaluation import evaluate
+from edgedistill.distillation.mlfs import EncodedData
+from edgedistill.distillation.recipe import Recipe, defaults_for
+from edgedistill.distillation.tasks import task_of
+from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+# (depth, heads, FFN width), by falling share of the layers' parameters.
+SIZES = {
+    "1/1": (6, 8, 640),
+    "5/6": (5, 8, 640),
+    "3/4": (6, 6, 480),
+    "5/8": (5, 6, 480),
+    "1/2": (6, 4, 320),
+    "5/12": (5, 4, 320),
+    "1/3": (4, 4, 320),
+}
+STUDENTS = tuple(SIZES)[1:]  # the teacher is the largest one's
+RATES = {"ours": 1e-3, "student": 1e-3, "plain": 2e-3}
+PLAIN: dict[str, Any] = {
+    "rank": 8,
+    "alpha": 0.9,
+    "temperature": 1.0,
+    "gamma": 0.5,
+    "teach": "maxnet",
+    "maxnet": True,
+    "minnet": False,
+    "random_subnets": 2,
+    "in_turn": False,
+    "order": "prefix",
+}
+WIDTHS_SHARE = 1 / 3  # of the steps, for stage 1
+PROMPTS, PROMPT_TOKENS, MADE_TOKENS, WINDOW = 20, 32, 64, 4
+
+
+def subnets(supernet: Supernet) -> dict[str, SubnetConfig]:
+    """Of a teacher that has every depth named."""
+    layers = {len(kept): kept for kept in supernet.space.layers}
+    return {size: decoders.sized(supernet, layers[depth], h, f) for size, (depth, h, f) in SIZES.items()}
+
+
+def scores(supernet: Supernet, sizes: dict[str, SubnetConfig], rows: EncodedData) -> dict[str, dict[str, float]]:
+    """Of each size."""
+    task, found = task_of(supernet.info.task), {}
+    for size, subnet in sizes.items():
+        validation, test = (
+            evaluate(supernet.model, subnet, split, task, names=()) for split in (rows.validation, rows.test)
+        )
+        found[size] = {
+            "validation": round(validation.metrics["perplexity"], 3),
+            "test": round(test.metrics["perplexity"], 3),
+            "accuracy": round(test.value, 4),
+            "repetition": round(repetition(supernet, subnet, rows), 4),
+        }
+    return found
+
+
+def repetition(supernet: Supernet, subnet: SubnetConfig, rows: EncodedData) -> float:
+    """The share of windows of greedy text that were there before in the same text, prompts from test."""
+    step = len(rows.test) // PROMPTS
+    prompts = torch.tensor([rows.test.ids[place * step][:PROMPT_TOKENS] for place in range(PROMPTS)])
+    made = greedy(supernet, subnet, prompts).tolist()
+    windows = [[tuple(text[at : at + WINDOW]) for at in range(MADE_TOKENS - WINDOW + 1)] for text in made]
+    return float(np.mean([1 - len(set(of)) / len(of) for of in windows]))
+
+
+@torch.no_grad()
+def greedy(supernet: Supernet, subnet: SubnetConfig, prompts: torch.Tensor) -> torch.Tensor:
+    """[b, n] → [b, MADE_TOKENS]."""
+    ids = prompts
+    for _ in range(MADE_TOKENS):
+        logits = supernet.decoder(ids, torch.ones_like(ids), subnet)
+        ids = torch.cat((ids, logits[:, -1].argmax(-1, keepdim=True)), 1)
+    return ids[:, prompts.shape[1] :]
+
+
+def staged(rows: EncodedData, steps: float, rate: float, parameters: str) -> dict[str, Any]:
+    """Stages 1 and 2 of so many steps together."""
+    first = max(1, round(WIDTHS_SHARE * steps))
+    return {
+        name: decoders.long(of, len(rows.train), rate, parameters)
+        for name, of in (("widths", first), ("depths", max(1, round(steps) - first)))
+    }
+
+
+def trained(start: Path, data: TaskData, folder: Path, recipe: Recipe, space: SearchSpace | None) -> Supernet:
+    """To the end; the folder goes."""
+    supernet = training_runs.train(training_runs.start(start, folder, recipe, space), data, folder)
+    shutil.rmtree(folder)
+    return supernet
+
+
+def ours(start: Path, data: TaskData, folder: Path, steps: int) -> dict[str, Any]:
+    """One palette by the recipe."""
+    supernet = checkpoint.load(start)
+    rows, sizes = mlfs.encode_data(supernet, data), subnets(supernet)
+    recipe = decoders.recipe(**staged(rows, steps, RATES["ours"], "full"))
+    recipe = recipe.model_copy(update={"depth_shares": defaults_for("text-generation").depth_shares})
+    supernet = trained(start, data, folder, recipe, None)
+    return {"flops": training_runs.own_flops(supernet), "steps": steps, "sizes": scores(supernet, sizes, rows)}
+
+
+def plain(start: Path, data: TaskData, folder: Path, flops: float) -> dict[str, Any]:
+    """One palette by plain MLFS."""
+    supernet = checkpoint.load(start)
+    rows, sizes = mlfs.encode_data(supernet, data), subnets(supernet)
+    changes = PLAIN | {"depth_shares": defaults_for("text-generation").depth_shares}
+    a_step = probe(start, data, folder, changes | staged(rows, 12, RATES["plain"], "low-rank"), None) / 12
+    recipe = decoders.recipe(**changes, **staged(rows, flops / a_step, RATES["plain"], "low-rank"))
+    supernet = trained(start, data, folder, recipe, None)
+    return {"flops": training_runs.own_flops(supernet), "steps": flops / a_step, "sizes": scores(supernet, sizes, rows)}
+
+
+def probe(start: Path, data: TaskData, folder: Path, changes: dict[str, Any], space: SearchSpace | None) -> float:
+    """FLOPs of a few steps: what decides how many the budget allows."""
+    return training_runs.own_flops(trained(start, data, folder, decoders.recipe(**changes), space))
+
+
+def student(start: Path, data: TaskData, folder: Path, size: str, flops: float) -> dict[str, Any]:
+    """One size alone."""
+    supernet = checkpoint.load(start)
+    rows, subnet = mlfs.encode_data(supernet, data), subnets(supernet)[size]
+    space = training_runs.alone(subnet)
+    a_step = probe(start, data, folder, staged(rows, 3, RATES["student"], "full"), space) / 3
+    recipe = decoders.recipe(**staged(rows, flops / a_step, RATES["student"], "full"))
+    supernet = trained(start, data, folder, recipe, space)
+    found = scores(supernet, {size: subnet}, rows)
+    return {"flops": training_runs.own_flops(supernet), "steps": flops / a_step, "sizes": found}
+
+
+def main(wikitext: str, work_folder: str, steps: str = "400") -> None:
+    """Every run that is not done; keep the table."""
+    source, work = Path(wikitext), Path(work_folder)
+    start, prefix, data = (
+        decoders.ordered(source, work),
+        decoders.ordered(source, work, "prefix"),
+        decoders.read(source),
+    )
+
+    def kept(name: str, make: Any) -> dict[str, Any]:
+        done = work / f"sizes-{steps}-{name}.json"
+        if not done.exists():
+            done.write_text(json.dumps(make(work / f"sizes-{steps}-{name}")))
+        found: dict[str, Any] = json.loads(done.read_text())
+        output.log(f"{name}: {found}")
+        return found
+
+    own = kept("ours", lambda folder: ours(start, data, folder, int(steps)))
+    flops = own["flops"]
+    other = kept("plain", lambda folder: plain(prefix, data, folder, flops))
+    alone = {
+        size: kept(
+            f"student-{size.replace('/', '-')}",
+            lambda folder, size=size: student(start, data, folder, size, flops / len(STUDENTS)),
+        )
+        for size in STUDENTS
+    }
+    supernet = checkpoint.load(start)
+    teacher = scores(supernet, subnets(supernet), mlfs.encode_data(supernet, data))
+    output.save_finding(
+        "decoder-sizes",
+        {"steps": int(steps), "sliced_alone": teacher, "ours": own, "plain": other, "students": alone},
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

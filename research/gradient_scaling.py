@@ -1,0 +1,147 @@
+"""Does the gradient scaling (n₁/n_j)^γ speed up the smallest subnet? (Fig. 2 of arXiv 2404.01353)
+
+The minnet's validation loss against steps of stage 2, for γ = 0, 0.5 and 1 from the same teacher and seeds, with
+the full model, the minnet and a random subnet in every step, the full model teaching, as in the paper: under
+AdamW with and without clipping, and under plain SGD. One more run tells a better direction from a larger step:
+plain SGD with γ = 0 and a learning rate that is larger by the minnet's factor at γ = 1.
+
+Usage: python -m benchmarks run gradient-scaling DATA WORK [STEPS]. DATA is the folder of a data set; WORK keeps the
+runs; STEPS (default 400).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.shared import data_sets, output, training_runs
+from edgedistill.distillation.batches import make_batch
+from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.evaluation import evaluate
+from edgedistill.distillation.loop import StepReport
+from edgedistill.distillation.losses import NoFeatures
+from edgedistill.distillation.mlfs import encode_data
+from edgedistill.distillation.recipe import Recipe, StageRecipe
+from edgedistill.distillation.scaling import gradient_scale, trained_parameters
+from edgedistill.distillation.stages import SubnetTraining, Whole
+from edgedistill.distillation.tasks import task_of
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+PAPER: dict[str, Any] = {"teach": "maxnet", "maxnet": True, "in_turn": False, "random_subnets": 1}
+GAMMAS = (0.0, 0.5, 1.0)
+_NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)
+OPTIMIZERS: dict[str, tuple[dict[str, Any], float]] = {
+    "AdamW, clipped": ({"optimizer": "adamw", "clip_norm": 1.0}, 1e-3),
+    "AdamW": ({"optimizer": "adamw", "clip_norm": None}, 1e-3),
+    "SGD": ({"optimizer": "sgd", "clip_norm": None}, 0.02),
+    "SGD at 0.1": ({"optimizer": "sgd", "clip_norm": None}, 0.1),
+}
+_NORM_ROWS = 64
+_WATCHED = 500  # rows of validation
+_POINTS = 16  # of a curve
+
+
+def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
+    """Of each subnet's own loss on some training rows, before any scaling: which of them leads the sum."""
+    recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(data.task)
+    device = next(supernet.model.parameters()).device
+    batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS)).to(device)
+    objective = SubnetTraining(task, supernet.space, recipe, NoFeatures(), None, stage=2)
+    norms: dict[str, float] = {}
+    for part in objective.parts(supernet.model, batch, Whole(_NORM_ROWS, int(batch.attention_mask.sum())), 1):
+        part.loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in supernet.model.parameters() if p.grad is not None]
+        norms[part.name] = round(float(torch.nn.utils.get_total_norm(gradients)), 4)
+        supernet.model.zero_grad()
+    return norms
+
+
+def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """The losses of the minnet and the maxnet as stage 2 goes on, and their scores at its end."""
+    begun = training_runs.start(teacher, folder, recipe)
+    rows, task, names = encode_data(begun, data).validation, task_of(data.task), begun.info.labels
+    some = rows.subset(range(0, len(rows), max(1, len(rows) // _WATCHED)))
+    space = begun.space
+    points: dict[str, list[float]] = {"step": [], "minnet": [], "maxnet": []}
+    every = max(1, recipe.depths.least_steps // _POINTS)
+    norms: dict[int, dict[str, float]] = {}
+
+    def watching(supernet: Supernet) -> Callable[[StepReport], None]:
+        def watch(report: StepReport) -> None:
+            if report.stage == 2 and (report.step == 1 or report.step % every == 0):
+                points["step"].append(report.step)
+                for name, subnet in (("minnet", space.minnet), ("maxnet", space.maxnet)):
+                    loss = evaluate(supernet.model, subnet, some, task, names=names).loss
+                    points[name].append(round(loss, 5))
+            if report.stage == 2 and report.step in (1, report.steps // 4, report.steps):
+                norms[report.step] = gradient_norms(supernet, data)
+
+        return watch
+
+    supernet = training_runs.train(begun, data, folder, watching=watching)
+    ends = {
+        name: evaluate(supernet.model, subnet, rows, task, names=names)
+        for name, subnet in (("minnet", space.minnet), ("maxnet", space.maxnet))
+    }
+    shutil.rmtree(folder)
+    return {
+        "curve": points,
+        "gradient_norms": norms,
+        "loss": {name: score.loss for name, score in ends.items()},
+        "score": {name: score.value for name, score in ends.items()},
+    }
+
+
+def main(data_folder: str, work_folder: str, steps: str = "400") -> None:
+    """Run every curve that is not done yet; keep them."""
+    known, data = data_sets.read(Path(data_folder))
+    work = Path(work_folder)
+    teacher = training_runs.teacher(known, data, work)
+    start = checkpoint.load(teacher)
+    space = training_runs.space_of(start, Recipe())
+    most, least = (
+        trained_parameters(start.model.arch, subnet, Recipe().rank).total for subnet in (space.maxnet, space.minnet)
+    )
+    factor = gradient_scale(most, least, 1.0)
+    runs = {
+        f"{name}, gamma {gamma:g}": settings | {"gamma": gamma, "rate": rate}
+        for name, (settings, rate) in OPTIMIZERS.items()
+        for gamma in GAMMAS
+    }
+    settings, rate = OPTIMIZERS["SGD"]
+    runs[f"SGD, gamma 0, learning rate times {factor:.1f}"] = settings | {"gamma": 0.0, "rate": rate * factor}
+    found = {}
+    for name, values in runs.items():
+        key = f"gamma-{known.name}-{steps}-{name.replace(' ', '-')}"
+        done = work / f"{key}.json"
+        if not done.exists():
+            stage = StageRecipe(
+                epochs=1e-9, least_steps=int(steps), learning_rate=values["rate"], parameters="low-rank"
+            )
+            changes = {k: v for k, v in values.items() if k != "rate"} | {"widths": _NOTHING, "depths": stage}
+            recipe = Recipe.model_validate(training_runs.base_recipe(known).model_dump() | PAPER | changes)
+            done.write_text(json.dumps(curve(teacher, data, work / key, recipe)))
+        found[name] = json.loads(done.read_text())
+        output.log(f"{name}: {found[name]['loss']} {found[name]['score']}")
+    output.save_finding(
+        f"gradient-scaling-{known.name}",
+        {
+            "data": known.name,
+            "seed": 0,
+            "steps": int(steps),
+            "trained_parameters": {"maxnet": most, "minnet": least},
+            "factor_at_gamma_1": factor,
+            "runs": found,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,82 @@
+"""Are unequal layers worth searching for?
+
+At two sizes, the uniform member against the best on validation of many subnets of the same size (within 2 %)
+whose layers differ, all slices of one palette that was trained on uniform ones; difference on test.
+
+Usage: python -m benchmarks run per-layer-widths DATA WORK [SHARE], after separate_distillation.py with the same ones,
+whose palette this takes.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from edgedistill.distillation.data import TaskData
+from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
+from edgedistill.supernet import checkpoint
+from edgedistill.supernet.checkpoint import Supernet
+
+SIZES = ("1/2", "1/4")
+_CANDIDATES = 60
+_NEAR = 0.02
+
+
+def candidates(space: SearchSpace, arch: Architecture, parameters: int) -> Iterator[SubnetConfig]:
+    """Random subnets of this size whose layers take any of the space's widths each."""
+    rng = random.Random(0)
+    seen: set[SubnetConfig] = set()
+    while len(seen) < _CANDIDATES:
+        layers = (LayerShape(i, rng.choice(space.heads), rng.choice(space.ffn)) for i in rng.choice(space.layers))
+        subnet = SubnetConfig(tuple(layers), space.hidden[0])
+        if subnet not in seen and abs(arch.layer_parameters(subnet) / parameters - 1) <= _NEAR:
+            seen.add(subnet)
+            yield subnet
+
+
+def on_validation(supernet: Supernet, subnet: SubnetConfig, data: TaskData) -> float:
+    """Its headline."""
+    score, examples = quality_scores.score_of(
+        data, training_runs.answers(supernet, subnet, data, "validation"), "validation"
+    )
+    return score(np.arange(examples))
+
+
+def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
+    """Score the candidates of each size; keep the comparison."""
+    known, data = data_sets.read(Path(data_folder))
+    teacher = training_runs.teacher(known, data, Path(work_folder))
+    supernet = checkpoint.load(Path(work_folder) / f"{teacher.name}-palette-{float(share):g}")
+    arch, members = supernet.encoder.arch, training_runs.reference_subnets(teacher)
+    found: dict[str, Any] = {}
+    for size in SIZES:
+        uniform = members[size]
+        scores = {
+            subnet: on_validation(supernet, subnet, data)
+            for subnet in candidates(supernet.space, arch, arch.layer_parameters(uniform))
+        }
+        best = max(scores, key=scores.__getitem__)
+        pair = training_runs.answers(supernet, best, data), training_runs.answers(supernet, uniform, data)
+        (difference,), _ = quality_scores.differences(data, [pair])
+        tests = [score(np.arange(rows)) for score, rows in (quality_scores.score_of(data, outputs) for outputs in pair)]
+        found[size] = {
+            "best": [[layer.index, layer.heads, layer.ffn] for layer in best.layers],
+            "validation": {"best": scores[best], "uniform": on_validation(supernet, uniform, data)},
+            "test": dict(zip(("best", "uniform"), tests, strict=True)),
+            "difference": difference.as_list(),
+        }
+        output.log(f"{size}: {found[size]}")
+    output.save_finding(
+        f"per-layer-widths-{known.name}",
+        {"data": known.name, "share": float(share), "candidates": _CANDIDATES, "sizes": found},
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
