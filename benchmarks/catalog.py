@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.shared.output import ROOT
 
 _FOLDERS = ("benchmarks", "research")
-_USAGE = re.compile(r"python -m benchmarks run ([a-z0-9-]+)")
+_RECORD = re.compile(r"^Needs: (?P<needs>(?:.+\n)+?)Takes: (?P<takes>.+)$", re.MULTILINE)
 
 
 class UnknownBenchmarkError(Exception):
@@ -26,6 +26,8 @@ class Benchmark:
     name: str
     module: str
     summary: str
+    needs: str
+    takes: str
 
     @property
     def subject(self) -> str:
@@ -35,18 +37,23 @@ class Benchmark:
 
 @cache
 def benchmarks() -> tuple[Benchmark, ...]:
-    """Return all benchmarks and experiments: modules whose docstring says how to run them."""
+    """Return all benchmarks and experiments: modules whose docstring says what they need."""
     files = [file for folder in _FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]
     return tuple(benchmark for file in files if (benchmark := _described(file)))
 
 
 def _described(file: Path) -> Benchmark | None:
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    usage = _USAGE.search(docstring)
-    if usage is None:
+    record = _RECORD.search(docstring)
+    if record is None:
         return None
-    module = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-    return Benchmark(usage[1], module, docstring.splitlines()[0])
+    return Benchmark(
+        name=file.stem.replace("_", "-"),
+        module=".".join(file.relative_to(ROOT).with_suffix("").parts),
+        summary=docstring.splitlines()[0],
+        needs=" ".join(record["needs"].split()),
+        takes=record["takes"],
+    )
 
 
 def benchmark_of(name: str) -> Benchmark:

@@ -1,17 +1,16 @@
-"""The embedding table is half of a small model: what trimming it and factoring it save, and what they cost.
+"""Measure what trimming and factoring the embedding table save, and what they cost.
 
-Without further training, on the palette's members: the table trimmed to the tokens of the training texts (with
-all single characters, so that every other word can still be spelt), and the table as a product of two factors
-of some rank, the best in squared error weighted by how often each token is used.
+The table is half of a small model. Without further training, on the palette's members, it compares the table trimmed
+to the tokens of the training texts (and all single characters, which spell every other word) with the table as a
+product of two factors, the best in squared error weighted by how often each token occurs.
 
-Usage: python -m benchmarks run embedding-table DATA WORK [SHARE], after separate_distillation.py with the same ones,
-whose palette this takes.
+Needs: the palette of `separate-distillation` with the same DATA, WORK and --share
+Takes: about 10 minutes
 """
 
 from __future__ import annotations
 
 import copy
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.supernet import checkpoint
@@ -50,11 +50,11 @@ def scores(supernet: Supernet, data: TaskData, teacher: Path) -> dict[str, float
     return found
 
 
-def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
-    """Score each table; keep the comparison."""
-    known, data = data_sets.read(Path(data_folder))
-    teacher = training_runs.teacher(known, data, Path(work_folder))
-    supernet = checkpoint.load(Path(work_folder) / f"{teacher.name}-palette-{float(share):g}")
+def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
+    """Score each table, and save the comparison."""
+    known, data = data_sets.read(data_folder)
+    supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
+    teacher = training_runs.teacher(known, data, work)
     arch, table = supernet.encoder.arch, supernet.encoder.embeddings.word.weight
     used = Counter(token for ids in encode_data(supernet, data).train.ids for token in ids)
     rows: dict[str, Any] = {
@@ -73,8 +73,4 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
             "table_parameters": rank * (arch.vocabulary + arch.hidden),
             "scores": scores(replace(supernet, model=narrow), data, teacher),
         }
-    output.save_finding(f"embedding-table-{known.name}", {"data": known.name, "share": float(share), "tables": rows})
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    output.save_finding(f"embedding-table-{known.name}", {"data": known.name, "share": share, "tables": rows})

@@ -1,23 +1,22 @@
-"""Are unequal layers worth searching for?
+"""Measure whether unequal layers are worth searching for.
 
-At two sizes, the uniform member against the best on validation of many subnets of the same size (within 2 %)
-whose layers differ, all slices of one palette that was trained on uniform ones; difference on test.
+At two sizes it compares the uniform member with the best on validation of many subnets of the same size (within 2 %)
+whose layers differ. All are slices of one palette that was trained on uniform ones; the difference is on test.
 
-Usage: python -m benchmarks run per-layer-widths DATA WORK [SHARE], after separate_distillation.py with the same ones,
-whose palette this takes.
+Needs: the palette of `separate-distillation` with the same DATA, WORK and --share
+Takes: about 20 minutes
 """
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.data import TaskData
 from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
@@ -48,11 +47,11 @@ def on_validation(supernet: Supernet, subnet: SubnetConfig, data: TaskData) -> f
     return score(np.arange(examples))
 
 
-def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
-    """Score the candidates of each size; keep the comparison."""
-    known, data = data_sets.read(Path(data_folder))
-    teacher = training_runs.teacher(known, data, Path(work_folder))
-    supernet = checkpoint.load(Path(work_folder) / f"{teacher.name}-palette-{float(share):g}")
+def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
+    """Score the candidates of each size, and save the comparison."""
+    known, data = data_sets.read(data_folder)
+    supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
+    teacher = training_runs.teacher(known, data, work)
     arch, members = supernet.encoder.arch, training_runs.reference_subnets(teacher)
     found: dict[str, Any] = {}
     for size in SIZES:
@@ -74,9 +73,5 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
         output.log(f"{size}: {found[size]}")
     output.save_finding(
         f"per-layer-widths-{known.name}",
-        {"data": known.name, "share": float(share), "candidates": _CANDIDATES, "sizes": found},
+        {"data": known.name, "share": share, "candidates": _CANDIDATES, "sizes": found},
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,13 +1,14 @@
-"""What onnxruntime's arena and its memory patterns cost, and bring, where lengths vary.
+"""Measure what onnxruntime's arena and memory patterns cost and bring where lengths vary.
 
-Claim: with the arena for short requests, emptied after long ones and with weights outside it, as we have it, as little
+Claim: with the arena for short requests, emptied after long ones and with weights outside it (our sessions), as little
 stays after large batches as with neither, and no setting is more than 2 % faster.
 
 Fresh processes run one graph on texts of random lengths: peak memory above that before loading, what stays between
-requests, and what is left when the session is dropped and memory given back. Then all settings in one process in
-turn: latency at 16 tokens over that with neither. Random weights, MiniLM-L6's dimensions; the full size, and a ninth.
+requests, and what is left once the session is dropped and memory given back. Then all settings take turns in one
+process, for the latency at 16 tokens. Weights are random, in MiniLM-L6's dimensions: the full size, and a ninth.
 
-Usage: python -m benchmarks run session-memory [REPEATS]; default 3.
+Needs: nothing
+Takes: about 20 minutes
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from benchmarks.exporting.export_time import random_model
 from benchmarks.latency.latency import OURS, SUBNETS, Feeds, Runner, Times, feeds_of, onnx_runner, write
 from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output
+from benchmarks.shared.arguments import Repeats
 from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
 from edgedistill.subnet import SubnetConfig
 
@@ -125,8 +127,8 @@ def latency(graph: Path) -> dict[str, float]:
     return {setting: round(median(times.kept(setting)) / median(times.kept("neither")), 3) for setting in running}
 
 
-def main(repeats: str = "3") -> None:
-    """Both sizes; keep the comparison."""
+def main(repeats: Repeats = 3) -> None:
+    """Measure both sizes, and save the comparison."""
     arch = MODELS[_MODEL]
     subnets = [
         SubnetConfig.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
@@ -137,13 +139,10 @@ def main(repeats: str = "3") -> None:
         files = write(random_model(arch), subnets, Path(folder))
         for subnet in subnets:
             graph = files[subnet][OURS]
-            found[subnet.name] = {"memory": memory(graph, int(repeats)), "latency": latency(graph)}
+            found[subnet.name] = {"memory": memory(graph, repeats), "latency": latency(graph)}
             output.log(f"{subnet.name}: {found[subnet.name]['latency']}")
-    output.save_finding("session-memory", {"repeats": int(repeats), "models": found})
+    output.save_finding("session-memory", {"repeats": repeats, "models": found})
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        one(*sys.argv[2:])
-    else:
-        main(*sys.argv[1:])
+    one(*sys.argv[1:])

@@ -1,17 +1,18 @@
-"""The same answers on Arm as on this machine.
+"""Check that Arm boards answer as this machine does.
 
-Claim: a Raspberry Pi 4, whose processor has no dot product of int8, and a Raspberry Pi 5, whose has, give the labels
-that this machine gives to 500 test sentences in fp32, and an accuracy within 0.5 points of it in int8; and subnets are
-swapped there while sentences are answered.
+Claim: for 500 test sentences, a Raspberry Pi 4 (no int8 dot product) and a Raspberry Pi 5 (with it) give this
+machine's labels in fp32, and an accuracy within 0.5 points of it in int8. Subnets swap there while sentences are
+answered.
 
-Both boards are emulated, with the packages that they would install. The largest subnet and the smallest answer, each in
-both precisions, the same batches on every machine: int8 scales activations by the batch. Emulation tells nothing of
-speed or memory, so none is kept.
+Both boards are emulated, with the packages that they would install. The largest and the smallest subnet answer in both
+precisions, in the same batches everywhere, since int8 scales activations by the batch. Emulation does not show speed
+or memory, so neither is kept. Every run stays in WORK; remove WORK to measure another version of EdgeDistill.
 
-Usage: python -m benchmarks run arm DATA PALETTE WORK EMULATOR... DATA is the folder of a classifier's test texts.
-EMULATOR is the command that runs ``BOARD PROGRAM ARGUMENTS`` with a Python of such a board (pi4 or pi5), to which all
-the packages of the device side but ours are known. Each run stays in WORK as a file; what is there is not run again,
-so remove WORK to measure another version of ours.
+EMULATOR is the command that runs `BOARD PROGRAM ARGUMENTS` by the Python of a board (pi4 or pi5) that has every
+package of the device side but ours.
+
+Needs: a classifier's palette and its test texts; emulators of both boards
+Takes: about an hour
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from benchmarks.boards.install_size import build_wheel
 from benchmarks.shared import output
+from benchmarks.shared.arguments import DataFolder, Emulator, PaletteFolder, WorkFolder
 from edgedistill.manifest import Palette, Precision, load
 
 BOARDS = ("pi4", "pi5")
@@ -112,17 +114,16 @@ def held(members: dict[str, Any], precision: Precision) -> bool:
     return all(abs(of["points"]) <= 0.5 for of in boards)
 
 
-def main(data_folder: str, palette_folder: str, work_folder: str, *emulator: str) -> None:
-    """Both precisions on both boards and here; keep the comparison."""
-    palette, work = load(Path(palette_folder)), Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    texts, labels = sentences(Path(data_folder))
+def main(data_folder: DataFolder, palette_folder: PaletteFolder, work: WorkFolder, emulator: Emulator) -> None:
+    """Answer in both precisions on both boards and here, and save the comparison."""
+    palette = load(palette_folder)
+    texts, labels = sentences(data_folder)
     file = work / "texts.json"
     file.write_text(json.dumps(texts), encoding="utf-8")
     program, here = str(unpack(work)), platform.machine()
     commands: dict[str, list[str]] = {here: [sys.executable, program]} | {b: [*emulator, b, program] for b in BOARDS}
     key = hashlib.sha256(f"{palette.manifest.digest}{texts}".encode()).hexdigest()[:12]
-    result: dict[str, Any] = {"data": Path(data_folder).name, "sentences": len(texts), "machines": {}, "precisions": {}}
+    result: dict[str, Any] = {"data": data_folder.name, "sentences": len(texts), "machines": {}, "precisions": {}}
     for precision in get_args(Precision):
         subnets = ends(palette, precision)
         runs = {
@@ -138,7 +139,3 @@ def main(data_folder: str, palette_folder: str, work_folder: str, *emulator: str
         }
         output.log(f"{precision}: {result['precisions'][precision]}")
     output.save_result("arm", result)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,11 +1,14 @@
-"""``edgedistill doctor`` and ``profile`` on emulated boards: both run to their ends, and the profile is not trusted.
+"""Run `edgedistill doctor` and `profile` on emulated boards, and check that the profile is not trusted.
 
-Claim: on a Raspberry Pi 4 and 5 under emulation the doctor finds nothing that keeps EdgeDistill from running, the
-profile says that it was emulated, no session goes by it, and one that names it does. Emulation tells nothing of speed
-or memory, so none is kept.
+Claim: on an emulated Raspberry Pi 4 and 5 the doctor finds nothing that keeps EdgeDistill from running. The profile
+says that it was emulated; no session uses it unless it is selected by name. Emulation does not show speed or memory,
+so neither is kept. The exit code is 1 if the claim does not hold.
 
-Usage: python -m benchmarks run arm-commands PALETTE WORK EMULATOR..., as of arm.py. PALETTE may be of any task; a few
-small subnets are best, since an emulated pass takes a hundred times as long. It gets no profile: they stay in WORK.
+EMULATOR is as for `arm`. PALETTE may be of any task; a few small subnets are best, since an emulated pass takes a
+hundred times as long. The profiles stay in WORK.
+
+Needs: a palette; emulators of both boards
+Takes: about half an hour
 """
 
 from __future__ import annotations
@@ -14,12 +17,12 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.boards.arm import BOARDS, unpack
 from benchmarks.shared import output
+from benchmarks.shared.arguments import Emulator, PaletteFolder, WorkFolder
 from edgedistill.manifest import load
 from edgedistill.runtime.profiles import choose_profile
 
@@ -70,20 +73,12 @@ def on_board(board: str, emulator: list[str], site: Path, palette_folder: Path, 
     }
 
 
-def main(palette_folder: str, work_folder: str, *emulator: str) -> int:
-    """Both boards; keep what they said. The exit code tells whether the claim held."""
-    work = Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
+def main(palette_folder: PaletteFolder, work: WorkFolder, emulator: Emulator) -> int:
+    """Run both commands on both boards, and save their reports."""
     site = unpack(work).parent
-    found = {
-        board: on_board(board, list(emulator), site, Path(palette_folder).resolve(), work / board) for board in BOARDS
-    }
+    found = {board: on_board(board, emulator, site, palette_folder.resolve(), work / board) for board in BOARDS}
     output.save_result("arm-commands", {"boards": found})
     held = all(
         of["runs"] and of["emulated"] and not of["chosen_by_itself"] and of["chosen_by_name"] for of in found.values()
     )
     return 0 if held else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

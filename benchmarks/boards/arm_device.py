@@ -1,7 +1,7 @@
-"""The device's side of arm.py: two subnets of a palette answer the same texts, and are swapped in the middle.
+"""Answer the same texts by two subnets of a palette and swap them midway: the device's side of arm.py.
 
-Nothing that the device side lacks is imported. Usage: python arm_device.py PALETTE TEXTS FIRST SECOND. TEXTS is a JSON
-list; the last line is one JSON object.
+It imports nothing that the device side lacks. Usage: python arm_device.py PALETTE TEXTS FIRST SECOND. TEXTS is a JSON
+list. The last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -1,18 +1,16 @@
-"""What the device side costs to install and to import, beside other ways to run the same models.
+"""Measure what the device side costs to install and to import, next to other ways to run the same models.
 
-Claim: ``edgedistill[cpu]`` installed alone is a fraction of transformers with a torch for CPUs, and of optimum's
-ORTModel, in disk, in the time of its imports and in the memory that they take. What it adds to bare onnxruntime, the
-least there is, is named.
+Claim: `edgedistill[cpu]` alone is a fraction of transformers with a CPU-only torch, and of optimum's ORTModel, in
+disk, import time and import memory. What it adds to bare onnxruntime, the minimum, is named.
 
-Each way has a virtual environment of its own, ours with the wheel that is built here. Its megabytes (of 10⁶ bytes) are
-those of what pip installed, compiled modules with it, less pip itself and setuptools. Imports are timed in fresh
-processes, all ways in another order each round: what an application imports itself, and what is in memory once a BERT
-is open to answer, since both we and transformers import some of that later. Ratios are to bare onnxruntime in the same
-round. On a machine that is busy the processor's time tells more than the clock's.
+Each way has a virtual environment, ours with the wheel that is built here. Megabytes (10⁶ bytes) are those of all that
+pip installed, compiled modules included, less pip and setuptools. Imports are timed in fresh processes, shuffled each
+round: an application's own imports, and what is in memory once a BERT is open to answer. Ratios are to bare
+onnxruntime in the same round. On a busy machine the processor's time is more reliable than the clock's. The
+environments stay in WORK; remove WORK/edgedistill and WORK/wheel to measure another version of EdgeDistill.
 
-Usage: python -m benchmarks run install-size WORK [REPEATS]; default 9. Environments are made in WORK by pip as it is
-set up (see the README for a torch without CUDA) and stay there; what is there is used again, so remove
-``WORK/edgedistill`` and ``WORK/wheel`` to measure another version of ours.
+Needs: pip (the README says how to get torch without CUDA)
+Takes: about 30 minutes
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import Repeats, WorkFolder
 
 BASE = "onnxruntime"
 INTERPRETER = "interpreter"  # that imports nothing
@@ -178,26 +177,20 @@ def spread(values: Collection[float], digits: int) -> dict[str, float]:
     return {name: round(float(value), digits) for name, value in zip(("median", "low", "high"), found, strict=True)}
 
 
-def main(work_folder: str, repeats: str = "9") -> None:
-    """Every way; keep the comparison."""
-    work = Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
+def main(work: WorkFolder, repeats: Repeats = 9) -> None:
+    """Measure every way, and save the comparison."""
     pythons = {name: environment(work, name) for name in WAYS}
     sizes = {name: installed(python) for name, python in pythons.items()}
     output.log(f"{sizes}")
-    found = measured(pythons, int(repeats))
+    found = measured(pythons, repeats)
     ways = {name: size | found[name] for name, size in sizes.items()}
     output.save_result(
         "install-size",
         {
-            "repeats": int(repeats),
+            "repeats": repeats,
             "python": platform.python_version(),
             "machine": platform.machine(),
             INTERPRETER: found[INTERPRETER]["imports"],
             "ways": ways,
         },
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,24 +1,28 @@
-"""Do profiles hold: taken twice, predicted from a few, watched from outside, and asked by the selector?
+"""Check that profiles hold: repeated, predicted from few points, watched from outside, and used by the selector.
 
 Claims, over 24 subnets of one supernet in fp32 at lengths of 16, 32, 64 and 128 tokens on one thread:
 
-1. Two profiles of the quiet machine differ by at most 5 % at the median; beside it, by how much the medians of the even
-   and the odd runs of one profile differ would be the machine's own spread, for which the intervals of the first stand.
-   A profile that is taken while another process burns a core says that the machine was not quiet.
-2. A quick profile measures at most 5 subnets at 2 lengths. What it predicts is off by at most 5 % at the median, and by
-   at most 15 % in 95 % of cases; its 90 % intervals hold 85 to 95 % of what was measured. Both from the points of the
-   two profiles, where nothing but the model can be wrong, and from quick profiles of their own: five, taken before,
-   between and after the two, each against both. The few points of one quick profile tell their own scatter no better
-   than by a factor of two, so that the share that its intervals hold differs from profile to profile: the claim is for
-   all five, and the least and the most stand beside it.
-3. On two threads and under a CPU quota of half a core the same; and how far off the estimate for a board is, asked for
-   one and two cores of this kind of machine.
-4. The peak memory of each subnet is within 5 % of what an observer of /proc sees every millisecond.
-5. The selector chooses by each quick profile as by the first in at least 95 % of 1,000 random budgets.
+1. Two profiles of the quiet machine differ by at most 5 % at the median. Next to it is the machine's own spread: how
+much the medians of even and odd runs of one profile differ. A profile taken while another process burns a core says
+that the machine was not quiet.
 
-Usage: python -m benchmarks run profiles SUPERNET DATA WORK. SUPERNET is a trained supernet of the texts in DATA; WORK
-keeps the palette, whose members are scored on a few hundred rows: only their order matters here. As root on a machine
-with control groups of version 1; else the quota is left out.
+2. A quick profile measures at most 5 subnets at 2 lengths. Its predictions are off by at most 5 % at the median, and
+by at most 15 % in 95 % of cases; its 90 % intervals cover 85 to 95 % of the measurements. This holds for predictions
+from the points of the two profiles, where only the model can be wrong, and for five quick profiles taken before,
+between and after the two, together. Few points estimate their own scatter no better than by a factor of two, so the
+coverage differs from profile to profile; the least and the most are next to it.
+
+3. The same holds on two threads and under a CPU quota of half a core. Next to it: the error of a board's estimate for
+one and two cores of this kind of machine.
+
+4. The peak memory of each subnet is within 5 % of what an observer of /proc samples every millisecond.
+
+5. The selector makes the same choice by each quick profile as by the first in at least 95 % of 1,000 random budgets.
+
+WORK keeps the palette. Its members are scored on a few hundred rows, since only their order matters.
+
+Needs: a trained supernet and its data; root and control groups of version 1 for the quota, which is left out without
+Takes: about an hour
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.shared import data_sets, output
+from benchmarks.shared.arguments import DataFolder, SupernetFolder, WorkFolder
 from edgedistill.device_profiles import estimate, load_board, profile
 from edgedistill.device_profiles.plan import plan
 from edgedistill.device_profiles.prediction import completed
@@ -239,11 +244,9 @@ def estimated(palette: Palette, cores: int, measured: DeviceProfile) -> dict[str
     return {"median": round(float(median), 3), "low": round(float(low), 3), "high": round(float(high), 3)}
 
 
-def main(supernet_folder: str, data_folder: str, work_folder: str) -> int:
-    """Every claim; keep the figures."""
-    work = Path(work_folder)
-    work.mkdir(parents=True, exist_ok=True)
-    palette = family(Path(supernet_folder), Path(data_folder), work)
+def main(supernet_folder: SupernetFolder, data_folder: DataFolder, work: WorkFolder) -> int:
+    """Measure every claim, and save the figures."""
+    palette = family(supernet_folder, data_folder, work)
     whole, quick = quiet(palette)
     with burning():
         beside = taken(palette, threads=(1,), quick=True)
@@ -312,7 +315,3 @@ def memory_ratio(palette: Palette, name: str) -> float:
     with Observer() as observer:
         found = MemoryResult.model_validate_json(run_worker(job, lambda _: None))
     return (found.baseline_mb + max(found.peak_mb, found.with_smallest_mb)) / max(observer.most_mb.values())
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -1,18 +1,17 @@
-"""How long writing a family takes: twelve subnets beside one, and beside twelve runs of optimum-onnx's exporter.
+"""Measure how long a family of twelve takes to write, next to one subnet and to optimum-onnx.
 
 Claims: twelve subnets in fp32 and int8 take at most 1.5 times one, and are at least 5 times faster than twelve runs of
-optimum-onnx's exporter, search and evaluation apart. Fresh processes, in another order each round.
+optimum-onnx's exporter; search and evaluation do not count.
 
-Ours calls what ``write_palette`` calls (weights files, graphs, hashes and syncs), since
-that one's checks cannot be left out. Both sides begin with weights on the disk. Theirs exports plain checkpoints of
-the same weights and shapes, without validation: BERT's config names pruned heads, which transformers 4 understands.
-Their files are fp32, and ours both. Two yardsticks: whole processes, one a run; and the seconds inside one process
-that does all twelve, imports apart, where theirs may quantise to int8 as well.
+Fresh processes run in another order each round, with random weights of MiniLM-L6 and BERT-base, both with BERT's own
+head. Our side makes the calls of `write_palette` (weights files, graphs, hashes and syncs) without its checks, which
+cannot be left out there. Both sides start with weights on disk. Theirs exports plain checkpoints of the same weights
+and shapes without validation: BERT's config names pruned heads, which transformers 4 understands. Their files are
+fp32, ours fp32 and int8. It measures whole processes, and the seconds inside one process for all twelve, imports
+excluded; there, theirs may quantize to int8 as well.
 
-Random weights, MiniLM-L6's dimensions and BERT-base's, both with BERT's own head.
-
-Usage: python -m benchmarks run export-time WORK [REPEATS]; default 3. An environment for optimum-onnx is made in WORK,
-by pip as it is set up: see the README for a torch without CUDA.
+Needs: pip, which makes an environment with optimum-onnx in WORK (the README says how to get torch without CUDA)
+Takes: about 40 minutes
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from torch import Tensor
 
 from benchmarks.memory import shared_weights
 from benchmarks.shared import output
+from benchmarks.shared.arguments import Repeats, WorkFolder
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Precision
@@ -183,7 +183,7 @@ def _ours(name: str, folder: Path, kind: str) -> dict[str, Any]:
     target = folder / kind
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    return process(sys.executable, "-m", "benchmarks.exporting.export_time", "--ours", name, kind, folder)
+    return process(sys.executable, "-m", "benchmarks.exporting.export_time", name, kind, folder)
 
 
 def largest_difference(arch: Architecture, folder: Path) -> float:
@@ -240,10 +240,8 @@ def _piece(rounds: Sequence[Mapping[str, Any]], kind: str, name: str) -> float:
     return round(float(median(of[kind]["inside"][name] for of in rounds)), 3)
 
 
-def main(work_folder: str, repeats: str = "3") -> None:
-    """Both models; keep the comparison."""
-    work = Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
+def main(work: WorkFolder, repeats: Repeats = 3) -> None:
+    """Measure both models, and save the comparison."""
     python = environment(work)
     found = {}
     for name, arch in MODELS.items():
@@ -256,12 +254,12 @@ def main(work_folder: str, repeats: str = "3") -> None:
             write_checkpoint(arch, tensors, subnet, folder / subnet.name)
         del tensors
         rounds = []
-        for number in range(int(repeats)):
+        for number in range(repeats):
             rounds.append(one_round(name, folder, python, random.Random(number)))
             output.log(f"{name}, round {number + 1}: {summary(rounds[-1:])}")
         found[name] = summary(rounds) | {"largest_difference": largest_difference(arch, folder)}
         shutil.rmtree(folder)
-    output.save_result("export-time", {"repeats": int(repeats), "theirs": versions(python), "models": found})
+    output.save_result("export-time", {"repeats": repeats, "theirs": versions(python), "models": found})
 
 
 def ours(name: str, kind: str, folder: str) -> None:
@@ -271,7 +269,4 @@ def ours(name: str, kind: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--ours":
-        ours(*sys.argv[2:])
-    else:
-        main(*sys.argv[1:])
+    ours(*sys.argv[1:])

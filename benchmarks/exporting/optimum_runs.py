@@ -1,8 +1,8 @@
-"""The other side of export_time.py, inside optimum-onnx's environment: plain checkpoints become ONNX files.
+"""Export plain checkpoints by optimum-onnx, in its own environment, for export_time.py.
 
-No validation, since that is apart on our side too. With --int8 onnxruntime then quantises each file, as its users do.
+It does not validate, as our side does not. With --int8, onnxruntime then quantizes each file.
 
-Usage: python optimum_runs.py [--int8] CHECKPOINT... Each gets a folder ``onnx``; the last line is JSON, their seconds.
+Usage: python optimum_runs.py [--int8] CHECKPOINT... Each gets a folder `onnx`. The last line is the seconds as JSON.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Ways to run a decoder against each other: each a fresh process, which answers while the others wait.
+"""Run several engines against each other: each in a fresh process, which answers while the others wait.
 
-Claims of a few per cent need it: on a shared host the same process differs from minute to minute by ten. So all of a
-precision are open at once and answer in turn, in another order each turn; tokens count about which the processor kept
-the best pace that any of them met (pace.py); and figures are compared turn by turn. Fresh processes in every round, as
-where the system puts a process' memory is luck that stays with it.
+On a shared host one process differs by ten percent from minute to minute, so claims of a few percent need this. All
+engines of a precision are open at once and answer in turn, in another order each turn. Tokens count only if the
+processor kept the best pace that any engine met (`edgedistill/device_profiles/pace.py`). Figures are compared turn by
+turn. Every round starts fresh processes, since the place of a process in memory is luck that stays with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A Llama checkpoint as llama.cpp reads it: fp32, and in four bits as llama.cpp's own quantizer writes it.
+"""Convert a Llama checkpoint for llama.cpp: in fp32, and in four bits by llama.cpp's own quantizer.
 
-Run by an interpreter that has llama-cpp-python, gguf and tokenizers; generation_models.py does.
+generation_models.py runs it by an interpreter that has llama-cpp-python, gguf and tokenizers.
 
-Usage: PYTHON generation_gguf.py CHECKPOINT FP32 Q4_0, the last two being files to write.
+Usage: PYTHON generation_gguf.py CHECKPOINT FP32 Q4_0, where the last two are the files to write.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What generation_speed.py measures: one random checkpoint of SmolLM-135M's shape, and every way's form of it.
+"""Make the models of generation_speed.py: one random checkpoint of SmolLM-135M's shape, in each engine's format.
 
-The embedding table is tied, and the tokenizer, a byte-level BPE as large as the table, is trained on the data's texts.
+The embedding table is tied. The tokenizer is a byte-level BPE as large as the table, trained on the texts of DATA.
 Everything is written once into the work folder.
 """
 

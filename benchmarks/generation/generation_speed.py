@@ -1,20 +1,18 @@
-"""Tokens a second and the wait for the first one, beside other ways to run the same decoder on this CPU.
+"""Measure tokens per second and time to first token, next to other engines on this CPU.
 
-Claim: in fp32 and in four bits at least as fast as onnxruntime-genai, both its builder's defaults and all that it
-offers. Beside it transformers in fp32, and llama.cpp through its Python package; memory beside all. Ours again, without
-huge pages, shows what those bring.
+Claim: in fp32 and in four bits at least as fast as onnxruntime-genai, both with its builder's defaults and with all of
+its options. Next to it are transformers in fp32, llama.cpp through its Python package, and ours without huge pages;
+and the memory of each.
 
-The model has SmolLM-135M's shape and random weights: speed does not depend on them (generation_models.py). It answers
-prompts of two lengths greedily, a batch of one, with as many cores as threads; every way in a process of its own, all
-of a precision in turn (generation_contest.py). Ratios are to ours of the same precision in the same turn, above 1 where
-ours is faster. What is no part of the claim takes part in the first two rounds alone. Greedy answers of all fp32 ways
-must be the same.
+The model has SmolLM-135M's shape and random weights (generation_models.py). It answers prompts of two lengths
+greedily, in batches of one, with one thread for each core. Every engine has a process of its own, and those of a
+precision take turns (generation_contest.py). Ratios are to ours of the same precision in the same turn, above 1 where
+ours is faster. Engines that the claim does not cover take part in the first two rounds only. All engines in fp32 must
+give the same greedy answers. WORK keeps the models.
 
-PYTHON is an interpreter with onnxruntime-genai and transformers, and for llama.cpp with llama-cpp-python and gguf; what
-it lacks is skipped and named.
-
-Usage: python -m benchmarks run generation-speed DATA WORK PYTHON [ROUNDS]; default 12, at least 2. DATA has train.txt
-and test.txt. Models are made in WORK and stay there. The last line is one JSON object.
+Needs: train.txt and test.txt in DATA; a PYTHON with onnxruntime-genai and transformers, and for llama.cpp with
+llama-cpp-python and gguf (what is missing is skipped and named)
+Takes: about 2 hours
 """
 
 from __future__ import annotations
@@ -25,14 +23,16 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from benchmarks.generation import generation_models
 from benchmarks.generation.generation_contest import KEYS, Contender, Contest, Run, ratios, spread, times, versions
 from benchmarks.shared import output
+from benchmarks.shared.arguments import DataFolder, Rounds, WorkFolder
 from edgedistill.runtime import TextGenerator
 
 PROMPTS = (32, 256)
@@ -145,15 +145,18 @@ def _is_told_by_pieces(palette: Path, folder: Path, prompts: Mapping[str, Sequen
     return True
 
 
-def main(data: str, work_folder: str, python: str, rounds: str = "12") -> None:
-    """One thread, then as many as there are cores; keep the comparison."""
-    work = Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    folder = generation_models.checkpoint(Path(data) / "train.txt", work / "checkpoint")
-    prompts = chosen_prompts(Path(data) / "test.txt", work, folder)
+def main(
+    data_folder: DataFolder,
+    work: WorkFolder,
+    python: Annotated[str, typer.Argument(metavar="PYTHON", help="an interpreter that has the other engines")],
+    rounds: Rounds = 12,
+) -> None:
+    """Run all engines on one thread and then on every core, and save the comparison."""
+    folder = generation_models.checkpoint(data_folder / "train.txt", work / "checkpoint")
+    prompts = chosen_prompts(data_folder / "test.txt", work, folder)
     found, skipped, installed = contenders(work, folder, prompts, python)
     result: dict[str, Any] = {
-        "rounds": int(rounds),
+        "rounds": rounds,
         "rounds_beside": _ROUNDS_BESIDE,
         "turns": TURNS,
         "tokens": TOKENS,
@@ -161,7 +164,7 @@ def main(data: str, work_folder: str, python: str, rounds: str = "12") -> None:
     }
     result |= {"versions": installed, "skipped": skipped, "threads": {}}
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
-        runs = Contest(TOKENS, TURNS, CAPACITY).rounds(found, threads, int(rounds), takes_part)
+        runs = Contest(TOKENS, TURNS, CAPACITY).rounds(found, threads, rounds, takes_part)
         prompted = {prompt: figures(runs, prompt) for prompt in prompts}
         claims = {prompt: against_genai(runs, prompt) for prompt in prompts}
         result["threads"][threads] = {"against_genai": claims, "prompts": prompted} | {
@@ -169,7 +172,3 @@ def main(data: str, work_folder: str, python: str, rounds: str = "12") -> None:
             "same_answers": {prompt: same(runs, prompt) for prompt in prompts},
         }
     output.save_result("generation-speed", result)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,29 +1,30 @@
-"""Subnets that swap in mid-text while the machine is busy: is every text whole, right, and its memory given back?
+"""Swap subnets in mid-text on a busy machine, and check every text and its memory.
 
-Claim: 100 texts from four threads, beside a process that burns the CPU, with another subnet pinned at every twelfth
-token of each unless a pin is still under way, all end as they should; each is, run by run, what the subnet of that run
-alone makes of the tokens before it (which is computed afterwards, by a generator that serves that subnet only); no
-cache is held at the end, and the process is as large as it was after the first tenth of them, to 5 MB.
+Claim: 100 texts from four threads, next to a process that burns the CPU, all end as they should. Another subnet is
+pinned at every twelfth token of each text, unless a pin is under way. Each run of tokens equals what its subnet alone
+generates after the tokens before it, computed afterwards by a generator that serves that subnet only. At the end no
+cache is held, and the process is as large as after the first tenth of the texts, to 5 MB. The exit code is 1 if the
+claim does not hold.
 
-Usage: python -m benchmarks run generation-swaps PALETTE [TEXTS] [TOKENS]; default 100 texts of 120 tokens. PALETTE is
-for text-generation and has two subnets or more. The last line is one JSON object; the exit code tells whether the
-claim held.
+Needs: a palette for text-generation with two subnets or more
+Takes: about 2 minutes
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import time
 from collections import Counter
 from itertools import cycle
-from pathlib import Path
 from statistics import median
+from typing import Annotated
 
 import psutil
+import typer
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.demo.load import CpuLoad
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import Generated, TextGenerator
@@ -160,16 +161,12 @@ def measure(palette: Palette, texts: int, tokens: int) -> dict[str, object]:
     }
 
 
-def main() -> int:
-    """As the usage says."""
-    if not 2 <= len(sys.argv) <= 4:
-        print(__doc__, file=sys.stderr)
-        return 2
-    texts, tokens = (int(given) for given in (sys.argv[2:] + [str(TEXTS), str(TOKENS)][len(sys.argv) - 2 :]))
-    found = measure(load(Path(sys.argv[1])), texts, tokens)
+def main(
+    palette_folder: PaletteFolder,
+    texts: Annotated[int, typer.Option(min=1, help="texts in all")] = TEXTS,
+    tokens: Annotated[int, typer.Option(min=1, help="tokens of each text")] = TOKENS,
+) -> int:
+    """Swap in mid-text, and save the figures."""
+    found = measure(load(palette_folder), texts, tokens)
     output.save_result("generation-swaps", found)
     return 0 if found["ok"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

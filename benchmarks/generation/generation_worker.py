@@ -1,7 +1,7 @@
-"""The processes that meet in generation_contest.py: one opens one model in one way, and answers prompts greedily.
+"""Run one engine of generation_contest.py: open one model and answer prompts greedily.
 
-Fresh ones, of whatever interpreter has what they run on: nothing here imports torch unasked, and each way imports its
-own. All have numpy.
+Each runs in a fresh process, of whatever interpreter has its engine. Nothing here imports torch unless the engine
+does. Every interpreter has numpy.
 """
 
 from __future__ import annotations

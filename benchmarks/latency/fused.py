@@ -1,8 +1,8 @@
-"""A stand-alone file through onnxruntime's transformers optimizer, as latency.py times it, in three ways.
+"""Run a stand-alone file through onnxruntime's transformers optimizer, in three ways.
 
-``as it is``: the optimizer finds BiasGelu and SkipLayerNormalization, and no attention. ``all``: the same graph in the
-words of its attention pattern (two Unsqueezes of the mask, a division by the scale, the number of heads), then with
-every fusion. ``attention``: in those words, with the attention alone.
+`as it is`: the optimizer finds BiasGelu and SkipLayerNormalization, and no attention. `all`: the graph is first
+rewritten to match its attention pattern (two Unsqueezes of the mask, a division by the scale, the number of heads),
+then every fusion runs. `attention`: the same rewrite, with the attention fusion alone.
 """
 
 from __future__ import annotations

@@ -1,20 +1,21 @@
-"""A subnet's latency beside every other way to run it on this CPU, and beside what the CPU could do.
+"""Compare a subnet's latency with every other way to run it on this CPU.
 
-Claim: within 2 % of the best ONNX variant. Those are the stand-alone file, the same with onnxruntime's own memory
-settings, and the same through its transformers optimizer in three ways (fused.py). Beside them PyTorch, eager and
-compiled, OpenVINO, and our int8; and the floor: multiply-accumulates over the best rate of a large fp32 product.
+Claim: our graph is within 2 % of the best ONNX variant. The variants are a stand-alone file, the same with
+onnxruntime's own memory settings, and the same through its transformers optimizer in three ways (fused.py). Next to
+them are PyTorch (eager and compiled), OpenVINO, our int8, and a lower bound: multiply-accumulates over the best rate
+of a large fp32 product.
 
-Batch 1, one thread everywhere, fp32 but for our int8. Every round takes the variants in another order, and opens every
-ONNX variant anew, since where a session's memory happens to lie moves it by some percent. Runs count about which the
-processor kept its pace; there are rounds until each ONNX variant has enough of those, or three times as many. Figures
-are ratios to our graph over the shared weights: to two sessions of it a round; the second is in the table, to show what
-chance does. The best of several is mostly the luckiest, so that the best ONNX variant is chosen by one half of its
-rounds, and the other half says how it compares. Each variant's outputs are compared with ours first.
+Batch 1, one thread, fp32 but for our int8, random weights (speed does not depend on them). Every round shuffles the
+variants and opens each ONNX variant again, since a session's place in memory moves it by some percent. Only runs
+during which the processor kept its pace count. Rounds continue until each ONNX variant has enough of those, or three
+times as many as requested. Figures are ratios to our graph over the shared weights, of which each round opens two
+sessions: the second shows the noise. One half of the rounds chooses the best ONNX variant, and the other half compares
+it, since the best of several is often the luckiest. The outputs of all variants are compared with ours first.
 
-Random weights: speed does not depend on them. OpenVINO comes into a folder of WORK, and is no dependency.
+Set OMP_NUM_THREADS=1, which keeps numpy's product to one thread.
 
-Usage: python -m benchmarks run latency WORK [ROUNDS]; default 20. OMP_NUM_THREADS=1 keeps numpy's product to one
-thread.
+Needs: pip, which installs OpenVINO into WORK; a C++ compiler for torch.compile (both are skipped if missing)
+Takes: about an hour
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from benchmarks.exporting.export_time import EPS, random_model
 from benchmarks.latency import fused
 from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output, training_runs
+from benchmarks.shared.arguments import Rounds, WorkFolder
 from benchmarks.shared.plain_torch import PlainEncoder
 from edgedistill.device_profiles.pace import Yardstick, kept_within_us
 from edgedistill.exporters.encoder_graph import encoder_graph
@@ -333,11 +335,9 @@ def measured(name: str, folder: Path, openvino: Any, rate: float, rounds: int) -
     return result
 
 
-def main(work_folder: str, rounds: str = "20") -> None:
-    """Both models; keep the comparison."""
+def main(work: WorkFolder, rounds: Rounds = 20) -> None:
+    """Measure both models, and save the comparison."""
     torch.set_num_threads(1)
-    work = Path(work_folder).resolve()
-    work.mkdir(parents=True, exist_ok=True)
     openvino, rate = import_openvino(work), matrix_rate()
     skipped = {} if compiler() else {"torch, compiled": "no C++ compiler"}
     if isinstance(openvino, str):
@@ -345,19 +345,15 @@ def main(work_folder: str, rounds: str = "20") -> None:
     models = {}
     for name in SUBNETS:
         with tempfile.TemporaryDirectory(dir=work) as folder:
-            models[name] = measured(name, Path(folder), openvino, rate, int(rounds))
+            models[name] = measured(name, Path(folder), openvino, rate, rounds)
     others = {} if isinstance(openvino, str) else {"openvino": str(openvino.__version__)}
     output.save_result(
         "latency",
         {
-            "rounds": int(rounds),
+            "rounds": rounds,
             "billion_macs_a_second": round(rate / 1e9, 1),
             "versions": {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__} | others,
             "skipped": skipped,
             "models": models,
         },
     )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

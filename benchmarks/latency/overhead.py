@@ -1,31 +1,33 @@
-"""What an adaptive session costs over onnxruntime's own on the same subnet.
+"""Measure what an adaptive session adds to onnxruntime's own session on the same subnet.
 
-Claim: at most 30 µs on the smallest subnet and 2 % on the largest at the median; at the 99th percentile no more than
-two plain sessions differ from each other. The adaptive session serves the very session that is timed beside it, since
-two sessions of one graph differ by some percent by where their memory lies; four other plain ones show by how much:
-every two of the five are compared. In turns of another order each time every one runs some times in a row, of which the
-first does not count: an application has one way only, whose code is as warm as its own last run left it. One thread,
-batch 1. Those runs count about which the processor kept its pace, by a look between every two; beside them the 99th
-percentile of all, which tells of the machine's other guests as well. Intervals are of 95 %, by drawing runs again.
+Claim: at the median at most 30 µs on the smallest subnet and 2 % on the largest; at p99 no more than two plain
+sessions differ from each other.
 
-Usage: python -m benchmarks run overhead PALETTE [RUNS]; default 4000 of each. The last line is one JSON object.
+The adaptive session serves the very session that is timed next to it, since two sessions of one graph differ by some
+percent by their place in memory. Four more plain sessions show that difference, pair by pair. Every turn shuffles them
+and runs each several times in a row. The first run of a row does not count: an application has one code path, warm
+from its last run. One thread, batch 1. Only runs during which the processor kept its pace count; the p99 of all runs
+is next to them. Intervals are 95 %, by bootstrap.
+
+Needs: a palette of an encoder
+Takes: about 5 minutes
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Callable
 from itertools import combinations, product
-from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.device_profiles.pace import Runs, Yardstick
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import AdaptiveSession
@@ -112,17 +114,15 @@ def _again(rng: np.random.Generator, values: NDArray[np.float64]) -> NDArray[np.
     return rng.choice(values, len(values))
 
 
-def main(palette_folder: str, runs: str = "4000") -> None:
-    """The smallest and the largest subnet in fp32; keep the comparison."""
-    palette = load(Path(palette_folder))
+def main(
+    palette_folder: PaletteFolder, runs: Annotated[int, typer.Option(min=100, help="runs of each session")] = 4000
+) -> None:
+    """Compare the smallest and the largest subnet in fp32, and save the comparison."""
+    palette = load(palette_folder)
     entries = sorted((e for e in palette.manifest.subnets if e.precision == "fp32"), key=lambda entry: entry.macs)
-    found = {size: measured(palette, entry.name, int(runs)) for size, entry in _ends(entries).items()}
-    output.save_result("overhead", {"runs": int(runs), "tokens": TOKENS, "sizes": found})
+    found = {size: measured(palette, entry.name, runs) for size, entry in _ends(entries).items()}
+    output.save_result("overhead", {"runs": runs, "tokens": TOKENS, "sizes": found})
 
 
 def _ends(entries: list[Any]) -> dict[str, Any]:
     return {"smallest": entries[0], "largest": entries[-1]}
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
-"""The part of memory_returns.py under hard limits: control groups of version 1, and how a process fares in one.
+"""Measure how a process fares under the hard limit of a control group (version 1), for memory_returns.py.
 
-Before a process starts in a group the palette is dropped from the page cache, so that the group pays for what it maps.
+The palette is dropped from the page cache before each process starts, so that the group pays for what it maps.
 """
 
 from __future__ import annotations

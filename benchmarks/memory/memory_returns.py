@@ -1,17 +1,16 @@
-"""Whether memory comes back, stays in its budget, and lets the process live where the largest subnet cannot.
+"""Check that memory comes back, stays in its budget, and that the process survives a hard limit.
 
-Claim: resident memory after 50 swaps is within 5 % of that after 2. While subnets are loaded and exchanged under a
-budget, what all of them take is never above it, sampled every 10 ms; the kernel's own peak stands beside it. Under a
-hard control-group limit too small for the largest subnet the process is never killed, and a smaller one serves: where
-the limit is there from the start, and where it is lowered under the largest, at once or by and by.
+Claim: resident memory after 50 swaps is within 5 % of that after 2. While subnets load and swap under a budget, their
+memory never exceeds it, sampled every 10 ms. Under a control-group limit that is too small for the largest subnet, the
+process is never killed and a smaller subnet serves: with the limit from the start, lowered at once, and lowered in
+steps. The exit code is 1 if the claim does not hold.
 
-Every measurement is a fresh process (memory_worker.py). The subnets that may serve are the largest and all of a lower
-score, so that the largest serves wherever it can. That a limit is too small is shown: a process that only loads the
-largest, in the same way, is killed by it (memory_limits.py). Where no control group can be made that part is null. The
-palette needs a profile of this machine, of batches of 1 and 4: memory is known of what was profiled.
+Every measurement is a fresh process (memory_worker.py). The largest subnet and all of a lower score may serve, so that
+the largest serves wherever it fits. A process that only loads the largest shows that the limit is too small: the limit
+kills it (memory_limits.py). Where no control group can be made, that part is null.
 
-Usage: python -m benchmarks run memory-returns PALETTE [REPEATS]; default 3. The last line is one JSON object; the exit
-code tells whether the claim held.
+Needs: a palette with a profile of this machine for batches of 1 and 4; control groups of version 1 for the limits
+Takes: about 20 minutes
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -28,6 +26,7 @@ from benchmarks.latency.overhead import feeds_of
 from benchmarks.memory.memory_limits import under_limits
 from benchmarks.memory.memory_worker import BATCH, REQUESTS, Figures, Worker, memory_of
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder, Repeats
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime.predict.candidates import Candidate, smallest, together_mb
 from edgedistill.runtime.predict.costs import costs_for
@@ -146,21 +145,17 @@ def that_may_serve(palette: Palette) -> list[Candidate]:
     return subnets
 
 
-def main(palette_folder: str, repeats: str = "3") -> int:
-    """All three parts; keep the figures."""
-    palette = load(Path(palette_folder))
+def main(palette_folder: PaletteFolder, repeats: Repeats = 3) -> int:
+    """Measure all three parts, and save the figures."""
+    palette = load(palette_folder)
     subnets = that_may_serve(palette)
     feeds = {name: ids.tolist() for name, ids in feeds_of(palette).items()}
     job = {"palette": str(palette.folder), "feeds": feeds, **named(subnets)}
     result = {
-        "swapped": swapped(job, subnets, None, int(repeats)),
-        "budgets": budgeted(job, subnets, int(repeats)),
-        "limits": under_limits(palette, job, int(repeats)),
+        "swapped": swapped(job, subnets, None, repeats),
+        "budgets": budgeted(job, subnets, repeats),
+        "limits": under_limits(palette, job, repeats),
     }
     is_held = held(result)
     output.save_result("memory-returns", result | {"held": is_held})
     return 0 if is_held else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""The processes that memory_returns.py measures: what they do, and how they are spoken with.
+"""Run and control the processes that memory_returns.py measures.
 
-Fresh ones, with real onnxruntime sessions, one thread, real sensors. Nothing here imports torch, which
-would hide the subnets in every one of them.
+They are fresh processes with real onnxruntime sessions, one thread and real sensors. Nothing here imports torch, whose
+memory would hide the subnets.
 """
 
 from __future__ import annotations

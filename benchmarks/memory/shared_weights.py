@@ -1,12 +1,14 @@
-"""What sharing one weights file saves: disk, load time and memory of twelve subnets, beside stand-alone files.
+"""Measure what one shared weights file saves in disk, load time and memory.
 
-Claims: the family takes at most 1.03 times the disk of its largest member alone, in each precision; a member loads in
-at most 0.6 times the time of a stand-alone ONNX file of the same subnet at the family's median; its memory is at most
-1.02 times for each, and 0.7 at the median. Fresh processes, one after the other, shared and alone in turn.
+Claims, for twelve subnets: the family takes at most 1.03 times the disk of its largest member alone, in each
+precision. A member loads in at most 0.6 times the time of a stand-alone ONNX file of the same subnet, at the family's
+median. Its memory is at most 1.02 times for each, and 0.7 at the median.
 
-Random weights serve: sizes and speed do not depend on them. MiniLM-L6's dimensions, and BERT-base's.
+Fresh processes run one after the other, shared and alone in turn. Weights are random (sizes and speed do not depend on
+them), in the dimensions of MiniLM-L6 and BERT-base.
 
-Usage: python -m benchmarks run shared-weights [REPEATS]; default 5.
+Needs: nothing
+Takes: about 40 minutes
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import onnx
 import torch
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import Repeats
 from edgedistill.device_profiles.job import Job, MemoryResult
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
@@ -114,8 +117,8 @@ def compared(pairs: list[tuple[Path, Path]], repeats: int) -> dict[str, Any]:
     }
 
 
-def main(repeats: str = "5") -> None:
-    """Both models in both precisions; keep the comparison."""
+def main(repeats: Repeats = 5) -> None:
+    """Measure both models in both precisions, and save the comparison."""
     found: dict[str, Any] = {}
     for name, arch in MODELS.items():
         torch.manual_seed(0)
@@ -126,9 +129,5 @@ def main(repeats: str = "5") -> None:
         with tempfile.TemporaryDirectory() as scratch:
             for precision in get_args(Precision):
                 pairs = write(model, precision, Path(scratch))
-                found[f"{name}, {precision}"] = compared(pairs, int(repeats))
-    output.save_result("shared-weights", {"repeats": int(repeats), "models": found})
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+                found[f"{name}, {precision}"] = compared(pairs, repeats)
+    output.save_result("shared-weights", {"repeats": repeats, "models": found})

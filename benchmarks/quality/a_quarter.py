@@ -1,17 +1,19 @@
-"""The paper's encoder claim (arXiv 2404.01353), asked of a palette: a quarter of the size, a third of the latency.
+"""Check the paper's claim for encoders on a palette: a quarter of the size, a third of the latency.
 
-Claim: a member of at most 1/4 of the layer parameters is within 1.0 point of the teacher on test (2.0 of Spearman)
-at no more than 1/3 of its latency at batch 1, 16, 64 and 128 tokens, the same precision, interleaved. It is the
-best on validation of those that are fast enough; the better ones that are too slow are named. And the same question
-of 1/4 of *all* parameters, the embedding table among them, which is trimmed to the tokens that the training data use.
+Claim (arXiv 2404.01353): a member with at most 1/4 of the layer parameters is within 1.0 point of the teacher on test
+(2.0 of Spearman), at no more than 1/3 of its latency at batch 1 and 16, 64 and 128 tokens, in the same precision,
+interleaved.
 
-Usage: python -m benchmarks run a-quarter DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
-palette this takes.
+The member is the best on validation of those that are fast enough; the better ones that are too slow are named. The
+same is measured for 1/4 of *all* parameters. There the embedding table counts, trimmed to the tokens of the training
+texts.
+
+Needs: the palette of `separate-distillation` with the same DATA, WORK and --share
+Takes: about 10 minutes
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ import numpy as np
 from onnxruntime import InferenceSession
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.encoder_graph import encoder_graph
@@ -131,12 +134,11 @@ def described(supernet: Supernet, subnet: SubnetConfig, teacher: Supernet, data:
     }
 
 
-def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
-    """Choose, score, export, measure; keep the result."""
-    known, data = data_sets.read(Path(data_folder))
-    teacher_folder = training_runs.teacher(known, data, Path(work_folder))
-    teacher = checkpoint.load(teacher_folder)
-    supernet = checkpoint.load(Path(work_folder) / f"{teacher_folder.name}-palette-{float(share):g}")
+def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
+    """Choose, score, export and measure the members, and save the result."""
+    known, data = data_sets.read(data_folder)
+    supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
+    teacher = checkpoint.load(training_runs.teacher(known, data, work))
     arch = supernet.encoder.arch
     of_layers, of_all = _PART * arch.layer_parameters(arch.full), _PART * arch.total_parameters(arch.full)
     used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
@@ -145,7 +147,7 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
     small = [s for s in supernet.space if few.model.arch.total_parameters(s) <= of_all]
     result = {
         "data": known.name,
-        "share": float(share),
+        "share": share,
         "vocabulary": {"all": arch.vocabulary, "trimmed": few.model.arch.vocabulary},
         "smallest_untrimmed_total_share": arch.total_parameters(supernet.space.minnet)
         / arch.total_parameters(arch.full),
@@ -160,7 +162,3 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
                 folder.mkdir()
                 result[question] = chosen(source, teacher, data, candidates, folder)
     output.save_result(f"a-quarter-{known.name}", result)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

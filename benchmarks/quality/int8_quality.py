@@ -1,15 +1,14 @@
-"""What int8 costs every member of the default family, on test.
+"""Measure what int8 costs every member of the default family, on test.
 
-Claim: at most 1.0 point of the headline metric below the same member in fp32. Both are measured through onnxruntime
-on the graphs that an export writes; beside them how often the answers differ, where answers are labels.
+Claim: at most 1.0 point of the headline metric below the same member in fp32. Both are measured through onnxruntime on
+the graphs of an export. For labels it also measures how often the answers differ.
 
-Usage: python -m benchmarks run int8-quality DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
-palette this takes.
+Needs: the palette of `separate-distillation` with the same DATA, WORK and --share
+Takes: about 10 minutes
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
+from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.quality import graph_outputs
@@ -26,11 +26,10 @@ from edgedistill.workflows.exporting import ENCODER_PRECISIONS, export_family
 from edgedistill.workflows.searching import SearchOptions, find_family
 
 
-def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
-    """Export the family in both precisions; keep the comparison."""
-    known, data = data_sets.read(Path(data_folder))
-    teacher = training_runs.teacher(known, data, Path(work_folder))
-    folder = Path(work_folder) / f"{teacher.name}-palette-{float(share):g}"
+def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
+    """Export the family in both precisions, and save the comparison."""
+    known, data = data_sets.read(data_folder)
+    folder = training_runs.trained_palette(known, work, share)
     supernet = checkpoint.load(folder)
     family = [member.subnet for member in find_family(supernet, folder, data, SearchOptions()).family]
     rows, task = encode_data(supernet, data).test, task_of(known.task)
@@ -55,8 +54,4 @@ def main(data_folder: str, work_folder: str, share: str = "0.5") -> None:
                     "size_mb": {"fp32": exact[entry.config].size_mb, "int8": entry.size_mb},
                 }
                 output.log(f"{entry.name}: {found[exact[entry.config].name]}")
-    output.save_result(f"int8-quality-{known.name}", {"data": known.name, "share": float(share), "members": found})
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    output.save_result(f"int8-quality-{known.name}", {"data": known.name, "share": share, "members": found})

@@ -1,22 +1,22 @@
-"""The same share of texts out of scope is accepted whichever member answers.
+"""Check that every member accepts the same share of out-of-scope texts.
 
-Claim: where a palette is told to accept 20, 10, 5 or 2 % of the out-of-scope texts that it was exported with, the share
-of CLINC150's own out-of-scope test texts that a classifier accepts differs by at most a point between the largest
-member and every other, in fp32 and in int8; the labels are the pinned member's own. The smallest says what is accepted,
-whichever answers. Why: beside it what would pass by each member's own threshold, matched to the same share, and what
-chance alone would do: were every member to pass the same share of all texts there are, how far the one furthest from
-the largest would be on as many texts as these, in resamples of them. Also how well each member's energies and its
-probabilities tell texts in scope from others (area under the ROC curve), the calibration error of each before and
-after, and how much longer one text takes where the smallest is asked as well (both ways in turn, one thread).
+Claim: at false-accept rates of 20, 10, 5 and 2 %, the largest member and every other accept the same share of
+CLINC150's out-of-scope test texts, to one point, in fp32 and in int8. The labels are the pinned member's own. The
+smallest subnet always decides what is accepted.
 
-Usage: python -m benchmarks run rejection DATA WORK [SHARE], after separate_distillation.py with the same ones, whose
-palette is exported. DATA is the clinc150 folder; sst2 and stsb lie beside it, and lend texts that are out of scope.
+For comparison: what each member's own threshold would accept at the same rate; how far sampling error alone would move
+the member furthest from the largest, by bootstrap; how well each member's energies and probabilities separate texts in
+scope from others (area under the ROC curve); the calibration error before and after; and how much longer one text
+takes because the smallest subnet runs too (both in turn, one thread).
+
+Needs: clinc150, with sst2 and stsb next to it, which lend out-of-scope texts; the palette of `separate-distillation`
+with the same DATA, WORK and --share
+Takes: about 20 minutes
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 import timeit
 from collections.abc import Iterator
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.shared import data_sets, output, training_runs
+from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.batches import Encoded, encode
 from edgedistill.distillation.data import Split
@@ -50,14 +51,13 @@ TIMED = 100  # texts
 _Logits = NDArray[np.float32]
 
 
-def main(data_folder: str, work_folder: str, share: str = "1") -> None:
-    """Export with texts out of scope; keep what passes of the others."""
-    known, data = data_sets.read(Path(data_folder))
-    work = Path(work_folder)
+def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
+    """Export with out-of-scope texts, and save what is accepted of the others."""
+    known, data = data_sets.read(data_folder)
+    supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
     teacher = training_runs.teacher(known, data, work)
-    supernet = checkpoint.load(work / f"{teacher.name}-palette-{float(share):g}")
     family = [supernet.model.arch.full, *training_runs.reference_subnets(teacher).values(), supernet.space.minnet]
-    given = [*_texts(Path(data_folder), "oos_train"), *_texts(Path(data_folder), "oos_validation"), *_lent(data_folder)]
+    given = [*_texts(data_folder, "oos_train"), *_texts(data_folder, "oos_validation"), *_lent(data_folder)]
     palette = write_palette(
         supernet,
         family,
@@ -68,8 +68,8 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
         out_of_scope=_rows(supernet, given),
     )
     entries = palette.manifest.subnets
-    out, within = _rows(supernet, list(_texts(Path(data_folder), "oos_test"))), mlfs.encode_data(supernet, data).test
-    result: dict[str, Any] = {"data": known.name, "share": float(share), "precision": training_runs.PRECISION}
+    out, within = _rows(supernet, list(_texts(data_folder, "oos_test"))), mlfs.encode_data(supernet, data).test
+    result: dict[str, Any] = {"data": known.name, "share": share, "precision": training_runs.PRECISION}
     result |= {"texts": len(given), "asked": len(out), "members": {}}
     logits = {
         entry.name: (_logits(palette, entry.name, out), _logits(palette, entry.name, within)) for entry in entries
@@ -88,7 +88,7 @@ def main(data_folder: str, work_folder: str, share: str = "1") -> None:
         passing: _by_chance(energies, of[entries[0].name]["out_of_scope"])
         for passing, of in result["accepting"].items()
     }
-    texts = list(_texts(Path(data_folder), "oos_test"))
+    texts = list(_texts(data_folder, "oos_test"))
     with AdaptiveSession(palette) as session:
         result |= {"smallest": _floor(session), "classified": _classified(session, texts)}
     result["second_run"] = {e.name: _second_run(palette, e.name, texts) for e in entries if e.precision == "fp32"}
@@ -177,13 +177,9 @@ def _texts(folder: Path, name: str, column: str = "text") -> Iterator[str]:
         yield from (json.loads(line)[column] for line in file)
 
 
-def _lent(data_folder: str) -> Iterator[str]:
+def _lent(data_folder: Path) -> Iterator[str]:
     """Sentences of other domains, of more than three words."""
     rng = np.random.default_rng(0)
     for name, column in LENT.items():
-        texts = [text for text in _texts(Path(data_folder).parent / name, "train", column) if len(text.split()) > 3]
+        texts = [text for text in _texts(data_folder.parent / name, "train", column) if len(text.split()) > 3]
         yield from (texts[i] for i in rng.permutation(len(texts))[:LENT_TEXTS])
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

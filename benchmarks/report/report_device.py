@@ -1,4 +1,4 @@
-"""Tables of docs/runtime.md on what a device needs, and on whether it answers alike: a function a benchmark."""
+"""Write the tables of docs/runtime.md on a device's needs and answers, with a function for each benchmark."""
 
 from __future__ import annotations
 

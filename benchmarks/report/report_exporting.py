@@ -1,4 +1,4 @@
-"""Tables of docs/exporting.md: a function a benchmark."""
+"""Write the tables of docs/exporting.md, with a function for each benchmark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of docs/runtime.md: a function a benchmark."""
+"""Write the tables of docs/runtime.md, with a function for each benchmark."""
 
 from __future__ import annotations
 

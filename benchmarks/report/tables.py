@@ -1,4 +1,4 @@
-"""How the pages of docs write a table and a number."""
+"""Format tables and numbers for the pages of docs."""
 
 from __future__ import annotations
 

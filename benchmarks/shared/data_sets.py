@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedistill.distillation.data import Split, TaskData, load_data
 from edgedistill.distillation.recipe import StageRecipe
+from edgedistill.errors import EdgeDistillError
 from edgedistill.subnet import TaskName
 
 _SUBSET = {"sst2": 20_000}  # training sentences, the same ones for every run
@@ -47,7 +48,11 @@ def read(folder: Path) -> tuple[DataSet, TaskData]:
 
     Where what is published to test on is little, training texts that are not in the subset come after it.
     """
-    known = DATA_SETS[folder.name]
+    known = DATA_SETS.get(folder.name)
+    if known is None:
+        raise EdgeDistillError(
+            f"{folder} is not a data set of the benchmarks; expected a folder named {', '.join(DATA_SETS)}"
+        )
     data = load_data(folder, known.task, text_columns=known.text_columns)
     most = _SUBSET.get(folder.name)
     if most is None or len(data.train.texts) <= most:

@@ -1,8 +1,7 @@
-"""What the decoders' benchmarks share: a small teacher that is trained here, on wikitext2 with a tokenizer of its own.
+"""Train the small teacher of the decoders' benchmarks, on wikitext2 with a tokenizer of its own.
 
-The teacher is Llama-shaped, of 4.1 M parameters in its layers and 0.5 M in its table, and sees every training token
-once. Usage: python -m benchmarks.shared.decoder_teacher WIKITEXT2 WORK, which trains it alone; it lies in WORK
-afterwards.
+The teacher is Llama-shaped, with 4.1 M parameters in its layers and 0.5 M in its table. It sees every training token
+once, and stays in the work folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A subnet as a plain module of torch's own layers: what latency.py runs eagerly and compiles."""
+"""Build a subnet as a plain torch module, which latency.py runs eagerly and compiled."""
 
 from __future__ import annotations
 

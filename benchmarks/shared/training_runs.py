@@ -27,6 +27,7 @@ from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.stages import SubnetTraining
 from edgedistill.distillation.tasks import task_of
+from edgedistill.errors import EdgeDistillError
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -93,6 +94,25 @@ def base_recipe(known: data_sets.DataSet, seed: int = 0) -> Recipe:
     return Recipe(seed=seed, teacher=known.teacher, precision=PRECISION)
 
 
+def teacher_name(known: data_sets.DataSet, order: str = "importance", seed: int = 0, hidden: bool = False) -> str:
+    """Return the name of a teacher's folder."""
+    return f"{known.name}-{order}-{seed}{'-hidden' if hidden else ''}"
+
+
+def palette_name(teacher: str, share: float) -> str:
+    """Return the name of the folder in which `separate-distillation` trains a palette."""
+    return f"{teacher}-palette-{share:g}"
+
+
+def trained_palette(known: data_sets.DataSet, work: Path, share: float) -> Path:
+    """Return the folder of the palette that `separate-distillation` trained."""
+    folder = work / palette_name(teacher_name(known), share)
+    if not (folder / "supernet.json").exists():
+        command = f"python -m benchmarks run separate-distillation {known.name} {work} --share {share:g}"
+        raise EdgeDistillError(f"{folder} is not a trained palette; run `{command}` first")
+    return folder
+
+
 def teacher(
     known: data_sets.DataSet, data: TaskData, work: Path, order: str = "importance", seed: int = 0, hidden: bool = False
 ) -> Path:
@@ -100,7 +120,7 @@ def teacher(
 
     The same for every run on this data set, order and seed; ``hidden`` puts the hidden width in order too.
     """
-    folder = work / f"{known.name}-{order}-{seed}{'-hidden' if hidden else ''}"
+    folder = work / teacher_name(known, order, seed, hidden)
     if (folder / "supernet.json").exists():
         return folder
     changes = {"order": order, "depth_shares": _EVERY_DEPTH, "hidden_shares": HIDDEN if hidden else (1.0,)}

@@ -1,26 +1,24 @@
-"""Requests from threads and event loops while subnets swap and everything else fails: nothing lost, nothing wrong.
+"""Serve requests from threads and event loops while subnets swap and everything else fails.
 
-Claim: in ten minutes of requests from eight threads and eight asyncio tasks there are at least 500 swaps, by pins and
-by the session's own decisions beside processes that burn the CPU; and each of these at least three times: a load
-raises, hangs, or finds no memory (MemoryError, onnxruntime's own failure); a run raises, or finds none; the smallest
-subnet fails while another serves; a graph's file is removed; a new palette is put in place, or one of five broken ones;
-a sensor raises or blocks, or all of them do. Every request is answered once, by the subnet and the palette that the
-answer names, and equals (to 1e-6) what a plain onnxruntime session of that palette's graph answers to the same feeds.
-No file stays open.
+Claim: ten minutes of requests from eight threads and eight asyncio tasks hold at least 500 swaps, by pins and by the
+session's own decisions next to processes that burn the CPU. Each of these happens at least three times: a load raises,
+hangs, or finds no memory (MemoryError, onnxruntime's own failure); a run raises, or finds none; the smallest subnet
+fails while another serves; a graph's file is removed; a new palette arrives, or one of five broken ones; a sensor
+raises or blocks, or all of them do. Every request is answered once, by the subnet and the palette that the answer
+names, and equals a plain onnxruntime session of that graph to 1e-6. No file stays open. The exit code is 1 if the
+claim does not hold.
 
-In a shorter run fewer are asked for, in proportion. Failures are those of a stand-in for onnxruntime's session, which
-is the real one but for a load or a run that is told to fail; they count once they have led to what they should. A run
-fails where another subnet is in memory: of one that serves alone there is nobody else to ask.
+A shorter run needs fewer of each, in proportion. A stand-in for onnxruntime's session fails loads and runs; else it is
+the real one. A failure counts once it has led to what it should. Runs fail only where another subnet is in memory: a
+subnet that serves alone has no replacement.
 
-Usage: python -m benchmarks run stress PALETTE [SECONDS]; default 600. PALETTE, of eight subnets or more and no sentence
-encoder (whose palettes are not exchanged), is copied. The last line is one JSON object; the exit code tells whether
-the claim held.
+Needs: a palette of eight subnets or more, of any task but sentence-embedding; it is copied
+Takes: 10 minutes, or --seconds
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -31,13 +29,15 @@ from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 from unittest.mock import patch
 
 import onnxruntime
 import psutil
+import typer
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder
 from benchmarks.stress.stress_clients import (
     TASKS,
     THREADS,
@@ -52,6 +52,7 @@ from benchmarks.stress.stress_clients import (
 from benchmarks.stress.stress_failures import FAILURES, HANG_S, FailingSensors, Faults
 from benchmarks.stress.stress_palettes import as_bytes, broken_manifests, other_palette
 from edgedistill.demo.load import CpuLoad
+from edgedistill.errors import EdgeDistillError
 from edgedistill.exporters.files import put
 from edgedistill.manifest import MANIFEST_NAME, Palette, load
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
@@ -354,16 +355,16 @@ def held(figures: dict[str, Any]) -> bool:
     )
 
 
-def main(palette_folder: str, seconds: str = str(FULL_S)) -> int:
-    """On a copy; keep the figures."""
+def main(
+    palette_folder: PaletteFolder, seconds: Annotated[float, typer.Option(min=1, help="length of the run")] = FULL_S
+) -> int:
+    """Stress a copy of the palette, and save the figures."""
     palette = load(palette_folder)
     if len(palette.manifest.subnets) < FEWEST_SUBNETS or palette.manifest.task == "sentence-embedding":
-        sys.exit(f"{palette_folder} will not do; see the top of {Path(__file__).name}")
+        raise EdgeDistillError(
+            f"{palette_folder} cannot be stressed: expected {FEWEST_SUBNETS} subnets or more, and no sentence encoder"
+        )
     with tempfile.TemporaryDirectory() as work:
-        figures = stress(Path(shutil.copytree(palette_folder, Path(work) / "palette")), float(seconds))
+        figures = stress(Path(shutil.copytree(palette_folder, Path(work) / "palette")), seconds)
     output.save_result("stress", figures)
     return 0 if held(figures) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

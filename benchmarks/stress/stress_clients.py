@@ -1,4 +1,4 @@
-"""The clients of a stress run: what they ask, and what is right."""
+"""Send the requests of a stress run, and check their answers."""
 
 from __future__ import annotations
 

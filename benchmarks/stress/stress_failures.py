@@ -1,4 +1,4 @@
-"""What goes wrong in a stress run: loads and runs of a stand-in for onnxruntime's session, and sensors."""
+"""Inject the failures of a stress run: in loads and runs of a stand-in session, and in sensors."""
 
 from __future__ import annotations
 

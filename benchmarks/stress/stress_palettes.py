@@ -1,4 +1,4 @@
-"""Palettes to put in the place of the one that a stress run serves: another, and broken ones."""
+"""Make the palettes that replace the one that a stress run serves: another one, and broken ones."""
 
 from __future__ import annotations
 

@@ -1,33 +1,33 @@
-"""How near the runtime comes to an oracle that knows every slow-down before it comes.
+"""Compare the runtime with an oracle that knows every slow-down before it comes.
 
-Claim: over recordings of real load (traces.py), the share of texts that are answered rightly and in time is at least
-0.7 of the way from the best single subnet in hindsight to an oracle that takes, for every request, the best subnet that
-will be in time; and at most 1 point more requests are late than the oracle's. Beside it the largest, the smallest, and
-a plain rule: a size down after a late answer, a size up after ten that took less than 0.6 of the budget, and no time
-to load.
+Claim, over recordings of real load (traces.py): the share of texts answered correctly and in time is at least 0.7 of
+the way from the best single subnet in hindsight to an oracle, which takes the best subnet that will be in time for
+every request. At most 1 point more requests are late than the oracle's. Next to it are the largest, the smallest, and
+a simple rule: a size down after a late answer, a size up after ten that took less than 0.6 of the budget, and no load
+time.
 
-A request is eight of the test texts. The budget is the one that the largest subnet misses 30 % of the time; the
-smallest must then miss it in less than 1 %.
-The runtime is the real controller on a clock that moves as the recording did; loads take as long as they took here, as
-much longer as requests were slowed at that moment.
+A request is eight of the test texts. The largest subnet misses the budget 30 % of the time, and the smallest must miss
+it less than 1 %. The runtime is the real controller on a clock that moves as the recording did. Loads take as long as
+they took here, and longer while requests were slowed.
 
-Usage: python -m benchmarks run oracle DATA PALETTE WORK [SECONDS]; default 160 for each of four recordings. DATA is the
-folder that the palette was trained on. The last line is one JSON object.
+Needs: a palette of an encoder, and the folder of data that it was trained on
+Takes: about 20 minutes
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from benchmarks.shared import data_sets, output
+from benchmarks.shared.arguments import DataFolder, PaletteFolder, WorkFolder
 from benchmarks.swapping import traces
 from benchmarks.swapping.traces import Feeds, Trace
 from edgedistill.manifest import DeviceProfile, Palette, load
@@ -322,11 +322,16 @@ def _budget_ms(world: World, recordings: Iterable[Trace]) -> float:
     return float(np.nextafter(np.quantile(np.concatenate(taken), 1 - LATE_LARGEST, method="lower"), 0))
 
 
-def main(data_folder: str, palette_folder: str, work_folder: str, seconds: str = "160") -> None:
-    """Record what is not recorded yet; replay; keep the comparison."""
-    palette, work = load(Path(palette_folder)), Path(work_folder)
-    world, feeds = world_of(palette, Path(data_folder), work)
-    recordings = traces.recorded(palette, world.subnets, feeds, work, float(seconds))
+def main(
+    data_folder: DataFolder,
+    palette_folder: PaletteFolder,
+    work: WorkFolder,
+    seconds: Annotated[float, typer.Option(min=1, help="length of each of four recordings")] = 160,
+) -> None:
+    """Record what is missing, replay it, and save the comparison."""
+    palette = load(palette_folder)
+    world, feeds = world_of(palette, data_folder, work)
+    recordings = traces.recorded(palette, world.subnets, feeds, work, seconds)
     budget_ms = _budget_ms(world, recordings.values())
     settings = {kind: Setting(world, trace, budget_ms) for kind, trace in recordings.items()}
     accuracy = {name: round(float(of.mean()), 4) for name, of in zip(world.subnets, world.right, strict=True)}
@@ -339,7 +344,3 @@ def main(data_folder: str, palette_folder: str, work_folder: str, seconds: str =
         "each": {kind: compared([setting]) for kind, setting in settings.items()},
     }
     output.save_result("oracle", result)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,16 +1,15 @@
-"""How soon a fitting subnet answers after the machine changes, and what a swap costs the requests around it.
+"""Measure how soon a fitting subnet answers after the machine changes, and what a swap costs nearby requests.
 
-Claims: from a step in load, or in free memory, to the first answer by a subnet that fits: at most two intervals plus
-the load time of a subnet, and at most 1 s. A budget is of the 95th percentile: what served fits until two of its last
-twenty answers are over it, and more than one of twenty after that. This may be a while after the processes began, as
-they do not slow a client that sleeps at once, or never: then the other subnet is a better one. The exchange itself
-takes at most 100 µs at the median. While subnets are loaded in the background, one client that is busy for half of its
-time sees a 99th percentile of at most twice that without.
+Claims: from a step in load, or in free memory, to the first answer by a subnet that fits: at most two intervals plus a
+subnet's load time, and at most 1 s. The swap itself takes at most 100 µs at the median. While subnets load in the
+background, a client that is busy for half of its time sees a p99 of at most twice that without.
 
-Real processes burn the CPU; a real process takes memory, in a control group with a limit of its own that this one is
-in as well (version 1, if it can be written to). The palette needs a profile of this machine.
+The budget limits p95: a subnet fits until two of its last twenty answers exceed the budget. That may be a while after
+the load begins, or never, since a client that sleeps is not slowed at once. Real processes burn the CPU. A real
+process takes memory in a control group with a limit (version 1, if it can be written to).
 
-Usage: python -m benchmarks run reaction PALETTE [REPEATS]; default 5. The last line is one JSON object.
+Needs: a palette with a profile of this machine
+Takes: about 10 minutes
 """
 
 from __future__ import annotations
@@ -30,8 +29,10 @@ import numpy as np
 
 from benchmarks.latency.overhead import Feeds, feeds_of
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder, Repeats
 from edgedistill.demo.load import CpuLoad
 from edgedistill.demo.serve import budget_for
+from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import AdaptiveSession, Policy
 from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
@@ -239,17 +240,19 @@ def _p99s(name: str, *groups: list[tuple[float, float, str]]) -> dict[str, Any]:
     }
 
 
-def main(palette_folder: str, repeats: str = "5") -> None:
-    """Keep all of it."""
-    palette = load(Path(palette_folder))
+def main(palette_folder: PaletteFolder, repeats: Repeats = 5) -> None:
+    """Measure every reaction, and save it."""
+    palette = load(palette_folder)
     profile = choose_profile(palette)
     if profile is None or profile.kind != "measured":
-        sys.exit(f"{palette_folder} has no profile of this machine; run 'edgedistill profile {palette_folder}'")
+        raise EdgeDistillError(
+            f"{palette_folder} has no profile of this machine; run `edgedistill profile {palette_folder}` first"
+        )
     budget_ms = budget_for(palette, profile, 16)
-    busy = steps(palette, burning, int(repeats), budget_ms, max_latency_ms=budget_ms)
+    busy = steps(palette, burning, repeats, budget_ms, max_latency_ms=budget_ms)
     with limited() as room_mb:
         policy = Policy(reserve_mb=200.0)
-        full = None if room_mb is None else steps(palette, lambda: hogged(room_mb - 150), int(repeats), policy=policy)
+        full = None if room_mb is None else steps(palette, lambda: hogged(room_mb - 150), repeats, policy=policy)
     loads = beside_loads(palette)
     result = {
         "interval_s": INTERVAL_S,
@@ -261,7 +264,3 @@ def main(palette_folder: str, repeats: str = "5") -> None:
     seconds = [since_s for _, since_s in busy if since_s is not None]
     output.log(f"median {median(seconds) if seconds else None} s")
     output.save_result("reaction", result | {"beside_loads": loads})
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,13 +1,14 @@
-"""Replace a served palette's whole folder by seven ways of copying, again and again, under load.
+"""Replace a served palette's folder by seven ways of copying, again and again, under load.
 
-Claim: whichever way the files come, in whatever order, none of the requests under way is lost or wrong, the process
-lives, and the new palette serves once it is whole. A process of its own serves, with threads that ask one request after
-another; each answer must equal (to 1e-5) what a plain onnxruntime session of that palette's subnet answers. Two
-palettes take turns: the one that was given, and one without its first subnet, whose files have the same names and other
-weights.
+Claim: in whatever way and order the files arrive, no request is lost or wrong, the process survives, and the new
+palette serves once it is whole. The exit code is 1 if the claim does not hold.
 
-Usage: python -m benchmarks run replacements PALETTE [TIMES]; default 20. PALETTE is copied. ``scp`` needs an SSH
-server's program on this machine, and is left out without one. The exit code tells whether the claim held.
+One process serves, with threads that send one request after another. Each answer must equal a plain onnxruntime
+session of that palette's subnet, to 1e-5. Two palettes alternate: a copy of PALETTE, and one without its first subnet,
+whose files have the same names and other weights.
+
+Needs: a palette; an SSH server's program for scp, which is left out without one
+Takes: about 15 minutes
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import onnx
+import typer
 
 from benchmarks.shared import output
+from benchmarks.shared.arguments import PaletteFolder
 from benchmarks.swapping.ssh_server import ssh_server
 from edgedistill.exporters.files import file_entry
 from edgedistill.manifest import MANIFEST_NAME, Palette, Probes, SubnetEntry, load, write_atomically
@@ -226,7 +229,7 @@ class Server:
 
     def __init__(self, folder: Path, expected: Path) -> None:
         self.last: dict[str, Any] = {"answered": 0, "lost": 0, "wrong": 0, "errors": [], "digest": None}
-        command = [sys.executable, "-m", "benchmarks.swapping.replacements", "--serve", str(folder), str(expected)]
+        command = [sys.executable, "-m", "benchmarks.swapping.replacements", str(folder), str(expected)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -303,11 +306,13 @@ def held(result: Mapping[str, Any]) -> bool:
     )
 
 
-def main(palette_folder: str, times: str = str(TIMES)) -> int:
-    """On copies; keep the figures."""
+def main(
+    palette_folder: PaletteFolder, times: Annotated[int, typer.Option(min=1, help="replacements by each way")] = TIMES
+) -> int:
+    """Replace copies of the palette, and save the figures."""
     palette = load(palette_folder)
     with tempfile.TemporaryDirectory() as work:
-        result = measured(palette, Path(work), int(times))
+        result = measured(palette, Path(work), times)
     size_mb = sum(entry.size_bytes for entry in palette.manifest.files) / 1e6
     document = {"palette_mb": round(size_mb, 1), "clients": CLIENTS, "ways": result}
     output.save_result("replacements", document)
@@ -315,7 +320,4 @@ def main(palette_folder: str, times: str = str(TIMES)) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        serve(*sys.argv[2:])
-        sys.exit(0)
-    sys.exit(main(*sys.argv[1:]))
+    serve(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""An SSH server of this machine's own user, for copies by scp: with keys and a port of its own, gone afterwards."""
+"""Start an SSH server for this machine's own user, for copies by scp, with keys and a port of its own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Recordings of real load: how long every subnet took at every moment, and what the sensors said.
+"""Record real load: how long every subnet took at every moment, and what the sensors read.
 
-A recording asks every member of a palette, one after the other, the same batch of texts, again and again, while other
-processes burn the CPU, take memory, or a control group changes the CPU quota. Whoever replays it meets the same
-slow-downs, whatever it chooses (oracle.py does).
+A recording runs every member of a palette in turn on the same batch of texts, while other processes burn the CPU or
+take memory, or a control group changes the CPU quota. Every replay (oracle.py) meets the same slow-downs, whatever it
+chooses.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What training holds in memory: a low-rank stage, the same in full, and plain fine-tuning, for every family.
+"""Measure what training holds in memory: low-rank pairs, full matrices, and plain fine-tuning.
 
-Claim: counts of trained parameters are r(d_in + d_out) a matrix and stage, and the peak of a process that trains
-them is below that of full fine-tuning. A stage in full trains every matrix of the layers; plain fine-tuning is
-transformers' own model with all that it has, the embedding table too. Each figure is the peak resident memory of
-a fresh process less what it held before its first step, on 32 rows of 32 tokens, three times, median; weights are
-random.
+Claim: a stage trains r(d_in + d_out) parameters a matrix, and the peak of its process is below that of full
+fine-tuning. A stage in full trains every matrix of the layers. Plain fine-tuning is transformers' own model with
+everything trained, the embedding table included. Each figure is the median of three fresh processes: peak resident
+memory less that before the first step, on 32 rows of 32 tokens, with random weights, for every family.
 
-Usage: python -m benchmarks run training-memory
+Needs: nothing
+Takes: about 10 minutes
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def train_some(family: str, kind: str) -> None:
 
 
 def main() -> None:
-    """Measure every family in each way, interleaved; keep the table."""
+    """Measure every family in each way, interleaved, and save the table."""
     found = {}
     for family, arch in FAMILIES.items():
         peaks = [[measured(family, kind) for kind in KINDS] for _ in range(_REPEATS)]
@@ -104,7 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        train_some(sys.argv[1], sys.argv[2])
-    else:
-        main()
+    train_some(*sys.argv[1:])
