@@ -22,15 +22,15 @@ _DATA_TYPES = {torch.float32: TensorProto.FLOAT, torch.uint8: TensorProto.UINT8}
 
 
 def attach(
-    nodes: list[NodeProto], kept: Mapping[str, tuple[int, ...]], weights: WeightsFile
+    nodes: list[NodeProto], extents: Mapping[str, tuple[int, ...]], weights: WeightsFile
 ) -> tuple[list[NodeProto], list[TensorProto], int]:
-    """Give nodes what they read of the file: the kept part of each tensor that one of their inputs names.
+    """Bind node inputs to the weights file: each tensor that an input names, in the extent that the subnet keeps.
 
     Returns:
         The nodes with the slices before them, the initializers, and how many of the file's bytes they refer to.
     """
     used = {name for node in nodes for name in node.input}
-    read = {name: shape for name, shape in kept.items() if name in used}
+    read = {name: shape for name, shape in extents.items() if name in used}
     bound = [_bind(name, shape, weights.tensors[name], weights.name) for name, shape in read.items()]
     slices = [(name, shape) for name, shape in read.items() if weights.tensors[name].shape[1:] != shape[1:]]
     cut, constants = _cuts(slices)
@@ -43,14 +43,14 @@ def attach(
 
 
 def _rename_inputs(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
-    """Let nodes read something else, by the names of what they read now."""
+    """Replace the names of node inputs by those that ``names`` maps them to."""
     for node in nodes:
         for place, name in enumerate(node.input):
             node.input[place] = names.get(name, name)
 
 
 def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) -> TensorProto:
-    """An initializer that reads the kept rows of a stored tensor."""
+    """Return an initializer that reads the first rows of a stored tensor, as many as ``shape`` says."""
     data_type = _DATA_TYPES[stored.dtype]
     tensor = TensorProto(name=name, data_type=data_type, dims=[shape[0], *stored.shape[1:]])
     tensor.data_location = TensorProto.EXTERNAL
@@ -61,19 +61,19 @@ def _bind(name: str, shape: tuple[int, ...], stored: StoredTensor, file: str) ->
 
 
 def read_tensors(graph: Path) -> dict[str, StoredTensor]:
-    """Where a written graph reads each tensor; of its rows as many as it keeps."""
+    """Return where a written graph reads each tensor, and with how many rows."""
     model = onnx.load(graph, load_external_data=False)
     types = {number: dtype for dtype, number in _DATA_TYPES.items()}
-    found = {}
+    stored = {}
     for tensor in model.graph.initializer:
         place = {entry.key: entry.value for entry in tensor.external_data}
         if place:
-            found[tensor.name] = StoredTensor(tuple(tensor.dims), int(place["offset"]), types[tensor.data_type])
-    return found
+            stored[tensor.name] = StoredTensor(tuple(tensor.dims), int(place["offset"]), types[tensor.data_type])
+    return stored
 
 
 def _cuts(slices: Iterable[tuple[str, tuple[int, ...]]]) -> tuple[list[NodeProto], dict[str, TensorProto]]:
-    """Slice each weight of which less than the file's second dimension is kept; the nodes, and their bounds."""
+    """Return nodes that slice the second dimension of weights, and the constants that bound the slices."""
     builder = GraphBuilder()
     for name, shape in slices:
         builder.first(name, shape[1], f"{name}.kept", axis=1)

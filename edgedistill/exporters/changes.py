@@ -1,4 +1,4 @@
-"""A palette whose family changes: what is known of the members that stay, and of devices, still holds."""
+"""Carry entries, weights and profiles of unchanged members over when a palette's family changes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["carry_profiles", "known_entries", "stored_weights"]
 def known_entries(
     palette: Palette, supernet: Supernet, largest: SubnetConfig, calibrator: Calibrator | None
 ) -> dict[str, SubnetEntry]:
-    """Entries of the palette by their graph's name, which says what is in the graph and in the weights.
+    """Return the palette's entries that stay valid, by their graph's name, which is a hash of its content.
 
-    None are known where members are measured against each other and the first of them is another now, or against
-    other rows: of sentence encoders, and of a classifier whose ``largest`` changes.
+    Entries are dropped where members are measured against each other and the reference changes: for sentence
+    encoders, and for a classifier whose ``largest`` changes. They are dropped as well where the rows changed.
 
     Raises:
         ExportError: it was exported with other texts out of scope than ``calibrator`` has.
@@ -32,7 +32,7 @@ def known_entries(
     if calibrator is not None and not calibrator.rejects_by(manifest.out_of_scope):
         raise ExportError(
             f"{palette.folder}: it was exported with other texts out of scope; give the same --out-of-scope, "
-            "or export it anew"
+            "or export it to a new folder"
         )
     embeds, leads_no_more = manifest.task == "sentence-embedding", first.config != largest
     if (
@@ -45,7 +45,7 @@ def known_entries(
 
 
 def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
-    """The palette's weights file of this stock's precision, as its members' graphs read it, for ``subnets`` to read.
+    """Return the palette's weights file in this stock's precision, once checked to hold what ``subnets`` need.
 
     Raises:
         ExportError: it holds other weights than the stock, or less than a subnet needs.
@@ -54,23 +54,25 @@ def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[SubnetCo
     stored: dict[str, StoredTensor] = {}
     for entry in entries:
         for name, tensor in read_tensors(palette.folder / entry.graph).items():
-            stored[name] = max(tensor, stored.get(name, tensor), key=lambda one: one.shape[0])
+            stored[name] = max(tensor, stored.get(name, tensor), key=lambda candidate: candidate.shape[0])
     file = entries[0].weights
     if not _agree(stored, stock, (palette.folder / file).read_bytes()):
         raise ExportError(
-            f"{palette.folder} was exported from another supernet or with other options; give the same, or export anew"
+            f"{palette.folder} was exported from another supernet or with other options; "
+            "give the same, or export to a new folder"
         )
     for subnet in subnets:
         for name, shape in stock.extents(subnet).items():
             if name not in stored or any(map(gt, shape, stored[name].shape)):
                 raise ExportError(
-                    f"{palette.folder}: {subnet.name} keeps more of {name} than any of its members; export it anew"
+                    f"{palette.folder}: {subnet.name} keeps more of {name} than any of its members; "
+                    "export it to a new folder"
                 )
     return WeightsFile(file, stored)
 
 
 def _agree(stored: Mapping[str, StoredTensor], stock: Holdings, content: bytes) -> bool:
-    """Whether the file's bytes are the stock's, wherever a member reads them."""
+    """Return True if the file holds the stock's bytes wherever a member reads them."""
     if not stored.keys() <= stock.tensors.keys():
         return False
     slices = slice_tensors(stock.tensors, {name: tensor.shape for name, tensor in stored.items()})
@@ -83,11 +85,11 @@ def _agree(stored: Mapping[str, StoredTensor], stock: Holdings, content: bytes) 
 
 
 def carry_profiles(old: Palette, new: Palette) -> None:
-    """Profiles of the old palette become the new one's, of the members whose graphs are the same."""
+    """Copy the old palette's profiles to the new one, for members whose graphs are the same."""
     graphs = {entry.name: entry.graph for entry in new.manifest.subnets}
     same = {entry.name for entry in old.manifest.subnets if graphs.get(entry.name) == entry.graph}
     for profile in old.profiles.values():
-        kept = [subnet for subnet in profile.subnets if subnet.subnet in same]
-        changed = profile.model_copy(update={"subnets": kept, "manifest_digest": new.manifest.digest})
+        measurements = [subnet for subnet in profile.subnets if subnet.subnet in same]
+        changed = profile.model_copy(update={"subnets": measurements, "manifest_digest": new.manifest.digest})
         write_profile(new, changed)
         new.profiles[profile.device.name] = changed

@@ -1,4 +1,4 @@
-"""A subnet as an ordinary Hugging Face checkpoint, where its family's configuration can say what it is."""
+"""Write a subnet as an ordinary Hugging Face checkpoint, where its family's configuration can express it."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -
 
 def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: SubnetConfig, folder: Path) -> None:
     """Write it with what it needs to generate: the ids that begin and end a text, and the template of a chat."""
-    info, known = supernet.info, supernet.info.generation
-    assert known is not None
-    ends = known.eos_token_ids
+    info, generation = supernet.info, supernet.info.generation
+    assert generation is not None
+    ends = generation.eos_token_ids
     pad = None if info.pad_token is None else info.pad_token_id
-    ids = {"bos_token_id": known.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": pad}
+    ids = {"bos_token_id": generation.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": pad}
     with quiet():
         to_hugging_face(model, subnet, ids).save_pretrained(folder)
     settings = {key: value for key, value in info.generation_settings.items() if not key.startswith("_")}
@@ -83,9 +83,9 @@ def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: SubnetConf
     (folder / "generation_config.json").write_text(document, encoding="utf-8")
     tokens = {name: None if row is None else supernet.tokenizer.id_to_token(row) for name, row in ids.items()}
     marks = {name.removesuffix("_id"): token for name, token in tokens.items() if token is not None}
-    write_tokenizer(supernet, folder, known.context_tokens, marks)
-    if known.chat_template is not None:
-        (folder / "chat_template.jinja").write_text(known.chat_template, encoding="utf-8")
+    write_tokenizer(supernet, folder, generation.context_tokens, marks)
+    if generation.chat_template is not None:
+        (folder / "chat_template.jinja").write_text(generation.chat_template, encoding="utf-8")
 
 
 def _head(arch: Architecture) -> Head | None:
@@ -103,7 +103,7 @@ def _head(arch: Architecture) -> Head | None:
 
 
 def _check(arch: Architecture, subnet: SubnetConfig) -> None:
-    """What one configuration for all layers can say."""
+    """Raise ExportError if one configuration for all layers cannot express the subnet."""
     heads, widths = {layer.heads for layer in subnet.layers}, {layer.ffn for layer in subnet.layers}
     if len(widths) > 1:
         raise ExportError(
@@ -117,13 +117,13 @@ def _check(arch: Architecture, subnet: SubnetConfig) -> None:
 
 
 def _alone(arch: Architecture, subnet: SubnetConfig) -> Architecture:
-    """The architecture of a model that is this subnet and no more."""
+    """Return the architecture of a model that is this subnet alone."""
     first = subnet.layers[0]
     return replace(arch, layers=len(subnet.layers), hidden=subnet.hidden, heads=first.heads, ffn=first.ffn)
 
 
 def _renumbered(subnet: SubnetConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Layers counted from 0 without gaps."""
+    """Renumber the layers of ``tensors`` from 0 without gaps."""
     places = {f"layers.{index}.": f"layers.{place}." for place, index in enumerate(subnet.kept)}
     result = {}
     for name, tensor in tensors.items():

@@ -76,13 +76,13 @@ def write_palette(
     """
     with new_files(folder):
         members = _members(supernet, data, out_of_scope)
-        known = {} if changing is None else members.known(changing, subnets[0])
+        unchanged = {} if changing is None else members.known(changing, subnets[0])
         entries = []
         for precision in precisions:
             stock: Any = members.stock(precision, keep_fp32)
             weights = stored_weights(changing, stock, subnets) if changing else write_weights(folder, stock, subnets)
             for subnet in subnets:
-                entries.append(members.export(stock, weights, subnet, folder, known))
+                entries.append(members.export(stock, weights, subnet, folder, unchanged))
                 on_subnet(entries[-1].name)
         probes = _write_probes(members.probes(entries, folder), folder)
         tokenizer = _write_tokenizer(supernet, folder)

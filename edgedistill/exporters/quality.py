@@ -1,4 +1,4 @@
-"""Quality of an exported graph: what it answers on real rows, through onnxruntime, with its uncertainty."""
+"""Measure the quality of an exported graph on real rows through onnxruntime, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DRAWS = 500  # of the bootstrap: its 95 % interval then moves by about a twenti
 def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
     """Run the graph on every row: [units of all rows, c], in the rows' order.
 
-    Of a regression they are standardised, as those of the supernet are.
+    Outputs of a regression are standardised, as the supernet's are.
     """
     session = create_session(graph, threads=usable_cores())
     inputs = [node.name for node in session.get_inputs()]
@@ -40,9 +40,9 @@ def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
 def qualities_of(
     outputs: Tensor, split: str, data: Encoded, task: Task, *, names: list[str], reference: Tensor | None
 ) -> list[Quality]:
-    """Score outputs [units of all rows, c] as a palette records them, each with its 95 % interval; the headline first.
+    """Score outputs [units of all rows, c], the headline first, each with its 95 % confidence interval.
 
-    The interval is of the sampling error: Wilson's of a share of rows, else a percentile bootstrap's over examples.
+    Intervals are of sampling error: Wilson's for a share of rows, else a percentile bootstrap over examples.
     """
     score = score_outputs(outputs, data, task, names=names, reference=reference)
     if task.name == "text-classification":
@@ -62,17 +62,17 @@ def qualities_of(
 def bootstrap(
     values_of: Callable[[NDArray[np.intp]], dict[str, float]], examples: int, values: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
-    """Return the percentile bootstrap's 95 % interval of each metric, from those of any choice of examples.
+    """Return each metric's 95 % interval by a percentile bootstrap over examples.
 
     Args:
-        values_of: the metrics of a choice.
-        examples: how many there are to choose from.
+        values_of: returns the metrics of a sample of examples.
+        examples: how many there are to sample from.
         values: the metrics of all; the intervals hold them.
     """
     rng = np.random.default_rng(0)
     drawn = [values_of(rng.integers(0, examples, examples)) for _ in range(_DRAWS)]
-    found = {}
+    intervals = {}
     for metric in drawn[0]:
         low, high = np.percentile([draw[metric] for draw in drawn], [2.5, 97.5])
-        found[metric] = min(float(low), values[metric]), max(float(high), values[metric])
-    return found
+        intervals[metric] = min(float(low), values[metric]), max(float(high), values[metric])
+    return intervals

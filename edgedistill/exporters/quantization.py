@@ -1,4 +1,4 @@
-"""int8: matrices of whole numbers with one scale an output channel, and the nodes that multiply them.
+"""Quantize matrices to int8 with one scale per output channel, and build the nodes that multiply them.
 
 A weight w is stored as uint8 q, w ≈ s·(q − 128), |q − 128| ≤ 127, with one s for each output channel of a matrix
 [in, out] and for each row of an embedding table. It is quantised once, at full width: a slice of q and of s is
@@ -26,23 +26,23 @@ _HEAD = ("dense.", "classifier.")
 
 
 def scale_of(name: str) -> str:
-    """The name of a quantised tensor's scales."""
+    """Return the name of a quantised tensor's scales."""
     return f"{name}.scale"
 
 
 def scale_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of the scales of a tensor of this shape: [V, 1] of a table, [out] of a matrix."""
+    """Return the shape of a tensor's scales: [V, 1] for a table, [out] for a matrix."""
     return (shape[0], 1) if name.startswith("embeddings.") else shape[1:]
 
 
-def quantisable(shapes: Mapping[str, tuple[int, ...]], kept: Collection[str] = ()) -> list[str]:
-    """Names of what becomes int8: tables and the layers' matrices, but none whose name begins with one of ``kept``."""
-    untouched = (*_HEAD, *(f"{prefix}." for prefix in kept))
+def quantisable(shapes: Mapping[str, tuple[int, ...]], keep_fp32: Collection[str] = ()) -> list[str]:
+    """Return the names of tables and layer matrices to quantize; prefixes in ``keep_fp32`` are left out."""
+    untouched = (*_HEAD, *(f"{prefix}." for prefix in keep_fp32))
     return [name for name, shape in shapes.items() if len(shape) == 2 and not f"{name}.".startswith(untouched)]
 
 
 def quantised(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """All of ``tensors``, as graphs hold them, those of ``names`` as uint8 with their scales beside them."""
+    """Return all ``tensors`` in the layout of the graphs, those in ``names`` as uint8 with their scales added."""
     result = dict(tensors)
     for name in names:
         tensor = tensors[name]

@@ -1,4 +1,4 @@
-"""What int8 and int4 cost each member, and which parts of the network cost it."""
+"""Measure how much score int8 and int4 cost each member, and which parts of the network cause the loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["BOUND", "Part", "losses_in", "parts_that_cost"]
 
-BOUND = 0.01  # of the headline: what int8 may lose before an export speaks of it
+BOUND = 0.01  # of the headline metric: a larger loss is reported by export
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Part:
 
 
 def losses_in(manifest: Manifest, precision: Precision) -> dict[str, float]:
-    """By member in this precision: how far its validation score lies below that of the same subnet in fp32."""
+    """Return, for each member in this precision, how much lower its validation score is than in fp32."""
     exact = {entry.config: entry.score("validation") for entry in manifest.subnets if entry.precision == "fp32"}
     return {
         entry.name: exact[entry.config] - entry.score("validation")
@@ -42,7 +42,7 @@ def losses_in(manifest: Manifest, precision: Precision) -> dict[str, float]:
 
 
 def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> list[Part]:
-    """The embeddings and each kept layer, by what keeping it alone in fp32 scores in int8; the best first.
+    """Return the embeddings and each kept layer, ordered by the int8 score with that part alone kept in fp32.
 
     ``data``: validation rows.
     """

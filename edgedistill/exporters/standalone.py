@@ -1,4 +1,4 @@
-"""A subnet as one ONNX file that needs no other, in ONNX's own operators: it may go to another runtime."""
+"""Write a subnet as one self-contained ONNX file in standard ONNX operators, for other runtimes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: 
 
 
 def _at_width(arch: Architecture, tensors: Mapping[str, Tensor], hidden: int) -> tuple[Architecture, dict[str, Tensor]]:
-    """With embedding tables no wider than the subnet, which a palette keeps whole for all members to share."""
+    """Cut embedding tables to the subnet's width; a palette keeps them whole, since all members share them."""
     cut = {
         name: tensor[:, :hidden] if name.startswith("embeddings.") and tensor.ndim == 2 else tensor
         for name, tensor in tensors.items()

@@ -52,14 +52,14 @@ class Holdings(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """Of the graphs."""
+        """Return the precision of the graphs."""
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """As graphs hold them; those that share their memory are stored once."""
+        """Return the tensors in the layout of the graphs; tensors that share memory are stored once."""
 
     def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
-        """What a subnet keeps of each tensor."""
+        """Return the shape that a subnet keeps of each tensor."""
 
 
 def transposed(name: str, tensor: Tensor) -> Tensor:
@@ -69,18 +69,18 @@ def transposed(name: str, tensor: Tensor) -> Tensor:
 
 
 def graph_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
-    """What a subnet keeps of each tensor as graphs hold it: matrices are [in, out].
+    """Return the shape that a subnet keeps of each tensor in the layout of the graphs: matrices are [in, out].
 
     Embedding tables are kept whole: the graph gathers rows and cuts those, so that every session maps the
     same table and none copies it.
     """
-    kept: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in extents(arch, subnet).items():
         if name.startswith("embeddings.") and len(shape) == 2:
-            kept[name] = (shape[0], arch.hidden)
+            shapes[name] = (shape[0], arch.hidden)
         else:
-            kept[name] = shape[::-1]
-    return kept
+            shapes[name] = shape[::-1]
+    return shapes
 
 
 @dataclass(frozen=True)
@@ -97,38 +97,38 @@ class Stock:
 
     @classmethod
     def of(
-        cls, arch: Architecture, tensors: Mapping[str, Tensor], precision: Precision, kept: Collection[str] = ()
+        cls, arch: Architecture, tensors: Mapping[str, Tensor], precision: Precision, keep_fp32: Collection[str] = ()
     ) -> Stock:
-        """From the supernet's tensors, matrices [out, in].
+        """Build the store from the supernet's tensors, matrices [out, in].
 
         Args:
             arch: the supernet's.
             tensors: all of `full_tensors`.
             precision: of the graphs.
-            kept: prefixes of what stays in fp32 whatever the precision.
+            keep_fp32: prefixes of the tensors that stay in fp32 in any precision.
 
         Raises:
             ExportError: nothing has one of these prefixes.
         """
-        for prefix in kept:
+        for prefix in keep_fp32:
             if not any(f"{name}.".startswith(f"{prefix}.") for name in tensors):
                 parts = ", ".join(["embeddings", *(f"layers.{index}" for index in range(arch.layers))])
                 raise ExportError(f"there is no {prefix!r} to keep in fp32; the parts are {parts}")
         held = {name: transposed(name, tensor) for name, tensor in tensors.items()}
         if precision == "fp32":
             return cls(arch, precision, held)
-        whole = quantisable({name: tuple(tensor.shape) for name, tensor in held.items()}, kept)
+        whole = quantisable({name: tuple(tensor.shape) for name, tensor in held.items()}, keep_fp32)
         return cls(arch, precision, quantised(held, whole), tuple(whole))
 
     def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
-        """What a subnet keeps of each tensor, scales among them."""
-        kept = graph_extents(self.arch, subnet)
-        scales = {scale_of(name): scale_shape(name, kept[name]) for name in self.whole if name in kept}
-        return kept | scales
+        """Return the shape that a subnet keeps of each tensor, scales included."""
+        shapes = graph_extents(self.arch, subnet)
+        scales = {scale_of(name): scale_shape(name, shapes[name]) for name in self.whole if name in shapes}
+        return shapes | scales
 
 
 def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
-    """Write ``weights-<precision>-<sha12>.bin`` into ``folder``: of each tensor the most that any subnet keeps."""
+    """Write ``weights-<precision>-<sha12>.bin`` into ``folder``, each tensor in the largest extent of any subnet."""
     union = _union(stock, subnets)
     sources = slice_tensors(stock.tensors, union)
     scratch = folder / ".weights.part"
@@ -151,7 +151,7 @@ def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]
 
 
 def _union(stock: Holdings, subnets: Iterable[SubnetConfig]) -> dict[str, tuple[int, ...]]:
-    """Of each tensor the most that any subnet keeps; all of those that share their memory."""
+    """Return the largest extent of each tensor over the subnets; tensors that share memory are kept whole."""
     union: dict[str, tuple[int, ...]] = {}
     for subnet in subnets:
         for name, shape in stock.extents(subnet).items():

@@ -214,7 +214,7 @@ def test_a_change_that_the_palette_cannot_take_leaves_it_as_it_was(
     folder = tmp_path / "palette"
     old = write_palette(supernet, SUBNETS[3:5], rows, folder, lambda _: None)
     before = _files(folder)
-    with pytest.raises(ExportError, match=r"keeps more of .* than any of its members; export it anew"):
+    with pytest.raises(ExportError, match=r"keeps more of .* than any of its members; export it to a new folder"):
         write_palette(supernet, SUBNETS[:5], rows, folder, lambda _: None, changing=old)
     other = dataclasses.replace(supernet, model=tiny_encoder.encoder(scale=supernet.info.scale * 2))
     with pytest.raises(ExportError, match="exported from another supernet or with other options"):

@@ -57,7 +57,7 @@ def test_the_head_norms_and_biases_stay_as_they_are_and_so_does_what_is_named() 
     names = quantisable(shapes)
     assert {name.split(".")[0] for name in names} == {"embeddings", "layers"}
     assert all(name.endswith("weight") and "norm" not in name for name in names)
-    fewer = quantisable(shapes, kept=["layers.1", "layers.2.ffn_up"])
+    fewer = quantisable(shapes, keep_fp32=["layers.1", "layers.2.ffn_up"])
     assert {name for name in names if name not in fewer} == {
         *(name for name in names if name.startswith("layers.1.")),
         "layers.2.ffn_up.weight",
