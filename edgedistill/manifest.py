@@ -187,7 +187,7 @@ class Calibration(_Strict):
 
     ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
     ``flip_rate``: the share of test rows that it labels otherwise than the palette's first member. ``energies``: the
-    energy scores (`runtime.calibration.energy`) that 0, 1, ... 100 % of the texts stay below by which members are
+    energy scores (`runtime.calibrated_scores.energy`) that 0, 1, ... 100 % of the texts stay below by which members are
     matched (`OutOfScope`); None where there were none.
     """
 

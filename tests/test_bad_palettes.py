@@ -17,7 +17,7 @@ import tiny_palette
 from edgedistill import manifest
 from edgedistill.errors import EdgeDistillError, LoadError, PaletteError
 from edgedistill.runtime import AdaptiveSession
-from edgedistill.runtime.verify import verify
+from edgedistill.runtime.verification import verify
 
 
 @pytest.fixture

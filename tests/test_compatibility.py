@@ -10,7 +10,7 @@ import pytest
 
 from edgedistill.manifest import load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
-from edgedistill.runtime.verify import TOLERANCE, verify
+from edgedistill.runtime.verification import TOLERANCE, verify
 
 PALETTES = Path(__file__).parent / "palettes"
 

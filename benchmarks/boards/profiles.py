@@ -43,7 +43,7 @@ import numpy as np
 from benchmarks.shared import data_sets, output
 from benchmarks.shared.arguments import DataFolder, SupernetFolder, WorkFolder
 from edgedistill.device_profiles import estimate, load_board, profile
-from edgedistill.device_profiles.plan import plan
+from edgedistill.device_profiles.measurement_plan import plan
 from edgedistill.device_profiles.prediction import completed
 from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
@@ -298,7 +298,7 @@ def watched(palette: Palette) -> dict[str, float]:
 def memory_ratio(palette: Palette, name: str) -> float:
     """Of one worker process of the profiler's."""
     from edgedistill.device_profiles.job import Job, MemoryResult
-    from edgedistill.device_profiles.processes import run_worker
+    from edgedistill.device_profiles.worker_process import run_worker
 
     job = Job(
         task="memory",

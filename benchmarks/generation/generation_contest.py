@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.shared import output
-from edgedistill.device_profiles.pace import Runs
+from edgedistill.device_profiles.timed_runs import TimedRuns
 
 KEYS = ("first_ms", "token_ms")
 _ASLEEP_S = 0.1  # after which no thread of the one before looks for work any more
@@ -154,7 +154,7 @@ class Contest:
 def _by_name(turns: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Run]:
     """What was answered, by contender, prompt and turn; further tokens by their median where the pace was kept."""
     places = [(name, prompt) for name, prompts in turns[0].items() for prompt in prompts]
-    further = Runs([(name, prompt, turn) for name, prompt in places for turn in range(len(turns))])
+    further = TimedRuns([(name, prompt, turn) for name, prompt in places for turn in range(len(turns))])
     for number, turn in enumerate(turns):
         for name, prompt in places:
             for ms, look_us in zip(turn[name][prompt]["tokens_ms"], turn[name][prompt]["looks_us"], strict=True):

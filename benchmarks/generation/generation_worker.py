@@ -20,7 +20,7 @@ from typing import Any
 
 # By its file alone: the package's own imports would count as memory of every way.
 sys.path.append(str(Path(__file__).parents[2] / "edgedistill" / "device_profiles"))
-import pace  # type: ignore[import-not-found]
+import timed_runs  # type: ignore[import-not-found]
 
 _LONGEST_S = 900
 
@@ -133,7 +133,7 @@ class Timing:
     """
 
     def __init__(self) -> None:
-        self._yardstick = pace.Yardstick()
+        self._yardstick = timed_runs.Yardstick()
         self._looks_us = list[float]()
         self._clock_s = [(time.perf_counter(), time.perf_counter())]
 

@@ -47,7 +47,7 @@ from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Rounds, WorkFolder
 from benchmarks.shared.plain_torch import PlainEncoder
-from edgedistill.device_profiles.pace import Yardstick, kept_within_us
+from edgedistill.device_profiles.timed_runs import Yardstick, full_speed_limit_us
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.graph_builder import OPSET
 from edgedistill.exporters.weights import Stock, write_weights
@@ -279,7 +279,7 @@ class Times:
 
     def kept(self, name: str) -> list[float]:
         """Median milliseconds of each round in which the processor kept its pace; of the two nearest where none is."""
-        limit_us = kept_within_us([look for rounds in self._rounds.values() for of in rounds for look, _ in of])
+        limit_us = full_speed_limit_us([look for rounds in self._rounds.values() for of in rounds for look, _ in of])
         rounds = [[ms for look_us, ms in taken if look_us <= limit_us] for taken in self._rounds[name]]
         medians = [median(counted) for counted in rounds if len(counted) >= _LEAST]
         nearest = sorted(self._rounds[name], key=lambda taken: median(look_us for look_us, _ in taken))[:2]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder
-from edgedistill.device_profiles.pace import Runs, Yardstick
+from edgedistill.device_profiles.timed_runs import TimedRuns, Yardstick
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
@@ -55,7 +55,7 @@ def timed(runs: dict[str, Run], feeds: Feeds, count: int) -> tuple[Times, Times]
     """Microseconds of every single run, and of those that count."""
     order, yardstick = random.Random(0), Yardstick()
     every: dict[str, list[float]] = {name: [] for name in runs}
-    paced, look_us = Runs(list(runs)), yardstick.look_us()
+    paced, look_us = TimedRuns(list(runs)), yardstick.look_us()
     for turn in range(count // (_IN_A_ROW - 1) + _WARM):
         for name, place in product(order.sample(list(runs), len(runs)), range(_IN_A_ROW)):
             start_s = time.perf_counter()

@@ -38,7 +38,7 @@ from edgedistill.exporters import write_palette
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.manifest import Palette
 from edgedistill.runtime import AdaptiveSession, TextClassifier
-from edgedistill.runtime.calibration import Scores, energy
+from edgedistill.runtime.calibrated_scores import CalibratedScores, energy
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -79,7 +79,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
         result["members"][entry.name] = entry.calibration.model_dump(exclude={"energies"}) | {
             "area_by_energy": _area(*map(energy, logits[entry.name])),
             "area_by_probability": _area(
-                *(Scores(palette.manifest, None).of(entry.name, of).max(-1) for of in logits[entry.name])
+                *(CalibratedScores(palette.manifest, None).of(entry.name, of).max(-1) for of in logits[entry.name])
             ),
         }
     result["accepting"] = {str(passing): _passed(palette, logits, passing) for passing in PASSING}
@@ -135,7 +135,7 @@ def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
 
 def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passing: float) -> dict[str, Any]:
     """Shares of texts out of scope and within it that each member accepts, by its own energies and the first one's."""
-    scores, first = Scores(palette.manifest, passing), palette.manifest.subnets[0].name
+    scores, first = CalibratedScores(palette.manifest, passing), palette.manifest.subnets[0].name
     return {
         name: {
             "out_of_scope": float(scores.accepted(name, out).mean()),

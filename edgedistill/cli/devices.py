@@ -14,8 +14,8 @@ from edgedistill.cli.output import lines, print_json, standard_output, styled
 
 if TYPE_CHECKING:
     from edgedistill.device_profiles import Board
+    from edgedistill.device_profiles.board_detection import Machine
     from edgedistill.device_profiles.boards import PowerMode
-    from edgedistill.device_profiles.recognise import Machine
 
 __all__ = ["devices"]
 
@@ -33,13 +33,13 @@ def devices(
 
     Example: edgedistill devices pi5
     """
-    from edgedistill.device_profiles.recognise import board_of, this_machine
+    from edgedistill.device_profiles.board_detection import detect_board, this_machine
 
     machine = this_machine()
     if board is not None:
         _show_one(board, machine, as_json)
         return
-    known, here = _shipped(), board_of(machine)
+    known, here = _shipped(), detect_board(machine)
     if as_json:
         recognised = {"model": machine.model, "cpu": machine.cpu, "board": None if here is None else here.name}
         print_json({"boards": [one.model_dump() for one in known], "this_machine": recognised})
@@ -57,7 +57,7 @@ def _shipped() -> list[Board]:
 
 def _show_one(name_or_path: str, machine: Machine, as_json: bool) -> None:
     from edgedistill.device_profiles import load_board
-    from edgedistill.device_profiles.recognise import is_board
+    from edgedistill.device_profiles.board_detection import is_board
 
     board = load_board(name_or_path)
     is_here = is_board(machine, board)

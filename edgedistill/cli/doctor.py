@@ -15,7 +15,7 @@ from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import EdgeDistillError
 
 if TYPE_CHECKING:
-    from edgedistill.runtime.doctor import Checked
+    from edgedistill.runtime.doctor import CheckResult
 
 __all__ = ["doctor"]
 
@@ -47,7 +47,7 @@ def doctor(
         raise EdgeDistillError(f"{first.name}: {first.finding.found}{more}; {first.finding.fix}")
 
 
-def _document(palette: Path | None, checked: list[Checked]) -> dict[str, Any]:
+def _document(palette: Path | None, checked: list[CheckResult]) -> dict[str, Any]:
     return {
         "palette": None if palette is None else str(palette),
         "runs": not any(one.fatal for one in checked),
@@ -55,7 +55,7 @@ def _document(palette: Path | None, checked: list[Checked]) -> dict[str, Any]:
     }
 
 
-def _show(checked: list[Checked]) -> None:
+def _show(checked: list[CheckResult]) -> None:
     table = Table("check", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("found", overflow="fold")
     for one in checked:
@@ -69,6 +69,6 @@ def _show(checked: list[Checked]) -> None:
             out.print(f"  {one.finding.fix}", soft_wrap=True)
 
 
-def _mark(one: Checked) -> tuple[str, str]:
+def _mark(one: CheckResult) -> tuple[str, str]:
     """Return a check's state and its colour."""
     return one.finding.state, _COLOURS[one.finding.state]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TerminalProgress"]
 
-LINE_EVERY_S = 60.0  # far more often than `device_profiles.exchange.Limits.silence_s`
+LINE_EVERY_S = 60.0  # far more often than `device_profiles.remote_pipe.ReceiveLimits.silence_s`
 
 
 class TerminalProgress:

@@ -32,7 +32,7 @@ def verify(
 
     Example: edgedistill verify palette
     """
-    from edgedistill.runtime.verify import verify as check
+    from edgedistill.runtime.verification import verify as check
 
     found = load(palette, digest=digest)
     checked = []

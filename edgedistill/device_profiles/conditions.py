@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 
 from edgedistill.manifest import Conditions
-from edgedistill.runtime.files import read_number
+from edgedistill.runtime.kernel_files import read_number
 from edgedistill.runtime.sensors.thermal import ThermalSensor
 from edgedistill.runtime.sensors.throttling import ThrottlingSensor
 
-__all__ = ["OtherLoad", "Watch", "conditions"]
+__all__ = ["OtherLoad", "ProcessorWatch", "conditions"]
 
 _QUIET_BELOW = 0.1  # share of all cores that others may use
 
@@ -38,7 +38,7 @@ def _busy_s() -> float:
     return float(sum(times) - idle)
 
 
-class Watch:
+class ProcessorWatch:
     """The processor while it works: the first and the last look at it."""
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -69,7 +69,9 @@ def _clock_mhz(root: Path) -> float | None:
     return max(khz) / 1e3 if khz else None
 
 
-def conditions(threads: int, watch: Watch, seconds: Iterable[tuple[float, float]], kept_pace: float) -> Conditions:
+def conditions(
+    threads: int, watch: ProcessorWatch, seconds: Iterable[tuple[float, float]], kept_pace: float
+) -> Conditions:
     """As a profile records them.
 
     ``seconds``: of each piece, those that others computed, and those that there were. ``kept_pace``: share of the timed

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgedistill.manifest import SubnetEntry
 from edgedistill.subnet import SubnetConfig
 
-__all__ = ["CostModel", "Measured", "Work", "line", "spanning", "to_nanoseconds"]
+__all__ = ["CostModel", "MeasuredLatency", "PassWork", "line", "spanning", "to_nanoseconds"]
 
 _MACS_TOKENS = 64  # of the manifest's MACs
 _REACH = 1.5  # times the error: within so much lay nine of ten predictions of twelve profiles taken here
@@ -28,7 +28,7 @@ _Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class PassWork:
     """What a subnet does in a pass.
 
     ``parameters``: of its layers' matrices, each a multiply-accumulate a token. ``attention_macs``: of each pair of
@@ -43,13 +43,13 @@ class Work:
     attention_macs: float
 
     @classmethod
-    def of(cls, config: SubnetConfig, parameters: int, attention_macs: float) -> Work:
+    def of(cls, config: SubnetConfig, parameters: int, attention_macs: float) -> PassWork:
         """From its configuration, and what depends on the size of a head."""
         heads, ffn = sum(layer.heads for layer in config.layers), sum(layer.ffn for layer in config.layers)
         return cls(len(config.layers), config.hidden, heads, ffn, parameters, attention_macs)
 
     @classmethod
-    def of_entry(cls, entry: SubnetEntry, outputs: int) -> Work:
+    def of_entry(cls, entry: SubnetEntry, outputs: int) -> PassWork:
         """From a manifest's entry. Its MACs are head + n · parameters + n² · attention at n = 64.
 
         All but the last is in the entry (a pooler's d² aside, which then counts as attention).
@@ -79,10 +79,10 @@ class Work:
         )
 
 
-class Measured(NamedTuple):
+class MeasuredLatency(NamedTuple):
     """One measured latency."""
 
-    work: Work
+    work: PassWork
     batch: int
     tokens: int
     ms: float
@@ -101,7 +101,7 @@ class CostModel:
     error: float
 
     @classmethod
-    def fit(cls, points: Sequence[Measured]) -> CostModel:
+    def fit(cls, points: Sequence[MeasuredLatency]) -> CostModel:
         """To points of two or more subnets; a tenth of a short latency counts as much as a tenth of a long one."""
         costs, products = _fitted(points), list[float]()
         for work in _between(points):
@@ -109,7 +109,7 @@ class CostModel:
             products += [_error(costs, point) * _error(others, point) for point in points if point.work == work]
         return cls(costs, math.sqrt(max(0.0, float(np.mean(products)))))
 
-    def ms(self, work: Work, batch: int, tokens: int) -> float:
+    def ms(self, work: PassWork, batch: int, tokens: int) -> float:
         """Of one pass."""
         return float(self.costs @ work.features(batch, tokens))
 
@@ -119,17 +119,17 @@ class CostModel:
         return _REACH * self.error
 
 
-def _between(points: Sequence[Measured]) -> list[Work]:
+def _between(points: Sequence[MeasuredLatency]) -> list[PassWork]:
     works = sorted(dict.fromkeys(point.work for point in points), key=lambda work: work.parameters)
     return works[1:-1] or works
 
 
-def _fitted(points: Sequence[Measured]) -> _Row:
+def _fitted(points: Sequence[MeasuredLatency]) -> _Row:
     rows = np.array([point.work.features(point.batch, point.tokens) / point.ms for point in points])
     return _not_negative(rows, np.ones(len(points)))
 
 
-def _error(costs: _Row, point: Measured) -> float:
+def _error(costs: _Row, point: MeasuredLatency) -> float:
     return float(costs @ point.work.features(point.batch, point.tokens)) / point.ms - 1
 
 
@@ -158,7 +158,7 @@ def _not_negative(rows: _Row, values: _Row) -> _Row:
     return found
 
 
-def spanning(works: Sequence[Work], shapes: Sequence[tuple[int, int]], most: int) -> list[int]:
+def spanning(works: Sequence[PassWork], shapes: Sequence[tuple[int, int]], most: int) -> list[int]:
     """Which of the subnets to measure: the largest, the smallest, and those that tell the kinds of work best apart.
 
     Greedily, by the determinant of the features' products (D-optimal), in amounts a multiply-accumulate.

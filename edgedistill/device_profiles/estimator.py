@@ -1,8 +1,8 @@
-"""What a palette may cost on a board that is not at hand, from its data sheet. Never checked on the board.
+"""Estimate a palette's costs on a board from its data sheet; the result is never checked on the board.
 
-The work of a pass (`cost_model.Work`) at the rates that MiniLM-L6 reached on a machine at hand, each as a share of that
-machine's peak, times the board's own peak. Products in int8 are taken to be no faster than in fp32: on a core without
-dot products they can be slower.
+MiniLM-L6 reached certain shares of its machine's peak rates. The work of a pass (`cost_model.PassWork`) is divided by
+the same shares of the board's peak rates. Products in int8 count as no faster than in fp32: on a core without dot
+products they can be slower.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from edgedistill.device_profiles.boards import Board
-from edgedistill.device_profiles.cost_model import Work
-from edgedistill.device_profiles.plan import DEFAULT_LENGTHS, usable_lengths
+from edgedistill.device_profiles.cost_model import PassWork
+from edgedistill.device_profiles.measurement_plan import DEFAULT_LENGTHS, usable_lengths
 from edgedistill.errors import BoardError
 from edgedistill.manifest import (
     PROFILE_VERSION,
@@ -105,12 +105,12 @@ def estimate_subnet(
 ) -> tuple[float, float]:
     """Milliseconds at ``tokens`` tokens, and megabytes, that a subnet may cost on ``board``, as in `estimate`."""
     parameters = arch.layer_parameters(subnet)
-    work = Work.of(subnet, parameters, float(arch.attention_macs(subnet, tokens=1)))
+    work = PassWork.of(subnet, parameters, float(arch.attention_macs(subnet, tokens=1)))
     return round(_latency_ms(work, tokens, precision, board), 3), _memory_mb(_weights_mb(parameters, precision))
 
 
 def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, ...]) -> SubnetProfile:
-    weights_mb, work = _weights_mb(entry.layer_parameters, entry.precision), Work.of_entry(entry, labels)
+    weights_mb, work = _weights_mb(entry.layer_parameters, entry.precision), PassWork.of_entry(entry, labels)
     load_ms = round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1)
     return SubnetProfile(
         subnet=entry.name,
@@ -139,7 +139,7 @@ def _point(threads: int, tokens: int, ms: float) -> LatencyPoint:
     return LatencyPoint(threads=threads, batch=1, tokens=tokens, samples=0, **rounded)
 
 
-def _latency_ms(work: Work, tokens: int, precision: Precision, board: Board) -> float:
+def _latency_ms(work: PassWork, tokens: int, precision: Precision, board: Board) -> float:
     """Of one sequence, all cores used; each kind of work waits for the one before it."""
     macs_per_ms = board.cores * board.clock_ghz * 1e6 * board.macs_per_cycle * _arm_share(board)
     products = tokens * work.parameters / _PRODUCT_SHARE

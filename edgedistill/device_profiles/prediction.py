@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, to_nanoseconds
-from edgedistill.device_profiles.plan import Plan
+from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, to_nanoseconds
+from edgedistill.device_profiles.measurement_plan import MeasurementPlan
 from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry
 
 __all__ = ["completed"]
 
 
 def completed(
-    palette: Palette, plan: Plan, measured: Mapping[str, Sequence[LatencyPoint]]
+    palette: Palette, plan: MeasurementPlan, measured: Mapping[str, Sequence[LatencyPoint]]
 ) -> dict[str, list[LatencyPoint]]:
     """Of every subnet of the palette, every shape and number of threads of the plan; what is measured as it is."""
     entries = palette.manifest.subnets
@@ -33,12 +33,12 @@ class _Guess:
     def __init__(
         self, entries: Sequence[SubnetEntry], measured: Mapping[str, Sequence[LatencyPoint]], outputs: int
     ) -> None:
-        self._works = {entry.name: Work.of_entry(entry, outputs) for entry in entries}
+        self._works = {entry.name: PassWork.of_entry(entry, outputs) for entry in entries}
         points = [(entry.name, point) for entry in entries for point in measured.get(entry.name, ())]
         self._models = {
             threads: CostModel.fit(
                 [
-                    Measured(self._works[name], point.batch, point.tokens, point.p50_ms)
+                    MeasuredLatency(self._works[name], point.batch, point.tokens, point.p50_ms)
                     for name, point in points
                     if point.threads == threads
                 ]
@@ -49,7 +49,7 @@ class _Guess:
         self._tail_95 = median(point.p95_ms / point.p50_ms for _, point in points)
         self._tail_99 = median(point.p99_ms / point.p50_ms for _, point in points)
 
-    def latency(self, name: str, measured: Sequence[LatencyPoint], plan: Plan) -> list[LatencyPoint]:
+    def latency(self, name: str, measured: Sequence[LatencyPoint], plan: MeasurementPlan) -> list[LatencyPoint]:
         """As it was measured, as far as it was."""
         known = {(point.threads, point.batch, point.tokens): point for point in measured}
         return [

@@ -13,12 +13,12 @@ from statistics import mean
 
 from pydantic import BaseModel, ConfigDict
 
-from edgedistill.device_profiles.conditions import OtherLoad, Watch, conditions
+from edgedistill.device_profiles.conditions import OtherLoad, ProcessorWatch, conditions
 from edgedistill.device_profiles.job import Job, LatencyResult, MemoryResult
-from edgedistill.device_profiles.pieces import Pieces
-from edgedistill.device_profiles.plan import DEFAULT_LENGTHS, Plan, plan
+from edgedistill.device_profiles.measurement_plan import DEFAULT_LENGTHS, MeasurementPlan, plan
+from edgedistill.device_profiles.partial_results import PartialResults
 from edgedistill.device_profiles.prediction import completed
-from edgedistill.device_profiles.processes import run_worker
+from edgedistill.device_profiles.worker_process import run_worker
 from edgedistill.errors import InputError
 from edgedistill.manifest import (
     PROFILE_VERSION,
@@ -120,7 +120,7 @@ class _Run:
     def __init__(
         self,
         palette: Palette,
-        asked: Plan,
+        asked: MeasurementPlan,
         device: DeviceInfo,
         width: float,
         rounds: int,
@@ -129,11 +129,11 @@ class _Run:
     ) -> None:
         self._palette, self._plan, self._device = palette, asked, device
         self._job = _job(palette, asked, width, rounds)
-        self._watch = Watch()
+        self._watch = ProcessorWatch()
         self._seconds: list[tuple[float, float]] = []
         self._kept_pace: list[float] = []
         key = hashlib.sha256(f"{palette.manifest.digest} {asked} {device} {width} {rounds}".encode()).hexdigest()
-        self.pieces = Pieces(unfinished, key)
+        self.pieces = PartialResults(unfinished, key)
         self._on_progress, self._done = on_progress, 0
         self._total = rounds * len(asked.groups) * len(asked.threads) + len(palette.manifest.subnets)
 
@@ -206,8 +206,8 @@ class _Run:
             self._on_progress(self._done + done, self._total)
 
 
-def _job(palette: Palette, asked: Plan, width: float, rounds: int) -> Job:
-    from edgedistill.runtime.text.reading import load_tokenizer
+def _job(palette: Palette, asked: MeasurementPlan, width: float, rounds: int) -> Job:
+    from edgedistill.runtime.text.tokenization import load_tokenizer
 
     return Job(
         task="latency",

@@ -14,8 +14,8 @@ from importlib import metadata, resources
 from pathlib import Path
 
 from edgedistill.device_profiles import ssh
-from edgedistill.device_profiles.exchange import ERROR
-from edgedistill.device_profiles.keeping import keep_profile
+from edgedistill.device_profiles.profile_store import store_profile
+from edgedistill.device_profiles.remote_pipe import ERROR
 from edgedistill.errors import InputError, PaletteError, RemoteError
 from edgedistill.manifest import MANIFEST_NAME, PROFILE_VERSION, DeviceProfile, Palette, parse_profile
 
@@ -68,7 +68,7 @@ def profile_remotely(
         raise RemoteError(f"{error}; {_advice()}") from error
     profile = _read(host, answer, palette)
     try:
-        taken = keep_profile(palette, profile, folder)
+        taken = store_profile(palette, profile, folder)
     except ValueError as error:
         raise RemoteError(f"{host}: it calls itself {profile.device.name!r}, which cannot name a file") from error
     if taken is not None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from edgedistill.device_profiles.exchange import CONNECTED, ERROR, Exchange, LimitExceeded, Limits
+from edgedistill.device_profiles.remote_pipe import CONNECTED, ERROR, LimitExceeded, ReceiveLimits, RemotePipe
 from edgedistill.errors import InputError, RemoteError
 from edgedistill.printable import printable
 
@@ -56,11 +56,11 @@ _CAUSES = (
 )
 
 
-_LIMITS = Limits()
+_LIMITS = ReceiveLimits()
 
 
 def run(
-    host: str, script: str, given: Iterable[bytes], on_line: Callable[[str], None], limits: Limits = _LIMITS
+    host: str, script: str, given: Iterable[bytes], on_line: Callable[[str], None], limits: ReceiveLimits = _LIMITS
 ) -> bytes:
     """Run ``script``, for `sh`, on ``host``; return what it wrote on standard output.
 
@@ -76,7 +76,7 @@ def run(
     destination = _destination(host)
     command = ["ssh", *(f"-o{option}" for option in _OPTIONS), *destination, _COMMAND.format(len(whole))]
     with _started(command) as process:
-        exchange = Exchange(process, whole, given, on_line, limits)
+        exchange = RemotePipe(process, whole, given, on_line, limits)
         try:
             exchange.hold()
             process.wait(limits.silence_s)
@@ -143,7 +143,7 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _reason(host: str, code: int, exchange: Exchange) -> str:
+def _reason(host: str, code: int, exchange: RemotePipe) -> str:
     lines = list(exchange.lines)
     last = _short(lines[-1]) if lines else f"it ended with status {code}"
     if code != _FAILED and code > 0:

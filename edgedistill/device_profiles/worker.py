@@ -23,11 +23,11 @@ import numpy as np
 
 from edgedistill.device_profiles.cost_model import to_nanoseconds
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
-from edgedistill.device_profiles.pace import Runs, Yardstick
+from edgedistill.device_profiles.timed_runs import TimedRuns, Yardstick
 from edgedistill.errors import EdgeDistillError
 from edgedistill.manifest import LatencyPoint
 from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import Steps
+from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime, is_decoder
 
 __all__ = ["main", "median_interval"]
@@ -137,7 +137,7 @@ def _runs(session: Any, feeds: _Feeds) -> dict[_Shape, _Run]:
 
 def _generating(session: Any, ids: list[int]) -> _Run:
     before = _TEXT_BEFORE if len(ids) == 1 else 0
-    steps = Steps(session, Cache(heads_of(session.get_inputs()), before + len(ids)))
+    steps = StepRunner(session, Cache(heads_of(session.get_inputs()), before + len(ids)))
 
     def run() -> None:
         steps.cache.tokens = before
@@ -191,7 +191,7 @@ def _latency(job: Job) -> LatencyResult:
     )
 
 
-def _interleaved(job: Job, runs: dict[_Key, _Run]) -> Runs[_Key]:
+def _interleaved(job: Job, runs: dict[_Key, _Run]) -> TimedRuns[_Key]:
     """By (subnet, shape). Every round takes all points in another order, so that drift hits all alike.
 
     Threads of a decoder that look for its next token would take the cores from another's.
@@ -200,7 +200,7 @@ def _interleaved(job: Job, runs: dict[_Key, _Run]) -> Runs[_Key]:
     points = list(runs)
     for point in points * _WARM_UP:
         runs[point]()
-    timed, yardstick = Runs(points), Yardstick()
+    timed, yardstick = TimedRuns(points), Yardstick()
     rng = random.Random(0)
     deadline = time.perf_counter() + job.budget_s
     before_us = yardstick.look_us()

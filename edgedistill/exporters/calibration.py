@@ -18,7 +18,7 @@ from torch import Tensor
 from edgedistill.distillation.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.manifest import Calibration, OutOfScope
-from edgedistill.runtime.calibration import energy
+from edgedistill.runtime.calibrated_scores import energy
 
 __all__ = ["Calibrator", "expected_calibration_error", "fitted_temperature", "spliced"]
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgedistill.runtime.files import read_number, read_text, to_number
+from edgedistill.runtime.kernel_files import read_number, read_text, to_number
 
 __all__ = [
     "cpu_quota",

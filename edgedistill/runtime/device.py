@@ -12,7 +12,7 @@ import psutil
 
 from edgedistill.manifest import DeviceInfo
 from edgedistill.runtime.cgroup import memory_limit_bytes
-from edgedistill.runtime.files import read_text
+from edgedistill.runtime.kernel_files import read_text
 from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores
 
 __all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_name", "is_emulated"]

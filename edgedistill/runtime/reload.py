@@ -102,7 +102,7 @@ class Reloader:
             PaletteError: it is damaged, answers otherwise than it should, or is for something else.
             LoadError: a subnet cannot be loaded.
         """
-        from edgedistill.runtime.verify import check_answers
+        from edgedistill.runtime.verification import check_answers
 
         self._trying = self._signature()
         palette = self._opened()

@@ -1,25 +1,25 @@
 """Which subnets make the family."""
 
-from edgedistill.subnet_search.costs import Cost, Costs, Estimated, Fitted
-from edgedistill.subnet_search.family import Against, Limits, Member, Search, Terms, search
+from edgedistill.subnet_search.constrained_search import Against, Member, Search, SearchLimits, Terms, search
+from edgedistill.subnet_search.device_costs import Cost, DeviceCosts, EstimatedCosts, FittedCosts
+from edgedistill.subnet_search.exploration import explore
 from edgedistill.subnet_search.front import Scored, choose_family, pareto_front
-from edgedistill.subnet_search.quality import scored_once
-from edgedistill.subnet_search.sampling import explored
+from edgedistill.subnet_search.score_cache import cached_scores
 
 __all__ = [
     "Against",
     "Cost",
-    "Costs",
-    "Estimated",
-    "Fitted",
-    "Limits",
+    "DeviceCosts",
+    "EstimatedCosts",
+    "FittedCosts",
     "Member",
     "Scored",
     "Search",
+    "SearchLimits",
     "Terms",
+    "cached_scores",
     "choose_family",
-    "explored",
+    "explore",
     "pareto_front",
-    "scored_once",
     "search",
 ]

@@ -98,13 +98,13 @@ def _profile_there(
 def _profile_here(palette: Palette, progress: ProgressCallback, **options: Any) -> DeviceProfile:
     """Measure with these ``options`` of `device_profiles.profile`, and write the profile next to the palette's."""
     from edgedistill.device_profiles import profile as measure
-    from edgedistill.device_profiles.keeping import keep_profile
+    from edgedistill.device_profiles.profile_store import store_profile
     from edgedistill.runtime.device import device_name
 
     unfinished = palette.profiles_folder / f".{device_name()}.unfinished"
     with work(progress, "profiling this machine", 1) as profiling:
         measured = measure(palette, unfinished=unfinished, on_progress=profiling.move, **options)
-    name_warning = keep_profile(palette, measured)
+    name_warning = store_profile(palette, measured)
     unfinished.unlink(missing_ok=True)
     if name_warning is not None:
         warn(progress, name_warning)

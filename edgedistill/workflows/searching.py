@@ -17,7 +17,7 @@ from edgedistill.workflows.training_side import needs_training_side
 if TYPE_CHECKING:
     from edgedistill.distillation.data import TaskData
     from edgedistill.subnet import SubnetConfig
-    from edgedistill.subnet_search import Costs, Limits, Member, Search
+    from edgedistill.subnet_search import DeviceCosts, Member, Search, SearchLimits
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["Against", "SearchOptions", "SearchResult", "find_family", "search"]
@@ -150,7 +150,7 @@ def find_family(
         InputError: an option cannot be used.
         SearchError: no subnet keeps to the limits.
     """
-    from edgedistill.subnet_search import Terms, explored, scored_once
+    from edgedistill.subnet_search import Terms, cached_scores, explore
     from edgedistill.subnet_search import search as choose
 
     costs = _costs(options, trained)  # before the long part, so that a wrong option is refused at once
@@ -159,13 +159,13 @@ def find_family(
     metrics = _validation_metrics(trained, rows)
     most = min(len(trained.space), options.evaluations)
     title = f"scoring {most} of {len(trained.space)} subnets on validation data"
-    with work(progress, title, most) as scoring, scored_once(trained, folder, metrics) as once:
+    with work(progress, title, most) as scoring, cached_scores(trained, folder, metrics) as once:
 
         def quality(subnet: SubnetConfig) -> float:
             scoring.advance()
             return next(iter(once(subnet).values()))
 
-        qualities = explored(trained.space, terms, quality, options.evaluations)
+        qualities = explore(trained.space, terms, quality, options.evaluations)
         found = choose(qualities, terms, options.count)
 
         def with_errors(members: list[Member]) -> list[Member]:
@@ -189,18 +189,18 @@ def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[SubnetCo
     return metrics
 
 
-def _limits(options: SearchOptions) -> Limits:
-    from edgedistill.subnet_search import Limits
+def _limits(options: SearchOptions) -> SearchLimits:
+    from edgedistill.subnet_search import SearchLimits
 
-    return Limits(options.max_latency_ms, options.max_memory_mb)
+    return SearchLimits(options.max_latency_ms, options.max_memory_mb)
 
 
-def _costs(options: SearchOptions, trained: Supernet) -> Costs | None:
+def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
     """Return the device's costs: measured in the palette that was profiled there, else estimated."""
     from edgedistill.device_profiles import load_board
     from edgedistill.manifest import load
     from edgedistill.runtime.profiles import choose_profile
-    from edgedistill.subnet_search import Estimated, Fitted, Limits
+    from edgedistill.subnet_search import EstimatedCosts, FittedCosts, SearchLimits
 
     if trained.info.generation is not None and (options.profiled or options.device):
         raise InputError(
@@ -212,19 +212,19 @@ def _costs(options: SearchOptions, trained: Supernet) -> Costs | None:
         profile = choose_profile(palette, options.device)
         if profile is None or profile.kind != "measured":
             raise SearchError(f"{options.profiled} has no measured profile; run 'edgedistill profile' on the device")
-        return Fitted(trained.encoder.arch, palette, profile, options.tokens)
+        return FittedCosts(trained.encoder.arch, palette, profile, options.tokens)
     if options.device is not None:
         try:
-            return Estimated(trained.encoder.arch, load_board(options.device), options.tokens)
+            return EstimatedCosts(trained.encoder.arch, load_board(options.device), options.tokens)
         except BoardError as error:
             raise BoardError(f"{error}; of a device that you measured, give the palette by --profiled") from error
-    if _limits(options) != Limits():
+    if _limits(options) != SearchLimits():
         raise InputError("--max-latency-ms and --max-memory-mb are of a device; say which by --device or --profiled")
     return None
 
 
 def _draw(found: Search, trained: Supernet, picture: Path) -> None:
-    from edgedistill.subnet_search.picture import draw
+    from edgedistill.subnet_search.plot import draw
 
     try:
         draw(found, trained.info.scores[-1].metric, picture)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from commands import invoke, one_line
 
-from edgedistill.device_profiles import load_board, recognise, shipped_boards
+from edgedistill.device_profiles import board_detection, load_board, shipped_boards
 
-BOARDS = Path(recognise.__file__).parent / "boards"
+BOARDS = Path(board_detection.__file__).parent / "boards"
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def on_pi5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     (root / "proc/device-tree").mkdir(parents=True)
     (root / "proc/device-tree/model").write_text("Raspberry Pi 5 Model B Rev 1.0\0")
-    monkeypatch.setattr(recognise, "this_machine", partial(recognise.this_machine, root))
+    monkeypatch.setattr(board_detection, "this_machine", partial(board_detection.this_machine, root))
 
 
 @pytest.fixture
 def on_toaster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine is none of the boards."""
-    monkeypatch.setattr(recognise, "this_machine", partial(recognise.this_machine, tmp_path / "nothing"))
+    monkeypatch.setattr(board_detection, "this_machine", partial(board_detection.this_machine, tmp_path / "nothing"))
 
 
 def test_the_table_has_every_board_and_marks_this_machine(on_pi5: None) -> None:

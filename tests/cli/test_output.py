@@ -19,11 +19,11 @@ from rich.table import Table
 from typer.testing import Result
 
 from edgedistill.cli.output import Terminal, lines, print_json, print_json_line, print_text, styled
-from edgedistill.device_profiles import recognise
+from edgedistill.device_profiles import board_detection
 from edgedistill.manifest import Manifest, load, write_profile
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-BOARD = (Path(recognise.__file__).parent / "boards" / "pi5.toml").read_text(encoding="utf-8")
+BOARD = (Path(board_detection.__file__).parent / "boards" / "pi5.toml").read_text(encoding="utf-8")
 # Made to steer a terminal, to be markup or a code of an emoji, to forge a line, to turn the writing's direction.
 EVIL = (
     "[red]",

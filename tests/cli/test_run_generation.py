@@ -21,13 +21,13 @@ _SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from edgedistill.cli import main
-from edgedistill.runtime.generation.steps import Steps
-run = Steps.run
+from edgedistill.runtime.generation.steps import StepRunner
+run = StepRunner.run
 def slow(*args):
     print("a step", file=sys.stderr, flush=True)
     time.sleep(0.1)
     return run(*args)
-Steps.run = slow
+StepRunner.run = slow
 sys.exit(main())
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commands import invoke, one_line
 
-from edgedistill.subnet_search.quality import QUALITY
+from edgedistill.subnet_search.score_cache import QUALITY
 
 
 def _search(workplace: Path, *options: object) -> tuple[object, ...]:

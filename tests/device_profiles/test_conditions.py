@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.device_profiles.conditions import Watch, conditions
+from edgedistill.device_profiles.conditions import ProcessorWatch, conditions
 
 
 def _machine(root: Path, *, temperature: int, clock_khz: int, cooling: int) -> None:
@@ -27,7 +27,7 @@ def _machine(root: Path, *, temperature: int, clock_khz: int, cooling: int) -> N
 
 def test_temperature_and_clock_are_those_before_and_after(tmp_path: Path) -> None:
     _machine(tmp_path, temperature=41_000, clock_khz=2_400_000, cooling=0)
-    watch = Watch(tmp_path)
+    watch = ProcessorWatch(tmp_path)
     watch.look()
     _machine(tmp_path, temperature=63_500, clock_khz=2_000_000, cooling=0)
     watch.look()
@@ -41,7 +41,7 @@ def test_temperature_and_clock_are_those_before_and_after(tmp_path: Path) -> Non
 
 
 def test_what_the_machine_does_not_tell_is_none(tmp_path: Path) -> None:
-    watch = Watch(tmp_path)
+    watch = ProcessorWatch(tmp_path)
     watch.look()
     found = conditions(1, watch, [], 1.0)
     assert (found.temperature_c, found.clock_mhz, found.throttled) == (None, None, None)
@@ -54,5 +54,5 @@ def test_what_the_machine_does_not_tell_is_none(tmp_path: Path) -> None:
 def test_other_work_is_of_all_pieces_together(
     tmp_path: Path, pieces: list[tuple[float, float]], load: float, quiet: bool
 ) -> None:
-    found = conditions(1, Watch(tmp_path), pieces, 1.0)
+    found = conditions(1, ProcessorWatch(tmp_path), pieces, 1.0)
     assert (found.other_load, found.quiet) == (load, quiet)

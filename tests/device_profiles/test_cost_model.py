@@ -8,7 +8,7 @@ import minilm
 import numpy as np
 import pytest
 
-from edgedistill.device_profiles.cost_model import CostModel, Measured, Work, line, spanning
+from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, line, spanning
 from edgedistill.subnet import SubnetConfig
 
 ARCH = minilm.ARCH
@@ -16,17 +16,17 @@ COSTS = np.array([0.05, 0.01, 0.02, 0.03, 0.001, 0.04, 0.002, 0.1])
 SHAPES = [(1, 16), (1, 128)]
 
 
-def _work(subnet: SubnetConfig) -> Work:
-    return Work.of(subnet, ARCH.layer_parameters(subnet), ARCH.attention_macs(subnet, tokens=1))
+def _work(subnet: SubnetConfig) -> PassWork:
+    return PassWork.of(subnet, ARCH.layer_parameters(subnet), ARCH.attention_macs(subnet, tokens=1))
 
 
 WORKS = [_work(subnet) for subnet in minilm.SPACE]
 
 
-def _measured(works: list[Work], noise: float = 0.0) -> list[Measured]:
+def _measured(works: list[PassWork], noise: float = 0.0) -> list[MeasuredLatency]:
     rng = np.random.default_rng(0)
     return [
-        Measured(work, *shape, float(COSTS @ work.features(*shape)) * float(np.exp(noise * rng.normal())))
+        MeasuredLatency(work, *shape, float(COSTS @ work.features(*shape)) * float(np.exp(noise * rng.normal())))
         for work, shape in product(works, SHAPES)
     ]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from edgedistill.device_profiles import ssh
-from edgedistill.device_profiles.exchange import Limits
+from edgedistill.device_profiles.remote_pipe import ReceiveLimits
 from edgedistill.errors import InputError, RemoteError
 
-SMALL = Limits(total_bytes=300_000, line_bytes=1000, lines=200, silence_s=0.5)
+SMALL = ReceiveLimits(total_bytes=300_000, line_bytes=1000, lines=200, silence_s=0.5)
 Serve = Callable[[str], None]
 
 
@@ -101,14 +101,14 @@ def test_a_board_that_does_not_stop_is_left(serve: Serve, does: str, says: str) 
 
 def test_what_is_fed_counts_as_a_sign_of_life(serve: Serve) -> None:
     serve("echo connected >&2; for i in 0 1 2 3 4 5 6 7 8 9; do head -c 100000 >/dev/null; sleep 0.2; done")
-    assert ssh.run("board", "", [bytes(100_000)] * 11, lambda _: None, Limits(silence_s=1.5)) == b""
+    assert ssh.run("board", "", [bytes(100_000)] * 11, lambda _: None, ReceiveLimits(silence_s=1.5)) == b""
 
 
 def test_the_last_lines_are_kept(serve: Serve) -> None:
     serve("echo connected >&2; seq 150 >&2; echo 'edgedistill: because' >&2; seq 50 >&2; exit 1")
     seen: list[str] = []
     with pytest.raises(RemoteError, match=r"^board: because$"):
-        ssh.run("board", "", [], seen.append, Limits(silence_s=20))
+        ssh.run("board", "", [], seen.append, ReceiveLimits(silence_s=20))
     assert seen == ["connected", *map(str, range(1, 151)), *map(str, range(1, 51))]
 
 

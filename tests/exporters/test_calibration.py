@@ -15,7 +15,7 @@ from scipy.special import softmax
 from edgedistill.distillation.batches import Encoded
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature, spliced
-from edgedistill.runtime.calibration import energy
+from edgedistill.runtime.calibrated_scores import energy
 
 
 def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_checks import check_step_graph
-from edgedistill.exporters.decoder_steps import Steps
+from edgedistill.exporters.decoder_steps import StepRunner
 from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import Steps as BoundSteps
+from edgedistill.runtime.generation.steps import StepRunner as BoundSteps
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -63,7 +63,7 @@ def test_a_graph_of_other_weights_fails_its_check(tmp_path: Path) -> None:
 def test_logits_are_of_the_places_that_are_asked_for(name: str, tmp_path: Path) -> None:
     model = _decoder(name)
     written = decoder_graphs.write(model, tmp_path, [model.arch.full])
-    steps = Steps(written.graphs[model.arch.full], 20, 1)
+    steps = StepRunner(written.graphs[model.arch.full], 20, 1)
     every = steps.step(range(10))
     for asked in ([9], [3, 0, 7], []):
         steps.begin()

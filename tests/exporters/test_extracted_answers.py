@@ -33,7 +33,7 @@ from edgedistill.runtime import (
     TextRegressor,
     TokenClassifier,
 )
-from edgedistill.runtime.text.reading import Reader
+from edgedistill.runtime.text.tokenization import TextTokenizer
 from edgedistill.subnet import TaskName
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.vocabulary import trimmed
@@ -230,7 +230,7 @@ def test_one_onnx_file_answers_as_the_palettes_member(tmp_path: Path, model_type
     alone = onnxruntime.InferenceSession(tmp_path / "one.onnx", providers=["CPUExecutionProvider"])
     with AdaptiveSession(palette) as session:
         assert [node.name for node in session.get_inputs()] == [node.name for node in alone.get_inputs()]
-        reader = Reader(session.palette)
+        reader = TextTokenizer(session.palette)
         feeds = reader.feeds([reader.read(pair, place) for place, pair in enumerate(PAIRS)])
         expected = session.run(None, feeds)
         np.testing.assert_allclose(alone.run(None, feeds)[0], expected[0], atol=1e-5)

@@ -19,7 +19,7 @@ from edgedistill.exporters.standalone import write_onnx
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import TextRegressor
 from edgedistill.runtime.onnx import create_session
-from edgedistill.runtime.verify import TOLERANCE, verify
+from edgedistill.runtime.verification import TOLERANCE, verify
 from edgedistill.supernet.checkpoint import Supernet
 
 Exported = dict[str, tuple[Supernet, Palette]]

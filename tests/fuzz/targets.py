@@ -182,7 +182,7 @@ def _file_target(kind: str, name: str, check: Callable[[Path], object]) -> Targe
 
 
 def _verify(folder: Path) -> None:
-    from edgedistill.runtime.verify import verify
+    from edgedistill.runtime.verification import verify
 
     list(verify(load(folder)))
 

@@ -32,7 +32,7 @@ from edgedistill.runtime import (
     TextRegressor,
     TokenClassifier,
 )
-from edgedistill.runtime.calibration import Scores
+from edgedistill.runtime.calibrated_scores import CalibratedScores
 from edgedistill.runtime.control.loop import Controller
 
 EVERY = tuple(WIDTHS)
@@ -188,7 +188,7 @@ def test_finite_logits_have_finite_scores_at_any_temperature(tmp_path: Path) -> 
     entry = manifest.subnets[0]
     assert entry.calibration is not None
     tiny = entry.model_copy(update={"calibration": entry.calibration.model_copy(update={"temperature": 1e-300})})
-    scores = Scores(manifest.model_copy(update={"subnets": [tiny]}), None)
+    scores = CalibratedScores(manifest.model_copy(update={"subnets": [tiny]}), None)
     logits = np.array([[3e38, -3e38, 1.0], [2.0, 2.0, 1.0]], np.float32)
     np.testing.assert_array_equal(scores.of("large", logits), [[1, 0, 0], [0.5, 0.5, 0]])
 

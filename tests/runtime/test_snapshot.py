@@ -20,7 +20,7 @@ from edgedistill.errors import PaletteError
 from edgedistill.manifest import load
 from edgedistill.runtime import AdaptiveSession, snapshot
 from edgedistill.runtime.snapshot import private_copy
-from edgedistill.runtime.verify import verify
+from edgedistill.runtime.verification import verify
 
 
 @pytest.fixture

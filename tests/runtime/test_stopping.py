@@ -21,7 +21,7 @@ from edgedistill.manifest import load
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier, residents, stopping
 from edgedistill.runtime.control import loop
 from edgedistill.runtime.stopping import Stop, apart, run_options
-from edgedistill.runtime.verify import verify
+from edgedistill.runtime.verification import verify
 
 
 @pytest.fixture

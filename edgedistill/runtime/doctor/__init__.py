@@ -4,7 +4,7 @@
 as the sensors do.
 """
 
-from edgedistill.runtime.doctor.examination import Check, Checked, examine, machine_checks, palette_checks
+from edgedistill.runtime.doctor.examination import Check, CheckResult, examine, machine_checks, palette_checks
 from edgedistill.runtime.doctor.finding import Finding, State
 
-__all__ = ["Check", "Checked", "Finding", "State", "examine", "machine_checks", "palette_checks"]
+__all__ = ["Check", "CheckResult", "Finding", "State", "examine", "machine_checks", "palette_checks"]

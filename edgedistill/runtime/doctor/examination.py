@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgedistill.runtime.doctor import inference, memory, palette, processor, sensing, system
+from edgedistill.runtime.doctor import (
+    inference_checks,
+    memory_checks,
+    palette_health,
+    processor_checks,
+    sensor_checks,
+    system_checks,
+)
 from edgedistill.runtime.doctor.finding import Finding
 
-__all__ = ["Check", "Checked", "examine", "machine_checks", "palette_checks"]
+__all__ = ["Check", "CheckResult", "examine", "machine_checks", "palette_checks"]
 
 _PATIENCE_S = 150.0
 _REPORT = "report this line, with what 'edgedistill doctor --json' prints"
@@ -27,7 +34,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """A check's name, what it came to, and whether that keeps EdgeDistill from running."""
 
     name: str
@@ -38,25 +45,25 @@ class Checked:
 def machine_checks(root: Path = Path("/")) -> list[Check]:
     """Those of the machine alone."""
     looks: dict[str, Callable[[Path], Finding]] = {
-        "system": system.system,
-        "Python": system.python,
-        "onnxruntime": inference.onnxruntime,
-        "int8": inference.int8,
-        "memory": memory.memory,
-        "memory limit": memory.limit,
-        "memory groups": memory.limitable,
-        "swap": memory.swap,
-        "cores": processor.cores,
-        "governor": processor.governor,
-        "clock": processor.clock,
-        "temperature": processor.temperature,
-        "throttling": processor.throttling,
-        "CPU load": sensing.cpu_load,
-        "run queue": sensing.run_queue,
-        "CPU pressure": sensing.cpu_pressure,
-        "memory pressure": sensing.memory_pressure,
-        "power supply": sensing.power_supply,
-        "power mode": sensing.power_mode,
+        "system": system_checks.system,
+        "Python": system_checks.python,
+        "onnxruntime": inference_checks.onnxruntime,
+        "int8": inference_checks.int8,
+        "memory": memory_checks.memory,
+        "memory limit": memory_checks.limit,
+        "memory groups": memory_checks.limitable,
+        "swap": memory_checks.swap,
+        "cores": processor_checks.cores,
+        "governor": processor_checks.governor,
+        "clock": processor_checks.clock,
+        "temperature": processor_checks.temperature,
+        "throttling": processor_checks.throttling,
+        "CPU load": sensor_checks.cpu_load,
+        "run queue": sensor_checks.run_queue,
+        "CPU pressure": sensor_checks.cpu_pressure,
+        "memory pressure": sensor_checks.memory_pressure,
+        "power supply": sensor_checks.power_supply,
+        "power mode": sensor_checks.power_mode,
     }
     vital = {"system", "Python", "onnxruntime"}
     return [Check(name, partial(look, root), name in vital) for name, look in looks.items()]
@@ -65,13 +72,13 @@ def machine_checks(root: Path = Path("/")) -> list[Check]:
 def palette_checks(folder: Path, root: Path = Path("/")) -> list[Check]:
     """Those of a palette on this machine; without the first the others say nothing."""
     return [
-        Check("palette", partial(palette.whole, folder), vital=True),
-        Check("profile", partial(palette.profile, folder, root)),
-        Check("subnets", partial(palette.memory_fit, folder, root), vital=True),
+        Check("palette", partial(palette_health.whole, folder), vital=True),
+        Check("profile", partial(palette_health.profile, folder, root)),
+        Check("subnets", partial(palette_health.memory_fit, folder, root), vital=True),
     ]
 
 
-def examine(folder: Path | None = None, root: Path = Path("/")) -> Iterator[Checked]:
+def examine(folder: Path | None = None, root: Path = Path("/")) -> Iterator[CheckResult]:
     """Make all checks of the machine, and of the palette in ``folder``."""
     yield from map(_checked, machine_checks(root))
     if folder is not None:
@@ -82,14 +89,14 @@ def examine(folder: Path | None = None, root: Path = Path("/")) -> Iterator[Chec
             yield from map(_checked, others)
 
 
-def _checked(check: Check) -> Checked:
+def _checked(check: Check) -> CheckResult:
     """What it came to; a driver that does not answer is left alone in its thread."""
     found: list[Finding] = []
     thread = threading.Thread(target=lambda: found.append(_looked(check)), daemon=True)
     thread.start()
     thread.join(_PATIENCE_S)
     finding = found[0] if found else Finding("problem", f"no answer for {_PATIENCE_S:g} s", _REPORT)
-    return Checked(check.name, finding, check.vital and finding.state == "problem")
+    return CheckResult(check.name, finding, check.vital and finding.state == "problem")
 
 
 def _looked(check: Check) -> Finding:

@@ -1,8 +1,8 @@
 """Generation: prompts in, texts out, token by token, with a subnet that may change in between.
 
-`TextGenerator` is what applications hold. A `Text` is one generation: it asks at each token for the subnet that serves,
-`moving` says whether it goes there, and its `Seat` is its place on a subnet: a lease, a `Cache`, and `Steps` that run
-the graph on it.
+`TextGenerator` is the public class. An `ActiveText` is one generation. At each token it looks up the active subnet, and
+`migration` decides whether to move there. Its `CacheSlot` holds a lease on a subnet, a `Cache`, and a `StepRunner` that
+runs the step graph on that cache.
 """
 
 from edgedistill.runtime.generation.generator import TextGenerator

@@ -15,16 +15,16 @@ from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.control.decide import Policy, Reason
 from edgedistill.runtime.control.loop import CLOSING_S
 from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.generation.active_text import ActiveText
 from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.costs import STEP, generation_costs
 from edgedistill.runtime.generation.demand import Demand
+from edgedistill.runtime.generation.generation_costs import STEP, generation_costs
 from edgedistill.runtime.generation.messages import Message
 from edgedistill.runtime.generation.prompts import Prompt, Prompts, generation_of
-from edgedistill.runtime.generation.sampling import Sampler, Sampling
-from edgedistill.runtime.generation.steps import Steps
-from edgedistill.runtime.generation.stops import StopStrings
+from edgedistill.runtime.generation.steps import StepRunner
+from edgedistill.runtime.generation.stop_strings import StopStrings
 from edgedistill.runtime.generation.stream import Generated, Stream, Writer
-from edgedistill.runtime.generation.text import Text
+from edgedistill.runtime.generation.token_sampling import Sampler, Sampling
 from edgedistill.runtime.onnx import OnnxSession, StepSession
 from edgedistill.runtime.predict.costs import Costs
 from edgedistill.runtime.serving import Serving
@@ -137,7 +137,7 @@ class TextGenerator(Serving):
         ids = self._prompts.ids(prompt)
         generation = self._prompts.generation
         most = min(int(max_new_tokens), generation.context_tokens - len(ids))
-        text = Text(
+        text = ActiveText(
             self._controller,
             self._demand,
             self._clock,
@@ -259,7 +259,9 @@ def _warm_up(session: OnnxSession) -> None:
         LoadError: they fail.
     """
     try:
-        steps = Steps(cast("StepSession", session), Cache(heads_of(session.get_inputs()), capacity=4), run_options())
+        steps = StepRunner(
+            cast("StepSession", session), Cache(heads_of(session.get_inputs()), capacity=4), run_options()
+        )
         steps.run([0, 0])
         steps.run([0])
     except Exception as error:  # onnxruntime's share no base class

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from edgedistill.errors import InputError
 from edgedistill.manifest import Generation, Palette
 from edgedistill.runtime.arguments import checked_items, is_integer
-from edgedistill.runtime.generation.lengths import check_length, too_long
+from edgedistill.runtime.generation.chat_tokens import chat_ids
+from edgedistill.runtime.generation.detokenizer import Detokenizer
 from edgedistill.runtime.generation.messages import Message
-from edgedistill.runtime.generation.pieces import Pieces
-from edgedistill.runtime.generation.spelled import chat_ids
+from edgedistill.runtime.generation.prompt_length import check_length, too_long
 from edgedistill.runtime.tasks import wrong_task
-from edgedistill.runtime.text.reading import checked, encoded, load_tokenizer
+from edgedistill.runtime.text.tokenization import checked, encoded, load_tokenizer
 
 __all__ = ["Prompt", "Prompts"]
 
@@ -71,9 +71,9 @@ class Prompts:
         tokens |= {"unk_token": unknown, "pad_token": self._pad_token}
         return {name: token for name, token in tokens.items() if token}
 
-    def pieces(self, ids: Sequence[int]) -> Pieces:
+    def pieces(self, ids: Sequence[int]) -> Detokenizer:
         """The text of what follows this prompt."""
-        return Pieces(self._tokenizer, ids)
+        return Detokenizer(self._tokenizer, ids)
 
     def _checked_ids(self, prompt: Sequence[int]) -> list[int]:
         most = int(self._vocabulary) - 1

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from edgedistill.runtime.generation.cache import Cache
 from edgedistill.runtime.onnx import LARGE_TOKENS, StepSession, emptying_options, ort_value
 
-__all__ = ["Steps"]
+__all__ = ["StepRunner"]
 
 
-class Steps:
+class StepRunner:
     """Runs one generation's tokens through a session. Not thread-safe; the session may serve other threads as well.
 
     Past and present of a layer are bound to the same memory. The inputs of single tokens are bound once, and written

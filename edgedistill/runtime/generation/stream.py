@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edgedistill.errors import InputError
-from edgedistill.runtime.generation.pieces import Pieces
-from edgedistill.runtime.generation.sampling import Sampler
-from edgedistill.runtime.generation.stops import StopStrings
-from edgedistill.runtime.generation.text import Text
+from edgedistill.runtime.generation.active_text import ActiveText
+from edgedistill.runtime.generation.detokenizer import Detokenizer
+from edgedistill.runtime.generation.stop_strings import StopStrings
+from edgedistill.runtime.generation.token_sampling import Sampler
 
 __all__ = ["Ending", "Generated", "Stream", "Writer"]
 
@@ -56,10 +56,10 @@ class Writer:
 
     def __init__(
         self,
-        text: Text,
+        text: ActiveText,
         *,
         sampler: Sampler,
-        pieces: Pieces,
+        pieces: Detokenizer,
         stops: StopStrings,
         ends: Collection[int],
         most: int,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
-from edgedistill.runtime.files import read_match, read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_match, read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 
 __all__ = ["CpuSensor", "RunQueueSensor"]
 
@@ -86,7 +86,7 @@ class RunQueueSensor:
         self._usable = usable
         self._loadavg = root / "proc/loadavg"
         self._tasks = root / "proc/self/task"
-        self._online = Found(lambda: _online_cores(root / "sys/devices/system/cpu/online"), clock)
+        self._online = CachedValue(lambda: _online_cores(root / "sys/devices/system/cpu/online"), clock)
 
     def read(self) -> float | None:
         """Tasks a core at this moment."""

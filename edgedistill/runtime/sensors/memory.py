@@ -13,8 +13,8 @@ from typing import NamedTuple
 import psutil
 
 from edgedistill.runtime.cgroup import least_left_bytes, limiting_folders
-from edgedistill.runtime.files import read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 
 __all__ = ["MemorySensor", "free_memory_mb"]
 
@@ -35,8 +35,8 @@ class MemorySensor:
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._meminfo = root / "proc/meminfo"
         self._statm = root / "proc/self/statm"
-        self._folders = Found(partial(limiting_folders, root), clock)
-        self._limits = Found(partial(_own_limits, root / "proc/self/limits"), clock)
+        self._folders = CachedValue(partial(limiting_folders, root), clock)
+        self._limits = CachedValue(partial(_own_limits, root / "proc/self/limits"), clock)
 
     def read(self) -> float:
         """In 10⁶ bytes."""

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from edgedistill.runtime.files import read_number, read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_number, read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 
 __all__ = ["PowerModeSensor", "Supply", "SupplySensor", "power_modes"]
 
@@ -34,7 +34,7 @@ class SupplySensor:
     """The machine's batteries and other supplies."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
-        self._supplies = Found(partial(_supplies, root), clock)
+        self._supplies = CachedValue(partial(_supplies, root), clock)
 
     def read(self) -> Supply:
         """The state of the supplies; of several batteries the mean."""
@@ -78,7 +78,7 @@ class PowerModeSensor:
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._status = root / "var/lib/nvpmodel/status"
         self._profile = root / "sys/firmware/acpi/platform_profile"
-        self._names = Found(partial(power_modes, root), clock)
+        self._names = CachedValue(partial(power_modes, root), clock)
 
     def read(self) -> str | None:
         """The mode's name."""

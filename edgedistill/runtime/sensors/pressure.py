@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from edgedistill.runtime.cgroup import unified_folders
-from edgedistill.runtime.files import read_match, read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_match, read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 
 __all__ = ["PressureSensor"]
 
@@ -30,9 +30,9 @@ class PressureSensor:
         root: Path = Path("/"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file = Found(partial(_nearest, root, resource), clock)
+        self._file = CachedValue(partial(_nearest, root, resource), clock)
         # The kernel works the share out every two seconds.
-        self._share = Found(self._present_share, clock, kept_s=1.0)
+        self._share = CachedValue(self._present_share, clock, kept_s=1.0)
 
     def read(self) -> float | None:
         """Share 0 to 1, up to a second old."""

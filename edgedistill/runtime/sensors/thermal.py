@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from edgedistill.runtime.files import read_number, read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_number, read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 
 __all__ = ["FIRMWARE_LIMIT_C", "Temperature", "ThermalSensor", "cools_processor", "is_raspberry_pi", "named_hwmon"]
 
@@ -47,7 +47,7 @@ class ThermalSensor:
     """Temperature of the processor and the chip around it."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
-        self._zones = Found(partial(_zones, root), clock)
+        self._zones = CachedValue(partial(_zones, root), clock)
 
     def read(self) -> Temperature:
         """The state of the zones that can be read."""

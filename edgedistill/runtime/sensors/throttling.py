@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from edgedistill.runtime.files import read_number, read_text
-from edgedistill.runtime.sensors.found import Found
+from edgedistill.runtime.kernel_files import read_number, read_text
+from edgedistill.runtime.sensors.cached_value import CachedValue
 from edgedistill.runtime.sensors.thermal import (
     FIRMWARE_LIMIT_C,
     ThermalSensor,
@@ -32,7 +32,7 @@ class ThrottlingSensor:
         self._root = root
         self._thermal = ThermalSensor(root, clock)
         self._counts: dict[Path, int] = {}
-        self._signals = Found(self._search, clock)
+        self._signals = CachedValue(self._search, clock)
 
     def read(self) -> bool | None:
         """Whether it is; of events that are only counted, whether there was one since the last call."""

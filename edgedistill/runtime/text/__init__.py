@@ -5,9 +5,9 @@ the session closes with it.
 """
 
 from edgedistill.runtime.text.classifier import Label, TextClassifier
-from edgedistill.runtime.text.encoder import SentenceEncoder, Vectors
 from edgedistill.runtime.text.entities import Entity, Word
 from edgedistill.runtime.text.regressor import Prediction, TextRegressor
+from edgedistill.runtime.text.sentence_encoder import SentenceEncoder, Vectors
 from edgedistill.runtime.text.tagger import Tagged, TokenClassifier
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import Answer
-from edgedistill.runtime.calibration import Scores
+from edgedistill.runtime.calibrated_scores import CalibratedScores
 from edgedistill.runtime.text.pipeline import OUTPUT, Pipeline, Source, countdown
-from edgedistill.runtime.text.reading import Read
+from edgedistill.runtime.text.tokenization import EncodedText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class TextClassifier(Pipeline):
         self._false_accepts = false_accepts
         self._second_ms = 0.0  # how long the smallest took last time
         try:
-            self._scores = palette, Scores(palette.manifest, false_accepts)
+            self._scores = palette, CalibratedScores(palette.manifest, false_accepts)
         except InputError:
             self.close()
             raise
@@ -106,16 +106,16 @@ class TextClassifier(Pipeline):
         found: list[bool] = self._scores_by(second.palette).accepted(second.subnet, second.outputs[0]).tolist()
         return found
 
-    def _label(self, read: Read, logits: NDArray[np.float32], accepted: bool, answer: Answer) -> Label:
+    def _label(self, read: EncodedText, logits: NDArray[np.float32], accepted: bool, answer: Answer) -> Label:
         probabilities = self._scores_by(answer.palette).of(answer.subnet, logits)
         best = int(probabilities.argmax())
         score = float(probabilities[best])
         return Label(self._labels[best], score, answer.subnet, answer.latency_ms, read.truncated, accepted)
 
-    def _scores_by(self, palette: Palette) -> Scores:
+    def _scores_by(self, palette: Palette) -> CalibratedScores:
         """By the palette that answered: one that was put in the first one's place is calibrated by itself."""
         known, scores = self._scores
         if palette is not known:
-            scores = Scores(palette.manifest, self._false_accepts)
+            scores = CalibratedScores(palette.manifest, self._false_accepts)
             self._scores = palette, scores
         return scores

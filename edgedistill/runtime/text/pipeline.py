@@ -13,7 +13,7 @@ from edgedistill.manifest import Palette
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
 from edgedistill.runtime.arguments import checked_deadline, checked_items
 from edgedistill.runtime.tasks import check_task
-from edgedistill.runtime.text.reading import Read, Reader
+from edgedistill.runtime.text.tokenization import EncodedText, TextTokenizer
 from edgedistill.subnet import TaskName
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Source = AdaptiveSession | str | Path | Palette
 """An open session, or a palette to open."""
 
 _BATCH = 32
-_R = TypeVar("_R", bound=Read)
+_R = TypeVar("_R", bound=EncodedText)
 _Self = TypeVar("_Self", bound="Pipeline")
 
 
@@ -48,7 +48,7 @@ class Pipeline:
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)
         try:
             check_task(self._session.palette.manifest, self.task)
-            self._reader = Reader(self._session.palette)
+            self._reader = TextTokenizer(self._session.palette)
             self._width = self._session.palette.manifest.outputs[0].shape[-1]
         except PaletteError:
             self.close()
@@ -59,7 +59,7 @@ class Pipeline:
         """The session behind it."""
         return self._session
 
-    def _read(self, texts: Sequence[object]) -> list[Read]:
+    def _read(self, texts: Sequence[object]) -> list[EncodedText]:
         return [self._reader.read(text, place) for place, text in numbered(texts)]
 
     def _answered(
@@ -97,7 +97,7 @@ class Pipeline:
                 "export the palette again"
             )
 
-    def _blamed(self, batch: Sequence[Read], start: int, error: RunError) -> EdgeDistillError:
+    def _blamed(self, batch: Sequence[EncodedText], start: int, error: RunError) -> EdgeDistillError:
         """Return the error of a batch that failed: of its first text that fails alone, where the model itself works.
 
         Such is a text with a token that the embedding table has no row for.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError, RunError
 from edgedistill.runtime.adaptive import Answer
-from edgedistill.runtime.calibration import Scores
+from edgedistill.runtime.calibrated_scores import CalibratedScores
 from edgedistill.runtime.text.entities import Entity, Word, entities_of
 from edgedistill.runtime.text.graphemes import Span
 from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown, numbered
-from edgedistill.runtime.text.reading import ReadWords
+from edgedistill.runtime.text.tokenization import EncodedWords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ class TokenClassifier(Pipeline):
         super().__init__(session, **options)
         manifest = self.session.palette.manifest
         self._labels = manifest.labels
-        self._scores = Scores(manifest, None)
+        self._scores = CalibratedScores(manifest, None)
 
     def tag(self, texts: Sequence[str | Sequence[str]], *, deadline_ms: float | None = None) -> list[Tagged]:
         """The entities of each text, in their order; runs take up to 32 texts at a time.
@@ -111,7 +111,7 @@ class TokenClassifier(Pipeline):
         read = [self._reader.read_words(text, place) for place, text in numbered(texts)]
         return [self._tagged(*found) for found in self._answered(left_ms, read)]
 
-    def _tagged(self, read: ReadWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
+    def _tagged(self, read: EncodedWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
         """From a text's logits [tokens, labels]."""
         text = read.words.text
         words = self._words(read, self._scores.of(answer.subnet, logits))
@@ -120,7 +120,7 @@ class TokenClassifier(Pipeline):
             text, tuple(entities), tuple(words), answer.subnet, answer.latency_ms, read.truncated, read.unread
         )
 
-    def _words(self, read: ReadWords, scores: NDArray[np.float64]) -> list[Word]:
+    def _words(self, read: EncodedWords, scores: NDArray[np.float64]) -> list[Word]:
         words = []
         for index, token in read.first_tokens().items():
             start, end = read.words.spans[index]

@@ -14,7 +14,15 @@ from board_trees import BOARDS
 from edgedistill.manifest import load, write_profile
 from edgedistill.runtime import doctor
 from edgedistill.runtime.device import cpu_name, device_name
-from edgedistill.runtime.doctor import Finding, examination, examine, inference, palette, processor, sensing
+from edgedistill.runtime.doctor import (
+    Finding,
+    examination,
+    examine,
+    inference_checks,
+    palette_health,
+    processor_checks,
+    sensor_checks,
+)
 from edgedistill.runtime.onnx import usable_cores
 
 Tree = Mapping[str, str]
@@ -24,8 +32,8 @@ Plant = Callable[[Tree], Path]
 @pytest.fixture
 def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     """onnxruntime's trial has its own tests, and takes a second."""
-    monkeypatch.setattr(inference, "onnxruntime", lambda _: Finding("ok", "not tried"))
-    monkeypatch.setattr(sensing, "_SPAN_S", 0.0)
+    monkeypatch.setattr(inference_checks, "onnxruntime", lambda _: Finding("ok", "not tried"))
+    monkeypatch.setattr(sensor_checks, "_SPAN_S", 0.0)
 
 
 @pytest.mark.usefixtures("four_cores", "no_trial")
@@ -54,8 +62,8 @@ def test_a_damaged_file_takes_only_its_own_check_down(plant: Plant, damage: str)
 def test_a_check_that_hangs_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     end = threading.Event()
     monkeypatch.setattr(examination, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(processor, "temperature", lambda _: end.wait() and Finding("ok", ""))
-    monkeypatch.setattr(inference, "onnxruntime", lambda _: 1 / 0)
+    monkeypatch.setattr(processor_checks, "temperature", lambda _: end.wait() and Finding("ok", ""))
+    monkeypatch.setattr(inference_checks, "onnxruntime", lambda _: 1 / 0)
     checked = {one.name: one for one in examine(root=tmp_path)}
     end.set()
     assert checked["temperature"].finding.found == "no answer for 0.2 s"
@@ -115,18 +123,18 @@ def test_nothing_more_is_said_of_a_palette_that_is_none(tmp_path: Path) -> None:
 def test_whose_profile_it_goes_by(
     folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], says: str | None
 ) -> None:
-    monkeypatch.setattr(palette, "usable_cores", lambda _: 1)
+    monkeypatch.setattr(palette_health, "usable_cores", lambda _: 1)
     _add_profile(folder, **{"name": device_name(), "cpu": cpu_name(), **options})
-    found = palette.profile(folder, Path("/"))
+    found = palette_health.profile(folder, Path("/"))
     assert found.found.startswith(f"{device_name()}, ")
     assert found.state == ("ok" if says is None else "note")
     assert says is None or says in found.found
 
 
 def test_a_profile_with_other_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(palette, "usable_cores", lambda _: 3)
+    monkeypatch.setattr(palette_health, "usable_cores", lambda _: 3)
     _add_profile(folder, name=device_name(), cpu=cpu_name())
-    assert "with 1 threads, where 3 cores are usable now" in palette.profile(folder, Path("/")).found
+    assert "with 1 threads, where 3 cores are usable now" in palette_health.profile(folder, Path("/")).found
     assert usable_cores() >= 1
 
 
@@ -144,6 +152,6 @@ def test_what_fits_into_the_memory_by_its_profile(
 ) -> None:
     _add_profile(folder, name=device_name())
     root = plant({"proc/meminfo": f"MemTotal: 9000000 kB\nMemAvailable: {available_kb} kB\n"})
-    found = palette.memory_fit(folder, root)
+    found = palette_health.memory_fit(folder, root)
     assert found.state == state
     assert fits in found.found

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.runtime.doctor import Finding, memory, processor, sensing, system
-from edgedistill.runtime.doctor.inference import int8
+from edgedistill.runtime.doctor import Finding, memory_checks, processor_checks, sensor_checks, system_checks
+from edgedistill.runtime.doctor.inference_checks import int8
 
 Tree = Mapping[str, str]
 Plant = Callable[[Tree], Path]
@@ -28,7 +28,7 @@ POWERSAVE = {f"{POLICY}/scaling_governor": "powersave\n", f"{POLICY}/scaling_dri
 
 
 def test_a_64_bit_system_is_right_whatever_the_board(plant: Plant) -> None:
-    found = system.system(plant(PI | PI_OS | {"proc/self/exe": WIDE}))
+    found = system_checks.system(plant(PI | PI_OS | {"proc/self/exe": WIDE}))
     assert found == Finding("ok", "Raspberry Pi 4 Model B Rev 1.4; Debian GNU/Linux 13, 64-bit")
 
 
@@ -41,16 +41,16 @@ def test_a_64_bit_system_is_right_whatever_the_board(plant: Plant) -> None:
     ],
 )
 def test_32_bit_programs_want_another_image(plant: Plant, board: Tree, fix: str) -> None:
-    found = system.system(plant({**board, "proc/self/exe": NARROW}))
+    found = system_checks.system(plant({**board, "proc/self/exe": NARROW}))
     assert found.state == "problem"
     assert "32-bit" in found.found
     assert fix in (found.fix or "")
 
 
 def test_an_old_python_wants_another_image(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert system.python(plant(PI)).state == "ok"
+    assert system_checks.python(plant(PI)).state == "ok"
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
-    found = system.python(plant(PI))
+    found = system_checks.python(plant(PI))
     assert found.state == "problem"
     assert "expected 3.10 or later" in found.found
 
@@ -75,13 +75,13 @@ def test_what_the_instruction_sets_mean_for_int8(plant: Plant, cpuinfo: str, sta
 
 def test_memory_of_a_board_and_of_containers(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["container, version 1"] | {"proc/self/limits": ""})
-    assert memory.memory(root) == Finding("ok", "300 MB free for this process; the machine has 101,376")
-    assert "500 MB by its control group, 300 of them left" in memory.limit(root).found
+    assert memory_checks.memory(root) == Finding("ok", "300 MB free for this process; the machine has 101,376")
+    assert "500 MB by its control group, 300 of them left" in memory_checks.limit(root).found
 
 
 def test_a_limit_that_leaves_too_little(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant({**boards["container, version 2"], "sys/fs/cgroup/memory.current": "440000000\n"})
-    found = memory.memory(root)
+    found = memory_checks.memory(root)
     assert found.state == "note"
     assert found.found.startswith("10 MB free")
     assert "MemoryMax=" in (found.fix or "")
@@ -89,8 +89,8 @@ def test_a_limit_that_leaves_too_little(plant: Plant, boards: Mapping[str, Tree]
 
 def test_a_machine_with_little_left(plant: Plant) -> None:
     root = plant({"proc/meminfo": "MemTotal: 500000 kB\nMemAvailable: 20000 kB\n"})
-    assert "ps -eo rss" in (memory.memory(root).fix or "")
-    assert memory.limit(root).found == "no control group limits this process"
+    assert "ps -eo rss" in (memory_checks.memory(root).fix or "")
+    assert memory_checks.limit(root).found == "no control group limits this process"
 
 
 OFF = {"proc/cmdline": "coherent_pool=1M cgroup_disable=memory root=/dev/mmcblk0p2 rootwait\n"}
@@ -112,7 +112,7 @@ ON = {"proc/cmdline": "cgroup_disable=memory rootwait cgroup_enable=memory\n"}
     ],
 )
 def test_control_groups_of_memory_that_a_pi_switches_off(plant: Plant, files: Tree, fix: str | None) -> None:
-    found = memory.limitable(plant(files))
+    found = memory_checks.limitable(plant(files))
     assert found.state == ("ok" if fix is None else "note")
     assert fix is None or (found.fix or "").startswith(fix)
 
@@ -124,7 +124,7 @@ def test_the_boot_option_s_command_does_what_it_says(plant: Plant) -> None:
     }
     for files, file in ((PI_OS, "boot/firmware/cmdline.txt"), (jetson, "boot/extlinux/extlinux.conf")):
         root = plant(files)
-        fix = sensing.cpu_pressure(root).fix or ""
+        fix = sensor_checks.cpu_pressure(root).fix or ""
         command = fix.removeprefix("sudo ").removesuffix(" && sudo reboot").replace(f" /{file}", f" {root / file}")
         subprocess.run(["sh", "-c", command], check=True)
         lines = (root / file).read_text().splitlines()
@@ -133,18 +133,18 @@ def test_the_boot_option_s_command_does_what_it_says(plant: Plant) -> None:
 
 
 def test_swap(plant: Plant) -> None:
-    assert memory.swap(plant({})).found == "none"
-    found = memory.swap(plant({"proc/meminfo": "SwapTotal: 200000 kB\nSwapFree: 150000 kB\n"}))
+    assert memory_checks.swap(plant({})).found == "none"
+    found = memory_checks.swap(plant({"proc/meminfo": "SwapTotal: 200000 kB\nSwapFree: 150000 kB\n"}))
     assert found.found.startswith("51 of 205 MB in use")
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_cores_affinity_and_quota(plant: Plant, boards: Mapping[str, Tree]) -> None:
     container = boards["container, version 2"]
-    assert processor.cores(plant(container)).found == "2 usable; 4 by its affinity, a quota of 2"
+    assert processor_checks.cores(plant(container)).found == "2 usable; 4 by its affinity, a quota of 2"
     some = {"sys/devices/system/cpu/present": "0-5\n", "sys/devices/system/cpu/online": "0-3\n"}
-    assert "cores 0-5 are there, 0-3 are switched on" in processor.cores(plant(container | some)).found
-    stalls = processor.cores(plant({"sys/fs/cgroup/cpu.max": "50000 100000\n"}))
+    assert "cores 0-5 are there, 0-3 are switched on" in processor_checks.cores(plant(container | some)).found
+    stalls = processor_checks.cores(plant({"sys/fs/cgroup/cpu.max": "50000 100000\n"}))
     assert stalls.state == "note"
     assert "CPUQuota=100%" in (stalls.fix or "")
 
@@ -161,37 +161,37 @@ def test_cores_affinity_and_quota(plant: Plant, boards: Mapping[str, Tree]) -> N
     ],
 )
 def test_a_governor_that_holds_the_clock_down(plant: Plant, files: Tree, fix: str | None) -> None:
-    found = processor.governor(plant(files))
+    found = processor_checks.governor(plant(files))
     assert found.state == ("ok" if fix is None else "note")
     assert found.fix == (fix and f"echo {fix} | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
 
 
 def test_a_clock_that_is_capped(plant: Plant, boards: Mapping[str, Tree]) -> None:
-    found = processor.clock(plant(boards["Raspberry Pi 4"]))
+    found = processor_checks.clock(plant(boards["Raspberry Pi 4"]))
     assert found.found.startswith("capped at 1.2 of 1.8 GHz")
     assert found.fix == f"echo 1800000 | sudo tee /{POLICY}/scaling_max_freq"
 
 
 def test_a_jetson_s_clock_is_its_power_mode_s(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["Jetson Orin"])
-    assert processor.clock(root).fix == "sudo nvpmodel -m NUMBER, where 0 is 15W, 1 is 7W"
-    assert sensing.power_mode(root).found == "7W"
+    assert processor_checks.clock(root).fix == "sudo nvpmodel -m NUMBER, where 0 is 15W, 1 is 7W"
+    assert sensor_checks.power_mode(root).found == "7W"
     full = plant({f"{POLICY}/scaling_max_freq": "1728000\n"})
-    assert processor.clock(full) == Finding("ok", "up to 1.728 GHz")
+    assert processor_checks.clock(full) == Finding("ok", "up to 1.728 GHz")
 
 
 @pytest.mark.parametrize(("temp", "state"), [("48199", "ok"), ("76000", "note"), ("84000", "note")])
 def test_temperature_and_its_distance(plant: Plant, boards: Mapping[str, Tree], temp: str, state: str) -> None:
     root = plant({**boards["Raspberry Pi 4"], "sys/class/thermal/thermal_zone0/temp": f"{temp}\n"})
-    found = processor.temperature(root)
+    found = processor_checks.temperature(root)
     assert found.state == state
     assert found.found == f"{int(temp) / 1e3:.1f} °C, {80 - int(temp) / 1e3:.1f} below where it is slowed down"
 
 
 def test_a_temperature_without_a_limit_or_none(plant: Plant) -> None:
-    assert "/sys/class/thermal" in processor.temperature(plant({})).found
+    assert "/sys/class/thermal" in processor_checks.temperature(plant({})).found
     zone = {"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "5000\n"}
-    assert "max_temperature_c" in processor.temperature(plant(zone)).found
+    assert "max_temperature_c" in processor_checks.temperature(plant(zone)).found
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_temperature_without_a_limit_or_none(plant: Plant) -> None:
     ],
 )
 def test_throttling_as_a_pi_s_firmware_tells(plant: Plant, bits: str, found: str, fix: str | None) -> None:
-    told = processor.throttling(plant(PI | {BITS: f"{bits}\n"}))
+    told = processor_checks.throttling(plant(PI | {BITS: f"{bits}\n"}))
     assert told.found == found
     assert (told.fix is None) if fix is None else (fix in (told.fix or ""))
 
@@ -221,13 +221,13 @@ def test_throttling_as_a_pi_s_tool_tells_where_the_kernel_does_not(plant: Plant,
         }
     )
     (root / "usr/bin/vcgencmd").chmod(0o755)
-    assert processor.throttling(root).found == "now: no; since the start: clock capped"
+    assert processor_checks.throttling(root).found == "now: no; since the start: clock capped"
     plant({"usr/bin/vcgencmd": "#!/bin/sh\necho VCHI initialization failed\nexit 255\n"})
-    assert "for want of vcgencmd" in processor.throttling(root).found
+    assert "for want of vcgencmd" in processor_checks.throttling(root).found
 
 
 def test_throttling_as_a_jetson_counts_it(plant: Plant, boards: Mapping[str, Tree]) -> None:
-    found = processor.throttling(plant(boards["Jetson Orin"]))
+    found = processor_checks.throttling(plant(boards["Jetson Orin"]))
     assert found.found == "not now; 27,390 events since the start"
     assert "nvpmodel" in (found.fix or "")
 
@@ -235,38 +235,38 @@ def test_throttling_as_a_jetson_counts_it(plant: Plant, boards: Mapping[str, Tre
 @pytest.mark.usefixtures("four_cores")
 def test_readings_of_a_laptop(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["laptop"])
-    assert sensing.run_queue(root).found == "0.75 tasks of others for each usable core"
-    assert sensing.cpu_pressure(root).found == "tasks waited for it in 12.5% of the last ten seconds"
-    assert sensing.power_supply(root) == Finding("ok", "on battery, 81% charged")
-    assert sensing.power_mode(root) == Finding("ok", "balanced")
+    assert sensor_checks.run_queue(root).found == "0.75 tasks of others for each usable core"
+    assert sensor_checks.cpu_pressure(root).found == "tasks waited for it in 12.5% of the last ten seconds"
+    assert sensor_checks.power_supply(root) == Finding("ok", "on battery, 81% charged")
+    assert sensor_checks.power_mode(root) == Finding("ok", "balanced")
 
 
 def test_a_counter_that_stands_still_is_no_load(plant: Plant, boards: Mapping[str, Tree]) -> None:
-    found = sensing.cpu_load(plant(boards["Raspberry Pi 4"]))
+    found = sensor_checks.cpu_load(plant(boards["Raspberry Pi 4"]))
     assert found.state == "note"
     assert "no figure in /proc/stat" in found.found
 
 
 def test_why_there_is_no_reading(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     root = plant(PI_OS)
-    assert sensing.power_supply(root) == Finding("ok", "none here: no /sys/class/power_supply/*/type")
-    off = sensing.memory_pressure(root)
+    assert sensor_checks.power_supply(root) == Finding("ok", "none here: no /sys/class/power_supply/*/type")
+    off = sensor_checks.memory_pressure(root)
     assert off.fix == "sudo sed -i '1 s/$/ psi=1/' /boot/firmware/cmdline.txt && sudo reboot"
     plant({"proc/cmdline": "rootwait psi=1\n"})
-    assert "built without" in sensing.memory_pressure(root).found
+    assert "built without" in sensor_checks.memory_pressure(root).found
     plant({"sys/class/power_supply/BAT0/type": "Battery\n"})
-    assert "no figure in /sys/class/power_supply/BAT0/type" in sensing.power_supply(root).found
+    assert "no figure in /sys/class/power_supply/BAT0/type" in sensor_checks.power_supply(root).found
     (root / "proc/loadavg").mkdir(parents=True)
-    assert "/proc/loadavg: Is a directory" in sensing.run_queue(root).found
+    assert "/proc/loadavg: Is a directory" in sensor_checks.run_queue(root).found
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert sensing.power_supply(root).fix == "sudo chmod a+r /sys/class/power_supply/BAT0/type"
+    assert sensor_checks.power_supply(root).fix == "sudo chmod a+r /sys/class/power_supply/BAT0/type"
 
 
 def test_the_least_python_is_the_package_s_own() -> None:
-    assert system.version_of(metadata.metadata("edgedistill")["Requires-Python"] or "") == (3, 10)
-    assert system.version_of("1.23.2rc1") == (1, 23, 2)
-    assert system.version_of("none") == ()
+    assert system_checks.version_of(metadata.metadata("edgedistill")["Requires-Python"] or "") == (3, 10)
+    assert system_checks.version_of("1.23.2rc1") == (1, 23, 2)
+    assert system_checks.version_of("none") == ()

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.runtime.generation.chat import render, template_fault
-from edgedistill.runtime.generation.spelled import chat_ids
+from edgedistill.runtime.generation.chat_tokens import chat_ids
 
 SPECIAL = ["<s>", "</s>", "<unk>", "<pad>", "<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>"]
 TAGS = ["<think>", "</think>", "<tool_response>", "</tool_response>"]  # added, not special, and written by a template

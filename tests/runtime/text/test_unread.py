@@ -20,7 +20,7 @@ from edgedistill.errors import InputError
 from edgedistill.manifest import load
 from edgedistill.runtime import Tagged, TokenClassifier
 from edgedistill.runtime.text.entities import Word, entities_of
-from edgedistill.runtime.text.reading import Reader, ReadWords
+from edgedistill.runtime.text.tokenization import EncodedWords, TextTokenizer
 
 WORDS = tiny_palette.WORDS
 HIDDEN = "".join(chr(0xE0000 + ord(letter)) for letter in "John Smith")
@@ -87,9 +87,11 @@ def make(model: str, normalizer: str, pre_tokenizer: str) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Reader]:
+def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], TextTokenizer]:
     """A reader of each combination; the palette's own tokenizer is exchanged."""
-    reader = Reader(load(tiny_palette.write(tmp_path_factory.mktemp("readers") / "palette", tiny_palette.TAGGED)))
+    reader = TextTokenizer(
+        load(tiny_palette.write(tmp_path_factory.mktemp("readers") / "palette", tiny_palette.TAGGED))
+    )
     readers = {}
     for kind in itertools.product(MODELS, NORMALIZERS, PRE_TOKENIZERS):
         readers[kind] = copy.copy(reader)
@@ -98,7 +100,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, st
     return readers
 
 
-def tagged(read: ReadWords, tags: str) -> Tagged:
+def tagged(read: EncodedWords, tags: str) -> Tagged:
     """As the pipeline makes it, with tags by the words' places."""
     words = []
     for index in read.first_tokens():
@@ -122,7 +124,11 @@ def survivors(found: Tagged) -> list[int]:
     st.text(st.sampled_from("01"), min_size=1, max_size=4),
 )
 def test_what_survives_was_read_and_found_harmless(
-    readers: dict[tuple[str, str, str], Reader], kind: tuple[str, str, str], words: list[str], joined: bool, tags: str
+    readers: dict[tuple[str, str, str], TextTokenizer],
+    kind: tuple[str, str, str],
+    words: list[str],
+    joined: bool,
+    tags: str,
 ) -> None:
     reader = readers[kind]
     found = tagged(reader.read_words(" ".join(words) if joined else words, 1), tags)
@@ -143,7 +149,7 @@ def test_what_survives_was_read_and_found_harmless(
         assert rest == "".join(found.text[place] for place in left)
 
 
-def _assert_dropped_characters_are_gone(reader: Reader, found: Tagged, left: list[int]) -> None:
+def _assert_dropped_characters_are_gone(reader: TextTokenizer, found: Tagged, left: list[int]) -> None:
     """Of what the normalizer drops by itself, only marks that a composed spelling has too may stay."""
     normalizer = reader._tokenizer.normalizer
     if normalizer is None:
@@ -155,7 +161,7 @@ def _assert_dropped_characters_are_gone(reader: Reader, found: Tagged, left: lis
             assert character not in unicodedata.normalize("NFC", cluster), ascii((found, place))
 
 
-def _assert_unknown_characters_are_gone(reader: Reader, found: Tagged, left: list[int]) -> None:
+def _assert_unknown_characters_are_gone(reader: TextTokenizer, found: Tagged, left: list[int]) -> None:
     """Of what a model without an unknown token has no piece for."""
     tokenizer = reader._tokenizer
     if (

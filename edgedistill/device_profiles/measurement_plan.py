@@ -1,0 +1,131 @@
+"""What to measure of a palette, and in which pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from edgedistill.device_profiles.cost_model import PassWork, spanning
+from edgedistill.errors import InputError
+from edgedistill.manifest import Palette, Precision, SubnetEntry
+
+__all__ = ["DEFAULT_LENGTHS", "MeasurementPlan", "plan", "usable_lengths"]
+
+DEFAULT_LENGTHS = (16, 64, 128)
+_MOST_SUBNETS = 5  # of a precision, that a quick profile measures
+# Of a session: that of MiniLM-L6 took 20 MB, and a little more than its layers' weights (x86-64, onnxruntime 1.32).
+_SESSION_MB = 20.0
+_BYTES_A_WEIGHT: dict[Precision, float] = {"fp32": 4.4, "int8": 1.2, "int4": 0.7}
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementPlan:
+    """``lengths``, ``batches`` and ``threads`` are what the profile speaks of; the others what is measured for it.
+
+    ``groups``: subnets whose sessions are open together, so that their latencies can be measured in turns.
+    """
+
+    lengths: tuple[int, ...]
+    batches: tuple[int, ...]
+    threads: tuple[int, ...]
+    measured_lengths: tuple[int, ...]
+    measured_batches: tuple[int, ...]
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Batches and lengths that the profile speaks of."""
+        return list(product(self.batches, self.lengths))
+
+    @property
+    def measured_shapes(self) -> list[tuple[int, int]]:
+        """Those that are measured."""
+        return list(product(self.measured_batches, self.measured_lengths))
+
+    @property
+    def subnets(self) -> list[str]:
+        """Those that are measured."""
+        return [name for group in self.groups for name in group]
+
+
+def plan(
+    palette: Palette,
+    *,
+    lengths: Iterable[int],
+    batches: Iterable[int],
+    threads: Iterable[int],
+    quick: bool,
+    free_mb: float | None,
+) -> MeasurementPlan:
+    """All subnets at everything that is asked for; if ``quick``, at most five of each precision at the ends of it.
+
+    Sessions that are open together take at most half of ``free_mb``. Of generation, a single token is measured too.
+
+    Raises:
+        InputError: a length, batch or number of threads below 1, or none; or what generation does not do.
+    """
+    lengths, batches, threads = (_numbers(of, name) for name, of in _named(lengths, batches, threads))
+    lengths = usable_lengths(palette, lengths)
+    batches = tuple(sorted(set(batches)))
+    if palette.manifest.generation is not None and (quick or batches != (1,)):
+        raise InputError(
+            "the palette generates one text at a time, and is profiled in full: leave out quick and batches"
+        )
+    entries, measured = palette.manifest.subnets, (lengths, batches)
+    if quick:
+        measured = (_ends(lengths), _ends(batches))
+        entries = _spanning(palette, list(product(measured[1], measured[0])))
+    return MeasurementPlan(lengths, batches, threads, *measured, tuple(_grouped(entries, free_mb)))
+
+
+def _named(*values: Iterable[int]) -> Iterator[tuple[str, Iterable[int]]]:
+    yield from zip(("lengths", "batches", "threads"), values, strict=True)
+
+
+def _numbers(values: Iterable[int], name: str) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(values))
+    if not found or min(found) < 1:
+        raise InputError(f"{name}: got {', '.join(map(str, found)) or 'none'}, expected numbers of 1 or more")
+    return found
+
+
+def usable_lengths(palette: Palette, lengths: Iterable[int]) -> tuple[int, ...]:
+    """``lengths`` in tokens, ascending, none longer than the palette takes: a longer one becomes its longest.
+
+    Of generation, they are of prompts, and 1 is among them: the tokens after it.
+    """
+    generation = palette.manifest.generation
+    longest = palette.manifest.tokenizer.max_tokens if generation is None else generation.context_tokens
+    alone = set() if generation is None else {1}
+    return tuple(sorted({min(length, longest) for length in lengths} | alone))
+
+
+def _ends(values: Sequence[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys((values[0], values[-1])))
+
+
+def _spanning(palette: Palette, shapes: Sequence[tuple[int, int]]) -> list[SubnetEntry]:
+    """Of each precision, in the manifest's order."""
+    outputs = len(palette.manifest.labels)
+    chosen: set[str] = set()
+    precisions: set[Precision] = {entry.precision for entry in palette.manifest.subnets}
+    for precision in precisions:
+        entries = [entry for entry in palette.manifest.subnets if entry.precision == precision]
+        works = [PassWork.of_entry(entry, outputs) for entry in entries]
+        chosen |= {entries[one].name for one in spanning(works, shapes, _MOST_SUBNETS)}
+    return [entry for entry in palette.manifest.subnets if entry.name in chosen]
+
+
+def _grouped(entries: Sequence[SubnetEntry], free_mb: float | None) -> Iterator[tuple[str, ...]]:
+    """As many as fit into half of the memory together, at least one."""
+    group: list[str] = []
+    taken_mb = 0.0
+    for entry in entries:
+        own_mb = _SESSION_MB + _BYTES_A_WEIGHT[entry.precision] * entry.layer_parameters / 1e6
+        if group and free_mb is not None and taken_mb + own_mb > free_mb / 2:
+            yield tuple(group)
+            group, taken_mb = [], 0.0
+        group.append(entry.name)
+        taken_mb += own_mb
+    yield tuple(group)

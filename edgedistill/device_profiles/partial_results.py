@@ -1,0 +1,49 @@
+"""What an interrupted profile has measured so far, kept until it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edgedistill.manifest import write_atomically
+
+__all__ = ["PartialResults"]
+
+_Result = TypeVar("_Result", bound=BaseModel)
+
+
+class PartialResults:
+    """Results by name, in a file; those of another ``key`` are as if they were not there.
+
+    Without a file they are kept in memory alone.
+    """
+
+    def __init__(self, file: Path | None, key: str) -> None:
+        self._file, self._key = file, key
+        self._found: dict[str, Any] = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        if self._file is None or not self._file.is_file():
+            return {}
+        try:
+            document = json.loads(self._file.read_text(encoding="utf-8"))
+            return dict(document["pieces"]) if document["key"] == self._key else {}
+        except (ValueError, KeyError, TypeError):
+            return {}  # damaged: measured anew
+
+    def get(self, name: str, model: type[_Result]) -> _Result | None:
+        """The result of that name, if it is there and whole."""
+        try:
+            return model.model_validate_json(json.dumps(self._found[name])) if name in self._found else None
+        except ValidationError:
+            return None
+
+    def put(self, name: str, result: BaseModel) -> None:
+        """Keep it."""
+        self._found[name] = result.model_dump(mode="json")
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, {"key": self._key, "pieces": self._found})

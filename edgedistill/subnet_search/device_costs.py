@@ -1,0 +1,93 @@
+"""What a subnet costs on a device: from a profile measured there, else estimated; and how far either is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgedistill.device_profiles import Board, estimate_subnet
+from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, line
+from edgedistill.errors import SearchError
+from edgedistill.manifest import DeviceProfile, Palette
+from edgedistill.subnet import Architecture, SubnetConfig
+
+__all__ = ["Cost", "DeviceCosts", "EstimatedCosts", "FittedCosts"]
+
+_LEAST = 4  # measured subnets, each of which is predicted from the others
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one run of one sequence, batch 1: milliseconds, and resident megabytes."""
+
+    latency_ms: float
+    memory_mb: float
+
+
+class DeviceCosts(Protocol):
+    """Any subnet's cost on one device, in fp32."""
+
+    source: str
+
+    def of(self, subnet: SubnetConfig) -> Cost:
+        """What it costs there."""
+
+
+class EstimatedCosts:
+    """By the roofline of a board's data sheet; never checked on the board."""
+
+    def __init__(self, arch: Architecture, board: Board, tokens: int) -> None:
+        self._arch, self._board, self._tokens = arch, board, tokens
+        self.source = f"estimated for {board.title}, never checked there"
+
+    def of(self, subnet: SubnetConfig) -> Cost:
+        """The roofline's."""
+        return Cost(*estimate_subnet(self._arch, subnet, self._board, tokens=self._tokens))
+
+
+class FittedCosts:
+    """By the work of a pass, from the members of a palette that were measured on the device.
+
+    ``error`` is how far off that was, as a share, of a member that it was fitted without.
+
+    Raises:
+        SearchError: the profile holds fewer than four members in fp32.
+    """
+
+    def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
+        self._arch, self._tokens = arch, tokens
+        found = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
+        own = {subnet: known for subnet, known in found if known is not None and known.precision == "fp32"}
+        exact = {subnet: known for subnet, known in own.items() if any(point.samples for point in known.latency)}
+        if len(exact) < _LEAST:
+            raise SearchError(
+                f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_LEAST} or more: "
+                "export and profile a larger palette"
+            )
+        self._model = CostModel.fit(
+            [
+                MeasuredLatency(self._work(subnet), point.batch, point.tokens, point.p50_ms)
+                for subnet, measured in exact.items()
+                for point in measured.latency
+                if point.samples and point.threads == profile.conditions.threads
+            ]
+        )
+        weights = [float(arch.layer_parameters(subnet)) for subnet in exact]
+        self._memory = line(weights, [measured.peak_mb for measured in exact.values()])
+        self.error = self._model.error
+        self.source = (
+            f"the work of {len(exact)} subnets measured on {profile.device.board}, "
+            f"off by {self.error:.0%} of one that it was not fitted to"
+        )
+
+    def of(self, subnet: SubnetConfig) -> Cost:
+        """The model's, whether or not this subnet was measured: one scale for all."""
+        start, slope = self._memory
+        return Cost(
+            round(self._model.ms(self._work(subnet), 1, self._tokens), 3),
+            round(start + slope * self._arch.layer_parameters(subnet), 1),
+        )
+
+    def _work(self, subnet: SubnetConfig) -> PassWork:
+        attention_macs = float(self._arch.attention_macs(subnet, tokens=1))
+        return PassWork.of(subnet, self._arch.layer_parameters(subnet), attention_macs)
