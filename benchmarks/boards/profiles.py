@@ -43,8 +43,8 @@ import numpy as np
 from benchmarks.shared import data_sets, output
 from benchmarks.shared.arguments import DataFolder, SupernetFolder, WorkFolder
 from edgedistill.device_profiles import estimate, load_board, profile
-from edgedistill.device_profiles.measurement_plan import plan
-from edgedistill.device_profiles.prediction import completed
+from edgedistill.device_profiles.measurement_plan import plan_measurements
+from edgedistill.device_profiles.prediction import complete_latencies
 from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import DeviceProfile, LatencyPoint, Palette, load
@@ -131,13 +131,15 @@ def prediction(found: Sequence[tuple[DeviceProfile, Sequence[DeviceProfile]]]) -
 
 def from_its_own_points(palette: Palette, whole: DeviceProfile) -> DeviceProfile:
     """What a quick profile would predict, had it measured what the whole one did."""
-    asked = plan(palette, lengths=LENGTHS, batches=(1,), threads=(whole.conditions.threads,), quick=True, free_mb=None)
+    asked = plan_measurements(
+        palette, lengths=LENGTHS, batches=(1,), threads=(whole.conditions.threads,), quick=True, free_mb=None
+    )
     few = {
         subnet.subnet: [point for point in subnet.latency if point.tokens in asked.measured_lengths]
         for subnet in whole.subnets
         if subnet.subnet in asked.subnets
     }
-    latency = completed(palette, asked, few)
+    latency = complete_latencies(palette, asked, few)
     subnets = [subnet.model_copy(update={"latency": latency[subnet.subnet]}) for subnet in whole.subnets]
     return whole.model_copy(update={"kind": "quick", "subnets": subnets})
 

@@ -1,4 +1,4 @@
-"""Boards as data, the profiler that measures on a device, the estimator for boards not at hand."""
+"""Describe boards as data, profile a palette on a device, and estimate boards that are not available."""
 
 if __name__ != "edgedistill.device_profiles":  # reached through the link at the root: every module would load twice
     raise ImportError(

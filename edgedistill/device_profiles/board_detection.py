@@ -1,4 +1,4 @@
-"""Which board this machine is: by its device tree, or by its processor's instruction sets."""
+"""Detect which board this machine is, by its device tree or its processor's instruction sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Machine", "detect_board", "is_board", "this_machine"]
 
 
 class Machine(NamedTuple):
-    """What a machine says of itself. ``model`` is what its profiles carry as their board."""
+    """Hold what a machine reports of itself; ``model`` is the board in its profiles."""
 
     model: str
     cpu: str
@@ -22,7 +22,7 @@ class Machine(NamedTuple):
 
 
 def this_machine(root: Path = Path("/")) -> Machine:
-    """What this machine says of itself, below a folder that stands for "/"."""
+    """Read what this machine reports of itself, below ``root``, which stands for "/"."""
     compatible = read_text(root / "proc/device-tree/compatible") or ""
     return Machine(
         model=board_name(root),
@@ -33,15 +33,15 @@ def this_machine(root: Path = Path("/")) -> Machine:
 
 
 def detect_board(machine: Machine) -> Board | None:
-    """The shipped board that the machine is; None where none fits."""
+    """Return the shipped board that the machine is; None if it is none of them."""
     return next((board for board in map(load_board, shipped_boards()) if is_board(machine, board)), None)
 
 
 def is_board(machine: Machine, board: Board) -> bool:
-    """Whether the machine is this board.
+    """Return whether the machine is this board.
 
-    ``compatible`` decides where both have it: it names the module, while a carrier board's maker may write any
-    ``model``, and modules of one name can differ in cores.
+    ``compatible`` decides if both have it: it names the module. A carrier board's maker may write any ``model``, and
+    modules of the same name can differ in cores.
     """
     by = board.recognised_by
     if by is None:
@@ -54,7 +54,7 @@ def is_board(machine: Machine, board: Board) -> bool:
 
 
 def _cpu_flags(root: Path) -> frozenset[str]:
-    """Of the first core: Arm's kernel calls them "Features"."""
+    """Return the flags of the first core; Arm's kernel calls them "Features"."""
     for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in {"flags", "Features"}:

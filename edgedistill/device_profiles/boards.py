@@ -1,4 +1,4 @@
-"""Boards as data: one TOML a board, with a public source beside every figure."""
+"""Read boards as data: one TOML file per board, with a public source next to every figure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNSOURCED = frozenset({"name", "title", "cpu", "sources"})
 
 
 def _between(what: str, least: float, most: float) -> Any:
-    """A figure's bounds, wide enough for any board and too narrow for a slip of units, such as MHz for GHz."""
+    """Bound a figure: wide enough for any board, too narrow for a wrong unit, such as MHz for GHz."""
     return Field(ge=least, le=most, description=f"{what}, {least:,} to {most:,}")
 
 
@@ -44,7 +44,7 @@ class _Strict(BaseModel):
 
 
 class PowerMode(_Strict):
-    """One of the modes that a Jetson's owner chooses between. ``watts`` is its budget, None where nothing caps it."""
+    """Describe a power mode of a Jetson; ``watts`` is its power budget, None without a cap."""
 
     name: _Text
     watts: Annotated[float | None, _between("watts that the mode may take", 1, 1000)] = None
@@ -53,7 +53,7 @@ class PowerMode(_Strict):
 
 
 class Recognition(_Strict):
-    """How a machine shows that it is this board: by any of these parts of its device tree, or by all of these flags."""
+    """Tell this board from others: by any of these parts of the device tree, or by all of these CPU flags."""
 
     compatible: Annotated[list[_Text] | None, _listed("parts of /proc/device-tree/compatible")] = None
     model: Annotated[list[_Text] | None, _listed("parts of /proc/device-tree/model")] = None
@@ -67,14 +67,13 @@ class Recognition(_Strict):
 
 
 class Board(_Strict):
-    """What is known of a board. ``name`` is also its profile's file name.
+    """Describe a board; ``name`` is also the file name of its profile.
 
-    Figures are of one core where a core has its own: ``macs_per_cycle``, multiply-accumulates in fp32 in one cycle,
-    ``int8_macs_per_cycle``, those of its dot-product instructions (0: it has none), ``l1d_kib`` and, where
-    ``l2_shared_by`` is 1, ``l2_kib``. ``l3_kib`` is that of all clusters. ``memory_mb`` is in 10⁶ bytes,
-    ``memory_bandwidth_gb_s`` in 10⁹ bytes a second, caches in 2¹⁰ bytes. From ``throttles_at_c`` on the cores are
-    slowed down; at ``hard_limit_c`` the rest of the chip is too, or the board shuts down. What is
-    None is not known.
+    Figures are per core where each core has its own: ``macs_per_cycle`` (fp32 multiply-accumulates),
+    ``int8_macs_per_cycle`` (those of dot-product instructions; 0: it has none), ``l1d_kib`` and, if ``l2_shared_by`` is
+    1, ``l2_kib``. ``l3_kib`` sums all clusters. ``memory_mb`` is in 10⁶ bytes, ``memory_bandwidth_gb_s`` in 10⁹ bytes a
+    second, caches in 2¹⁰ bytes. At ``throttles_at_c`` the cores are slowed down; at ``hard_limit_c`` so is the rest of
+    the chip, or the board shuts down. None stands for an unknown figure.
     """
 
     name: Annotated[
@@ -107,9 +106,9 @@ class Board(_Strict):
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What is known and has a source, by its key, in the order of the fields."""
-        known = self.model_fields_set - _UNSOURCED
-        return {name: getattr(self, name) for name in type(self).model_fields if name in known}
+        """Return the figures that need a source, by key, in the order of the fields."""
+        sourced = self.model_fields_set - _UNSOURCED
+        return {name: getattr(self, name) for name in type(self).model_fields if name in sourced}
 
     @model_validator(mode="after")
     def _sourced(self) -> Board:
@@ -123,7 +122,7 @@ class Board(_Strict):
 
     @model_validator(mode="after")
     def _agreeing(self) -> Board:
-        """Figures that cannot all be true."""
+        """Reject figures that cannot all be true."""
         if self.memory_sizes_mb is not None and self.memory_mb not in self.memory_sizes_mb:
             raise ValueError(f"memory_sizes_mb lacks memory_mb; expected {self.memory_mb:g} among them")
         if self.l2_shared_by is not None and self.l2_shared_by > self.cores:
@@ -138,22 +137,23 @@ class Board(_Strict):
 
 
 def shipped_boards() -> tuple[str, ...]:
-    """Names of the boards that come with the package."""
+    """Return the names of the boards that come with the package."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
 def load_board(name_or_path: str | Path) -> Board:
-    """A shipped board by its name, or a board of one's own by its TOML's path.
+    """Load a shipped board by name, or any board by the path of its TOML file.
 
     Raises:
-        BoardError: no such board, no TOML, an unknown or missing key, a value out of bounds, a figure without source.
+        BoardError: the board is unknown, the file is not TOML, a key is unknown or missing, a value is out of bounds,
+            or a figure has no source.
     """
     path = Path(name_or_path)
     if str(name_or_path) in shipped_boards():
         path = _FOLDER / f"{name_or_path}.toml"
     elif path.suffix != ".toml":
-        known = ", ".join(shipped_boards())
-        raise BoardError(f"unknown board {str(name_or_path)!r}; expected one of {known}, or the path of a .toml file")
+        names = ", ".join(shipped_boards())
+        raise BoardError(f"unknown board {str(name_or_path)!r}; expected one of {names}, or the path of a .toml file")
     try:
         return Board.model_validate(_read_toml(path))
     except ValidationError as error:
@@ -182,7 +182,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _field_of(loc: tuple[int | str, ...]) -> tuple[type[_Strict], str]:
-    """The model and the name of its field that a place in the file belongs to; a list's entry to the list's field."""
+    """Return the model and the field of a location in the file; an entry of a list belongs to the list's field."""
     within: dict[int | str, type[_Strict]] = {"power_modes": PowerMode, "recognised_by": Recognition}
     inner = next((part for part in loc[1:] if isinstance(part, str)), None)
     if inner is not None and loc[0] in within:

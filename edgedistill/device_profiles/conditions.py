@@ -1,4 +1,4 @@
-"""Under which conditions a profile is measured: other work, temperature, clock, throttling."""
+"""Record the conditions under which a profile is measured: other load, temperature, clock, throttling."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from edgedistill.runtime.kernel_files import read_number
 from edgedistill.runtime.sensors.thermal import ThermalSensor
 from edgedistill.runtime.sensors.throttling import ThrottlingSensor
 
-__all__ = ["OtherLoad", "ProcessorWatch", "conditions"]
+__all__ = ["OtherLoad", "ProcessorWatch", "measured_conditions"]
 
 _QUIET_BELOW = 0.1  # share of all cores that others may use
 
 
 class OtherLoad:
-    """How much of all cores processes other than ours used since this was made."""
+    """Measure how much CPU time other processes have used since this object was created."""
 
     def __init__(self) -> None:
         self._wall_s, self._busy_s = time.perf_counter(), _busy_s()
 
     def since_start(self, our_cpu_s: float) -> tuple[float, float]:
-        """Seconds that others computed, and seconds that all cores had."""
+        """Return the CPU seconds of other processes, and those that all cores had available."""
         available_s = (time.perf_counter() - self._wall_s) * (psutil.cpu_count() or 1)
         return max(0.0, _busy_s() - self._busy_s - our_cpu_s), available_s
 
@@ -39,7 +39,7 @@ def _busy_s() -> float:
 
 
 class ProcessorWatch:
-    """The processor while it works: the first and the last look at it."""
+    """Keep the first and the latest sample of the processor under load."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
@@ -50,36 +50,36 @@ class ProcessorWatch:
         self.throttled: bool | None = None
 
     def look(self) -> None:
-        """Now, while a measurement is under way: an idle processor's clock is low."""
-        for seen, value in (
+        """Take a sample; call it during a measurement, since an idle processor lowers its clock."""
+        for samples, value in (
             (self.temperatures_c, self._thermal.read().now_c),
             (self.clocks_mhz, _clock_mhz(self._root)),
         ):
             if value is not None:
-                seen[1:] = [round(value, 1)]
+                samples[1:] = [round(value, 1)]
         throttled = self._throttling.read()
         if throttled is not None:
             self.throttled = throttled or bool(self.throttled)
 
 
 def _clock_mhz(root: Path) -> float | None:
-    """Of the fastest core at this moment: it is the one that works."""
+    """Return the clock of the core that is fastest now: the one that works."""
     files = root.glob("sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq")
     khz = [value for file in files if (value := read_number(file)) is not None]
     return max(khz) / 1e3 if khz else None
 
 
-def conditions(
+def measured_conditions(
     threads: int, watch: ProcessorWatch, seconds: Iterable[tuple[float, float]], kept_pace: float
 ) -> Conditions:
-    """As a profile records them.
+    """Return the conditions of a profile.
 
-    ``seconds``: of each piece, those that others computed, and those that there were. ``kept_pace``: share of the timed
-    runs at the processor's best pace.
+    ``seconds``: for each part, the CPU seconds of other processes, and those available. ``kept_pace``: the full-speed
+    share, of timed runs at the processor's full speed.
     """
-    pieces = list(seconds)
-    had_s = sum(had for _, had in pieces)
-    other_load = min(1.0, sum(used for used, _ in pieces) / had_s) if had_s else 0.0
+    parts = list(seconds)
+    available_s = sum(available for _, available in parts)
+    other_load = min(1.0, sum(used for used, _ in parts) / available_s) if available_s else 0.0
     return Conditions(
         threads=threads,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

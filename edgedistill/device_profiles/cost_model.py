@@ -1,9 +1,9 @@
-"""What a pass costs on a device, from a few that were measured there.
+"""Predict the cost of a forward pass on a device from a few measured passes.
 
-A subnet's operators are summed up by what they do: multiply-accumulates of the matrix products and of attention,
-elements that pass the activations, norms and softmax, weights that are read, and operators that are started. A pass
-takes so much of each, and each costs so much on the device; none costs less than nothing. Over 24 subnets of
-MiniLM-L6 and four lengths, fitted to five subnets at the shortest and the longest, the median error was 1 to 2 %.
+A pass is a sum of amounts of work: multiply-accumulates of matrix products and of attention, elements of activations,
+norms and softmax, weights read, and operators started. Each kind of work has a cost on the device, never negative.
+Over 24 subnets of MiniLM-L6 and four lengths, fitted to five subnets at the shortest and the longest length, the median
+error was 1 to 2 % (`benchmarks/profiles`).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from edgedistill.manifest import SubnetEntry
 from edgedistill.subnet import SubnetConfig
 
-__all__ = ["CostModel", "MeasuredLatency", "PassWork", "line", "spanning", "to_nanoseconds"]
+__all__ = ["CostModel", "MeasuredLatency", "PassWork", "choose_spanning", "fit_line", "to_nanoseconds"]
 
 _MACS_TOKENS = 64  # of the manifest's MACs
-_REACH = 1.5  # times the error: within so much lay nine of ten predictions of twelve profiles taken here
+_REACH = 1.5  # times the error: nine of ten predictions were that close, over twelve profiles
 
 _Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class PassWork:
-    """What a subnet does in a pass.
+    """Describe the work of a subnet's forward pass.
 
-    ``parameters``: of its layers' matrices, each a multiply-accumulate a token. ``attention_macs``: of each pair of
-    tokens. ``heads`` and ``ffn``: summed over its layers.
+    ``parameters``: those of the layers' matrices, one multiply-accumulate each per token. ``attention_macs``: those of
+    each pair of tokens. ``heads`` and ``ffn``: sums over the layers.
     """
 
     layers: int
@@ -44,26 +44,26 @@ class PassWork:
 
     @classmethod
     def of(cls, config: SubnetConfig, parameters: int, attention_macs: float) -> PassWork:
-        """From its configuration, and what depends on the size of a head."""
+        """Return the work of a configuration; the other arguments depend on the size of a head."""
         heads, ffn = sum(layer.heads for layer in config.layers), sum(layer.ffn for layer in config.layers)
         return cls(len(config.layers), config.hidden, heads, ffn, parameters, attention_macs)
 
     @classmethod
     def of_entry(cls, entry: SubnetEntry, outputs: int) -> PassWork:
-        """From a manifest's entry. Its MACs are head + n · parameters + n² · attention at n = 64.
+        """Return the work of a manifest's entry, whose MACs are head + n · parameters + n² · attention at n = 64.
 
-        All but the last is in the entry (a pooler's d² aside, which then counts as attention).
+        The entry has all but the last (a pooler's d² is not in it, and counts as attention).
         """
         head = entry.hidden * outputs
         attention = (entry.macs - head - _MACS_TOKENS * entry.layer_parameters) / _MACS_TOKENS**2
         return cls.of(entry.config, entry.layer_parameters, attention)
 
     def macs(self, tokens: int) -> float:
-        """Of the layers, for one sequence."""
+        """Return the multiply-accumulates of the layers for one sequence."""
         return tokens * self.parameters + tokens**2 * self.attention_macs
 
     def features(self, batch: int, tokens: int) -> _Row:
-        """Amounts of each kind of work [8], at least one operator among them."""
+        """Return the amount of each kind of work [8]; at least one operator is started."""
         rows, pairs = batch * tokens, batch * tokens**2
         return np.array(
             [
@@ -80,7 +80,7 @@ class PassWork:
 
 
 class MeasuredLatency(NamedTuple):
-    """One measured latency."""
+    """Hold one measured latency."""
 
     work: PassWork
     batch: int
@@ -90,11 +90,11 @@ class MeasuredLatency(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Milliseconds of each kind of work. ``error``: by how much, as a share, measured points scatter around it.
+    """Predict milliseconds from the cost of each kind of work; ``error`` is the relative scatter of measured points.
 
-    Points that were fitted are too near, those of a subnet that was left out too far, with few others left to fit: the
-    mean product of the two errors is the variance of what least squares cannot explain. The largest and the smallest
-    subnet do not count, if there are others: what is asked for lies between them.
+    Fitted points are too close to the fit, and those of a subnet left out of it too far away, since few others remain.
+    The mean product of both errors is the variance that least squares cannot explain. The largest and the smallest
+    subnet do not count if there are others: predictions are for subnets between them.
     """
 
     costs: _Row
@@ -102,7 +102,7 @@ class CostModel:
 
     @classmethod
     def fit(cls, points: Sequence[MeasuredLatency]) -> CostModel:
-        """To points of two or more subnets; a tenth of a short latency counts as much as a tenth of a long one."""
+        """Fit points of two or more subnets by relative error."""
         costs, products = _fitted(points), list[float]()
         for work in _between(points):
             others = _fitted([point for point in points if point.work != work])
@@ -110,12 +110,12 @@ class CostModel:
         return cls(costs, math.sqrt(max(0.0, float(np.mean(products)))))
 
     def ms(self, work: PassWork, batch: int, tokens: int) -> float:
-        """Of one pass."""
+        """Return the milliseconds of one pass."""
         return float(self.costs @ work.features(batch, tokens))
 
     @property
     def reach(self) -> float:
-        """Within this share of a prediction the median lies in nine cases of ten."""
+        """Return the share of a prediction within which the median is in nine cases of ten."""
         return _REACH * self.error
 
 
@@ -138,44 +138,48 @@ def to_nanoseconds(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: round(float(ms), 6) for name, ms in figures.items()}
 
 
-def line(amounts: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Start and slope, neither negative, of the line through values that comes nearest in shares of them."""
+def fit_line(amounts: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Fit a line to values by relative error; return its start and its slope, neither negative."""
     rows = np.array([[1.0, amount] for amount in amounts]) / np.array(values)[:, None]
     start, slope = _not_negative(rows, np.ones(len(values)))
     return float(start), float(slope)
 
 
 def _not_negative(rows: _Row, values: _Row) -> _Row:
-    """Least squares with no negative coefficient: the best of all choices of columns, which are few."""
-    count, best, found = rows.shape[1], np.inf, np.zeros(rows.shape[1])
+    """Solve least squares without negative coefficients, by trying every choice of columns."""
+    count, best, coefficients = rows.shape[1], np.inf, np.zeros(rows.shape[1])
     for choice in range(1, 2**count):
         columns = [column for column in range(count) if choice >> column & 1]
         solved = np.linalg.lstsq(rows[:, columns], values, rcond=None)[0]
         error = float(np.square(rows[:, columns] @ solved - values).sum())
         if (solved >= 0).all() and error < best:
-            best, found = error, np.zeros(count)
-            found[columns] = solved
-    return found
+            best, coefficients = error, np.zeros(count)
+            coefficients[columns] = solved
+    return coefficients
 
 
-def spanning(works: Sequence[PassWork], shapes: Sequence[tuple[int, int]], most: int) -> list[int]:
-    """Which of the subnets to measure: the largest, the smallest, and those that tell the kinds of work best apart.
+def choose_spanning(works: Sequence[PassWork], shapes: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """Choose ``count`` subnets to measure: the largest, the smallest, and those that best separate kinds of work.
 
-    Greedily, by the determinant of the features' products (D-optimal), in amounts a multiply-accumulate.
+    The choice is greedy and D-optimal: it maximizes the determinant of the features' products, with amounts taken
+    relative to multiply-accumulates.
     """
-    order = sorted(range(len(works)), key=lambda one: works[one].parameters)
-    if len(order) <= most:
+    order = sorted(range(len(works)), key=lambda index: works[index].parameters)
+    if len(order) <= count:
         return order
-    rows = {one: np.array([works[one].features(*shape) for shape in shapes]) for one in order}
-    rows = {one: found / found[:, 2:3] for one, found in rows.items()}
+    features = {index: np.array([works[index].features(*shape) for shape in shapes]) for index in order}
+    rows = {index: amounts / amounts[:, 2:3] for index, amounts in features.items()}
     spread = np.concatenate(list(rows.values())).std(0)
     chosen = [order[0], order[-1]]
-    while len(chosen) < most:
-        left = [one for one in order if one not in chosen]
-        chosen.append(max(left, key=lambda one: _told(np.concatenate([rows[of] for of in (*chosen, one)]), spread)))
+
+    def gain(index: int) -> float:
+        return _log_determinant(np.concatenate([rows[other] for other in (*chosen, index)]), spread)
+
+    while len(chosen) < count:
+        chosen.append(max((index for index in order if index not in chosen), key=gain))
     return chosen
 
 
-def _told(rows: _Row, spread: _Row) -> float:
+def _log_determinant(rows: _Row, spread: _Row) -> float:
     scaled = rows / np.where(spread > 0, spread, 1.0)
     return float(np.linalg.slogdet(scaled.T @ scaled + 1e-3 * np.eye(rows.shape[1]))[1])

@@ -33,9 +33,9 @@ __all__ = ["estimate", "estimate_subnet"]
 # in the products with weights and in attention, rate forgone for each of a layer's hidden elements (norms, biases,
 # activations), and cycles to start a layer's operators.
 _PRODUCT_SHARE, _ATTENTION_SHARE, _MACS_AN_ELEMENT, _CYCLES_A_LAYER = 0.90, 0.71, 206.0, 27_000.0
-# That onnxruntime on Arm comes as near to a core's peak, but for a fifth: our assumption.
+# onnxruntime on Arm is assumed to reach four fifths of those shares of a core's peak.
 _ARM_SHARE = 0.8
-# Of the peak bandwidth, what reading the weights in order attains: our assumption.
+# Sequential reads of weights are assumed to reach this share of the peak bandwidth.
 _BANDWIDTH_SHARE = 0.65
 # Where the truth may lie, either way: our assumption for a board; the benchmark `profiles` asks it of this kind.
 _FACTOR = 2.0
@@ -53,17 +53,17 @@ _METHOD = (
 
 
 def estimate(palette: Palette, board: Board) -> DeviceProfile:
-    """What each subnet may cost on ``board``, all its cores used, batch 1: kind "estimated", 0 samples.
+    """Estimate a profile of ``board``, with all its cores used, batch 1: kind "estimated", 0 samples.
 
     Raises:
-        BoardError: the palette generates text: no rate of its passes is known.
+        BoardError: the palette generates text; the rates of its passes are unknown.
     """
     if palette.manifest.generation is not None:
         raise BoardError(f"{palette.folder} generates text, whose costs are not estimated; profile it on the board")
     lengths = usable_lengths(palette, DEFAULT_LENGTHS)
     labels = len(palette.manifest.labels)
     subnets = [_subnet(entry, labels, board, lengths) for entry in palette.manifest.subnets]
-    smallest = min(subnets, key=lambda found: found.latency[0].p50_ms)
+    smallest = min(subnets, key=lambda subnet: subnet.latency[0].p50_ms)
     return DeviceProfile(
         schema_version=PROFILE_VERSION,
         kind="estimated",
@@ -77,14 +77,14 @@ def estimate(palette: Palette, board: Board) -> DeviceProfile:
             other_load=0.0,
         ),
         smallest=smallest.subnet,
-        subnets=[_beside(found, smallest) for found in subnets],
+        subnets=[_next_to_smallest(subnet, smallest) for subnet in subnets],
     )
 
 
-def _beside(found: SubnetProfile, smallest: SubnetProfile) -> SubnetProfile:
-    """As if they shared nothing in memory."""
-    both_mb = found.peak_mb if found is smallest else found.peak_mb + smallest.peak_mb
-    return found.model_copy(update={"with_smallest_mb": round(both_mb, 1)})
+def _next_to_smallest(subnet: SubnetProfile, smallest: SubnetProfile) -> SubnetProfile:
+    """Fill in the memory next to the smallest subnet, as if they shared none."""
+    both_mb = subnet.peak_mb if subnet is smallest else subnet.peak_mb + smallest.peak_mb
+    return subnet.model_copy(update={"with_smallest_mb": round(both_mb, 1)})
 
 
 def _device(board: Board) -> DeviceInfo:
@@ -103,7 +103,7 @@ def _device(board: Board) -> DeviceInfo:
 def estimate_subnet(
     arch: Architecture, subnet: SubnetConfig, board: Board, *, tokens: int, precision: Precision = "fp32"
 ) -> tuple[float, float]:
-    """Milliseconds at ``tokens`` tokens, and megabytes, that a subnet may cost on ``board``, as in `estimate`."""
+    """Estimate a subnet's milliseconds at ``tokens`` tokens and its megabytes on ``board``, as `estimate` does."""
     parameters = arch.layer_parameters(subnet)
     work = PassWork.of(subnet, parameters, float(arch.attention_macs(subnet, tokens=1)))
     return round(_latency_ms(work, tokens, precision, board), 3), _memory_mb(_weights_mb(parameters, precision))
@@ -140,7 +140,7 @@ def _point(threads: int, tokens: int, ms: float) -> LatencyPoint:
 
 
 def _latency_ms(work: PassWork, tokens: int, precision: Precision, board: Board) -> float:
-    """Of one sequence, all cores used; each kind of work waits for the one before it."""
+    """Return the milliseconds of one sequence on all cores; kinds of work do not overlap."""
     macs_per_ms = board.cores * board.clock_ghz * 1e6 * board.macs_per_cycle * _arm_share(board)
     products = tokens * work.parameters / _PRODUCT_SHARE
     attention = tokens**2 * work.attention_macs / _ATTENTION_SHARE

@@ -1,7 +1,7 @@
-"""What the profiler and its worker process say to each other.
+"""Define the messages between the profiler and its worker process.
 
-The worker reads one `Job` on standard input. It writes `ROUND` and a number after each round of a latency job,
-and at last its result, each on a line of standard output. What went wrong is the last line of its standard error.
+The worker reads one `Job` on standard input. After each round of a latency job it writes `ROUND` and a number, and at
+the end its result, each on a line of standard output. The last line of its standard error names a failure.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class _Message(BaseModel):
 
 
 class Job(_Message):
-    """What to measure.
+    """Describe a measurement.
 
-    ``graphs``: paths by subnet; for memory, the subnet, and after it the smallest, once where these are the same.
-    ``weights``: the file of the first one's weights. ``shapes``: batch and tokens of what is asked. ``vocabulary``: ids
-    are below it. A latency job ends when nine medians of ten are known to ``width`` of themselves with 95 % confidence,
-    or after ``rounds`` rounds, or after ``budget_s`` seconds.
+    ``graphs``: paths by subnet; for memory, the subnet and then the smallest, once if they are the same. ``weights``:
+    the weights file of the first. ``shapes``: batch and tokens of each run. ``vocabulary``: ids are below it. A latency
+    job ends when the 95 % intervals of nine medians in ten are within ``width`` (a share of the median), or after
+    ``rounds`` rounds, or after ``budget_s`` seconds.
     """
 
     task: Literal["memory", "latency"]
@@ -43,10 +43,10 @@ class Job(_Message):
 
 
 class MemoryResult(_Message):
-    """One subnet in a fresh process; memory in 10⁶ bytes, above ``baseline_mb``, which there was before its session.
+    """Hold what one subnet took in a fresh process; memory in 10⁶ bytes above ``baseline_mb``, before its session.
 
-    ``cold_load_ms``: the first load, its files not in the page cache; ``load_ms``: the median of later ones, beside the
-    smallest. ``with_smallest_mb``: the peak of these.
+    ``cold_load_ms``: the first load, with its files out of the page cache. ``load_ms``: the median of later loads, next
+    to the smallest subnet. ``with_smallest_mb``: the peak of those.
     """
 
     baseline_mb: float
@@ -59,9 +59,9 @@ class MemoryResult(_Message):
 
 
 class LatencyResult(_Message):
-    """All subnets' points, by subnet, of runs at the processor's best pace.
+    """Hold the latency points of each subnet, from runs at full speed.
 
-    ``kept_pace``: which share of all runs that is. ``cpu_s``: CPU time that the worker used in all.
+    ``kept_pace``: the full-speed share of all runs. ``cpu_s``: the CPU time of the worker.
     """
 
     latency: dict[str, list[LatencyPoint]]

@@ -1,4 +1,4 @@
-"""What to measure of a palette, and in which pieces."""
+"""Plan which subnets, shapes and threads of a palette to measure, and in which groups."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from edgedistill.device_profiles.cost_model import PassWork, spanning
+from edgedistill.device_profiles.cost_model import PassWork, choose_spanning
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette, Precision, SubnetEntry
 
-__all__ = ["DEFAULT_LENGTHS", "MeasurementPlan", "plan", "usable_lengths"]
+__all__ = ["DEFAULT_LENGTHS", "MeasurementPlan", "plan_measurements", "usable_lengths"]
 
 DEFAULT_LENGTHS = (16, 64, 128)
-_MOST_SUBNETS = 5  # of a precision, that a quick profile measures
-# Of a session: that of MiniLM-L6 took 20 MB, and a little more than its layers' weights (x86-64, onnxruntime 1.32).
+_MAX_QUICK_SUBNETS = 5  # of each precision, measured by a quick profile
+# MiniLM-L6's session took 20 MB and a little more than its layers' weights (x86-64, onnxruntime 1.32).
 _SESSION_MB = 20.0
 _BYTES_A_WEIGHT: dict[Precision, float] = {"fp32": 4.4, "int8": 1.2, "int4": 0.7}
 
 
 @dataclass(frozen=True, slots=True)
 class MeasurementPlan:
-    """``lengths``, ``batches`` and ``threads`` are what the profile speaks of; the others what is measured for it.
+    """Hold the profile's ``lengths``, ``batches`` and ``threads``, and those of them that are measured.
 
-    ``groups``: subnets whose sessions are open together, so that their latencies can be measured in turns.
+    ``groups``: subnets whose sessions are open together, so that their latencies are measured in turns.
     """
 
     lengths: tuple[int, ...]
@@ -35,21 +35,21 @@ class MeasurementPlan:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """Batches and lengths that the profile speaks of."""
+        """Return batch and length of each shape in the profile."""
         return list(product(self.batches, self.lengths))
 
     @property
     def measured_shapes(self) -> list[tuple[int, int]]:
-        """Those that are measured."""
+        """Return batch and length of each measured shape."""
         return list(product(self.measured_batches, self.measured_lengths))
 
     @property
     def subnets(self) -> list[str]:
-        """Those that are measured."""
+        """Return the names of the measured subnets."""
         return [name for group in self.groups for name in group]
 
 
-def plan(
+def plan_measurements(
     palette: Palette,
     *,
     lengths: Iterable[int],
@@ -58,14 +58,15 @@ def plan(
     quick: bool,
     free_mb: float | None,
 ) -> MeasurementPlan:
-    """All subnets at everything that is asked for; if ``quick``, at most five of each precision at the ends of it.
+    """Plan all subnets at all shapes; if ``quick``, at most five of each precision at the extreme shapes.
 
-    Sessions that are open together take at most half of ``free_mb``. Of generation, a single token is measured too.
+    Sessions that are open together take at most half of ``free_mb``. A palette for generation also measures a single
+    token.
 
     Raises:
-        InputError: a length, batch or number of threads below 1, or none; or what generation does not do.
+        InputError: a length, batch or number of threads is missing or below 1, or unsuitable for generation.
     """
-    lengths, batches, threads = (_numbers(of, name) for name, of in _named(lengths, batches, threads))
+    lengths, batches, threads = (_numbers(values, name) for name, values in _named(lengths, batches, threads))
     lengths = usable_lengths(palette, lengths)
     batches = tuple(sorted(set(batches)))
     if palette.manifest.generation is not None and (quick or batches != (1,)):
@@ -84,16 +85,16 @@ def _named(*values: Iterable[int]) -> Iterator[tuple[str, Iterable[int]]]:
 
 
 def _numbers(values: Iterable[int], name: str) -> tuple[int, ...]:
-    found = tuple(dict.fromkeys(values))
-    if not found or min(found) < 1:
-        raise InputError(f"{name}: got {', '.join(map(str, found)) or 'none'}, expected numbers of 1 or more")
-    return found
+    numbers = tuple(dict.fromkeys(values))
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{name}: got {', '.join(map(str, numbers)) or 'none'}, expected numbers of 1 or more")
+    return numbers
 
 
 def usable_lengths(palette: Palette, lengths: Iterable[int]) -> tuple[int, ...]:
-    """``lengths`` in tokens, ascending, none longer than the palette takes: a longer one becomes its longest.
+    """Return ``lengths`` in tokens, ascending and cut to the longest that the palette accepts.
 
-    Of generation, they are of prompts, and 1 is among them: the tokens after it.
+    For generation they are prompt lengths, and 1 is added: a token after the prompt.
     """
     generation = palette.manifest.generation
     longest = palette.manifest.tokenizer.max_tokens if generation is None else generation.context_tokens
@@ -106,19 +107,19 @@ def _ends(values: Sequence[int]) -> tuple[int, ...]:
 
 
 def _spanning(palette: Palette, shapes: Sequence[tuple[int, int]]) -> list[SubnetEntry]:
-    """Of each precision, in the manifest's order."""
+    """Choose the subnets of each precision for a quick profile, in the manifest's order."""
     outputs = len(palette.manifest.labels)
     chosen: set[str] = set()
     precisions: set[Precision] = {entry.precision for entry in palette.manifest.subnets}
     for precision in precisions:
         entries = [entry for entry in palette.manifest.subnets if entry.precision == precision]
         works = [PassWork.of_entry(entry, outputs) for entry in entries]
-        chosen |= {entries[one].name for one in spanning(works, shapes, _MOST_SUBNETS)}
+        chosen |= {entries[index].name for index in choose_spanning(works, shapes, _MAX_QUICK_SUBNETS)}
     return [entry for entry in palette.manifest.subnets if entry.name in chosen]
 
 
 def _grouped(entries: Sequence[SubnetEntry], free_mb: float | None) -> Iterator[tuple[str, ...]]:
-    """As many as fit into half of the memory together, at least one."""
+    """Group as many subnets as fit into half of the memory together, at least one."""
     group: list[str] = []
     taken_mb = 0.0
     for entry in entries:

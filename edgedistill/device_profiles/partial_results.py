@@ -1,4 +1,4 @@
-"""What an interrupted profile has measured so far, kept until it is whole."""
+"""Keep the results of an interrupted profile until it is complete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ _Result = TypeVar("_Result", bound=BaseModel)
 
 
 class PartialResults:
-    """Results by name, in a file; those of another ``key`` are as if they were not there.
-
-    Without a file they are kept in memory alone.
-    """
+    """Store results by name in a file, or only in memory without one; results of another ``key`` are ignored."""
 
     def __init__(self, file: Path | None, key: str) -> None:
         self._file, self._key = file, key
-        self._found: dict[str, Any] = self._read()
+        self._results: dict[str, Any] = self._read()
 
     def _read(self) -> dict[str, Any]:
         if self._file is None or not self._file.is_file():
@@ -32,18 +29,18 @@ class PartialResults:
             document = json.loads(self._file.read_text(encoding="utf-8"))
             return dict(document["pieces"]) if document["key"] == self._key else {}
         except (ValueError, KeyError, TypeError):
-            return {}  # damaged: measured anew
+            return {}  # damaged: measured again
 
     def get(self, name: str, model: type[_Result]) -> _Result | None:
-        """The result of that name, if it is there and whole."""
+        """Return the result of that name; None if it is missing or damaged."""
         try:
-            return model.model_validate_json(json.dumps(self._found[name])) if name in self._found else None
+            return model.model_validate_json(json.dumps(self._results[name])) if name in self._results else None
         except ValidationError:
             return None
 
     def put(self, name: str, result: BaseModel) -> None:
-        """Keep it."""
-        self._found[name] = result.model_dump(mode="json")
+        """Store a result."""
+        self._results[name] = result.model_dump(mode="json")
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, {"key": self._key, "pieces": self._found})
+            write_atomically(self._file, {"key": self._key, "pieces": self._results})

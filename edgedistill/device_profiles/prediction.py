@@ -1,4 +1,4 @@
-"""What latencies were not measured, from those that were: the rest of a quick profile."""
+"""Predict the latencies that a quick profile did not measure from those that it did."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, P
 from edgedistill.device_profiles.measurement_plan import MeasurementPlan
 from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry
 
-__all__ = ["completed"]
+__all__ = ["complete_latencies"]
 
 
-def completed(
+def complete_latencies(
     palette: Palette, plan: MeasurementPlan, measured: Mapping[str, Sequence[LatencyPoint]]
 ) -> dict[str, list[LatencyPoint]]:
-    """Of every subnet of the palette, every shape and number of threads of the plan; what is measured as it is."""
+    """Return the latencies of each subnet at all shapes and threads of the plan, measured ones unchanged."""
     entries = palette.manifest.subnets
     if len(measured) == len(entries) and plan.measured_shapes == plan.shapes:
         return {entry.name: list(measured[entry.name]) for entry in entries}
-    found: dict[str, list[LatencyPoint]] = {}
+    latencies: dict[str, list[LatencyPoint]] = {}
     for precision in {entry.precision for entry in entries}:
-        alike = [entry for entry in entries if entry.precision == precision]
-        guess = _Guess(alike, measured, len(palette.manifest.labels))
-        found |= {entry.name: guess.latency(entry.name, measured.get(entry.name, ()), plan) for entry in alike}
-    return {entry.name: found[entry.name] for entry in entries}
+        same_precision = [entry for entry in entries if entry.precision == precision]
+        guess = _Guess(same_precision, measured, len(palette.manifest.labels))
+        for entry in same_precision:
+            latencies[entry.name] = guess.latency(entry.name, measured.get(entry.name, ()), plan)
+    return {entry.name: latencies[entry.name] for entry in entries}
 
 
 class _Guess:
-    """Models of one precision, through its measured subnets."""
+    """Predict latencies of one precision by models fitted to its measured subnets."""
 
     def __init__(
         self, entries: Sequence[SubnetEntry], measured: Mapping[str, Sequence[LatencyPoint]], outputs: int
@@ -50,10 +51,10 @@ class _Guess:
         self._tail_99 = median(point.p99_ms / point.p50_ms for _, point in points)
 
     def latency(self, name: str, measured: Sequence[LatencyPoint], plan: MeasurementPlan) -> list[LatencyPoint]:
-        """As it was measured, as far as it was."""
-        known = {(point.threads, point.batch, point.tokens): point for point in measured}
+        """Return the points of one subnet: measured where possible, predicted elsewhere."""
+        by_shape = {(point.threads, point.batch, point.tokens): point for point in measured}
         return [
-            known.get((threads, batch, tokens)) or self._point(name, threads, batch, tokens)
+            by_shape.get((threads, batch, tokens)) or self._point(name, threads, batch, tokens)
             for threads in plan.threads
             for batch, tokens in plan.shapes
         ]
@@ -61,7 +62,7 @@ class _Guess:
     def _point(self, name: str, threads: int, batch: int, tokens: int) -> LatencyPoint:
         model = self._models[threads]
         p50_ms = model.ms(self._works[name], batch, tokens)
-        # A prediction is never surer than the measurements it comes from, however well these happen to fit.
+        # A prediction is never more certain than its measurements, however well these happen to fit.
         width = max(model.reach, self._measured_width)
         figures = {
             "p50_ms": p50_ms,

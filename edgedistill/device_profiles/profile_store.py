@@ -1,4 +1,4 @@
-"""Put a new profile next to a palette, without loss of another machine's that has the same name."""
+"""Write a new profile next to a palette without replacing another machine's of the same name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["store_profile"]
 
 
 def store_profile(palette: Palette, profile: DeviceProfile, folder: Path | None = None) -> str | None:
-    """Write ``profile``, replacing the last one of the same machine; return a warning if its name is another's.
+    """Write ``profile``, replacing the earlier one of the same machine; return a warning if the name is taken.
 
-    Boards are often called alike: every new Raspberry Pi is ``raspberrypi``. Then the file's name gets a number.
+    Boards often share a name: every new Raspberry Pi is ``raspberrypi``. Then the file's name gets a number.
 
     Raises:
-        ValueError: the machine's name cannot be a file's.
+        ValueError: the machine's name cannot be a file name.
     """
     target = folder or palette.profiles_folder
     own = plain_file_name(profile.device.name)
@@ -32,7 +32,7 @@ def store_profile(palette: Palette, profile: DeviceProfile, folder: Path | None 
 
 
 def _is_free(path: Path, device: DeviceInfo) -> bool:
-    """Return whether nothing would be lost there but this machine's last profile, or what is not one."""
+    """Return whether only this machine's earlier profile, or a file that is not a profile, is at ``path``."""
     try:
         other = read_profile(path).device
     except PaletteError:

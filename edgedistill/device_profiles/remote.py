@@ -1,4 +1,4 @@
-"""Profile a palette on a board from the workstation: copy it there, measure there, bring the profile back.
+"""Profile a palette on a board from the workstation: copy it, measure there, and fetch the profile.
 
 One SSH connection does it all, by `remote.sh`, which is sent first. The palette follows on standard input; progress
 comes back on standard error, the profile on standard output. A board needs `sh`, `tar` and EdgeDistill.
@@ -26,7 +26,7 @@ _CHUNK = 1 << 16
 
 
 def default_requirement() -> str:
-    """What pip installs on a board that shall have the same EdgeDistill as this machine."""
+    """Return the requirement that installs this machine's EdgeDistill on a board."""
     return f"edgedistill[cpu]=={metadata.version('edgedistill')}"
 
 
@@ -39,23 +39,27 @@ def profile_remotely(
     folder: Path | None = None,
     on_progress: Callable[[str], None],
 ) -> DeviceProfile:
-    """Run ``edgedistill profile`` with these ``arguments`` on ``host``; the profile, written beside the palette.
+    """Run ``edgedistill profile`` with these ``arguments`` on ``host``; write and return the profile.
 
-    ``host``: as ``ssh`` takes it, or ``user@host:port``. ``install``: a requirement for pip, or a wheel of this
-    machine, which is installed there first, in ``~/.local/share/edgedistill/venv``. ``folder``: the profile goes there
-    instead. ``on_progress`` gets lines for people; one names the profile's file if another board has its name. On the
-    board nothing else is left behind, however this ends.
+    Args:
+        palette: the palette to profile; the profile is written next to it.
+        host: a host as ``ssh`` accepts it, or ``user@host:port``.
+        arguments: options of the command.
+        install: a requirement for pip, or a wheel on this machine, installed on the board first, in
+            ``~/.local/share/edgedistill/venv``. Nothing else is left behind there.
+        folder: where to write the profile instead.
+        on_progress: gets lines for people; one names the profile's file if another board has its name.
 
     Raises:
-        InputError: the host cannot be one, or the wheel is no file.
-        RemoteError: no connection, a board that is not fit, or a failure there, in one line.
+        InputError: the host is not valid, or the wheel is not a file.
+        RemoteError: the board is not reachable or not suitable, or the command failed there.
     """
     names = [MANIFEST_NAME, *(entry.name for entry in palette.manifest.files)]
     files = {f"palette/{name}": palette.folder / name for name in names}
     if install is not None and install.endswith(".whl"):
         wheel = Path(install)
         if not wheel.is_file():
-            raise InputError(f"--install: {wheel} is no file; expected a wheel or a requirement for pip")
+            raise InputError(f"--install: {wheel} is not a file; expected a wheel or a requirement for pip")
         files[wheel.name] = wheel
         install = wheel.name
     archive = _Archive(files)
@@ -68,23 +72,23 @@ def profile_remotely(
         raise RemoteError(f"{error}; {_advice()}") from error
     profile = _read(host, answer, palette)
     try:
-        taken = store_profile(palette, profile, folder)
+        name_warning = store_profile(palette, profile, folder)
     except ValueError as error:
         raise RemoteError(f"{host}: it calls itself {profile.device.name!r}, which cannot name a file") from error
-    if taken is not None:
-        on_progress(f"{ERROR}{taken}")
+    if name_warning is not None:
+        on_progress(f"{ERROR}{name_warning}")
     return profile
 
 
 def _script(size: int, requirement: str, arguments: Sequence[str]) -> str:
-    known = {"size": str(size), "requirement": requirement, "default": default_requirement(), "marker": _MARKER}
-    lines = [*(f"{name}={shlex.quote(value)}" for name, value in known.items()), f"set -- {shlex.join(arguments)}"]
+    variables = {"size": str(size), "requirement": requirement, "default": default_requirement(), "marker": _MARKER}
+    lines = [*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), f"set -- {shlex.join(arguments)}"]
     text = resources.files("edgedistill.device_profiles").joinpath("remote.sh").read_text(encoding="utf-8")
     return "\n".join([*lines, text])
 
 
 class _Archive:
-    """Files in tar's format, in pieces, with its size known before; names are those in the archive."""
+    """Produce files, by their names in the archive, in tar's format; the size is available in advance."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._members: list[tuple[bytes, Path, int]] = []
@@ -97,12 +101,12 @@ class _Archive:
         self.size = content + len(self._end)
 
     def chunks(self, on_progress: Callable[[str], None]) -> Iterator[bytes]:
-        """All of it; tells how far it is, twenty times at most."""
-        sent, tell_at = 0, 0.0
+        """Yield the archive, and report progress at most twenty times."""
+        sent, report_at = 0, 0.0
         for chunk in self._pieces():
-            if sent >= tell_at:
+            if sent >= report_at:
                 on_progress(f"copying: {sent / 1e6:.0f} of {self.size / 1e6:.0f} MB")
-                tell_at = sent + max(self.size / 20, 1e6)
+                report_at = sent + max(self.size / 20, 1e6)
             yield chunk
             sent += len(chunk)
 
@@ -125,7 +129,7 @@ def _advice() -> str:
 
 
 def _read(host: str, answer: bytes, palette: Palette) -> DeviceProfile:
-    """Return the profile behind the marker; what a board's login shell wrote stands before it."""
+    """Return the profile after the marker, which follows what the board's login shell printed."""
     text = answer.replace(b"\r\n", b"\n").rpartition(f"{_MARKER}\n".encode())[2]
     try:
         profile = parse_profile(text, Path(host))

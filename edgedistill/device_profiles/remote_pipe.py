@@ -23,10 +23,10 @@ _KEPT_LINES = 100
 
 @dataclass(frozen=True, slots=True)
 class ReceiveLimits:
-    """Bounds on what another machine may send, far above what `edgedistill profile` does.
+    """Bound what another machine may send, far above what `edgedistill profile` sends.
 
-    ``silence_s``: it says something once a minute, but pip downloads 20 MB without a word, which a slow board's network
-    takes minutes for.
+    ``silence_s``: the command writes a line once a minute, but pip downloads 20 MB silently, which takes minutes on a
+    slow network.
     """
 
     total_bytes: int = 16 * 10**6
@@ -36,17 +36,17 @@ class ReceiveLimits:
 
 
 class LimitExceeded(Exception):
-    """The other side said too much, or nothing for too long."""
+    """The other side sent too much, or nothing for too long."""
 
 
 class RemotePipe:
-    """The script and, once it runs, ``given`` go in; output and lines of standard error come out."""
+    """Send the script and, once it runs, ``input_chunks``; collect output and lines of standard error."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         script: bytes,
-        given: Iterable[bytes],
+        input_chunks: Iterable[bytes],
         on_line: Callable[[str], None],
         limits: ReceiveLimits,
     ) -> None:
@@ -54,17 +54,18 @@ class RemotePipe:
         assert process.stdout is not None
         assert process.stderr is not None
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
-        self._feed, self._given, self._on_line, self._limits = _Feed(process.stdin, script), given, on_line, limits
+        self._feed, self._input_chunks = _Feed(process.stdin, script), input_chunks
+        self._on_line, self._limits = on_line, limits
         self._left_bytes, self._left_lines, self._rest = limits.total_bytes, limits.lines, b""
         self.output = bytearray()
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.is_connected = False
 
-    def hold(self) -> None:
-        """Go on until the other side has closed both its streams.
+    def pump(self) -> None:
+        """Transfer bytes until the other side has closed both its streams.
 
         Raises:
-            LimitExceeded: it said too much, or nothing for too long.
+            LimitExceeded: it sent too much, or nothing for too long.
         """
         with selectors.DefaultSelector() as ready:
             ready.register(self._stdin, selectors.EVENT_WRITE)
@@ -107,7 +108,7 @@ class RemotePipe:
             raise LimitExceeded(f"it wrote more than {self._limits.lines:,} lines; does it run EdgeDistill?")
         if line == CONNECTED and not self.is_connected:
             self.is_connected = True
-            self._feed.add(self._given)
+            self._feed.add(self._input_chunks)
             with suppress(KeyError):  # it is still there
                 ready.register(self._stdin, selectors.EVENT_WRITE)
         self.lines.append(line)
@@ -115,26 +116,26 @@ class RemotePipe:
             self._on_line(line)
 
     def _readable(self, line: bytes) -> str:
-        """Return a line that steers no terminal, without a box around it."""
+        """Return a line without its box, and with escapes for what could steer a terminal."""
         text = line[: self._limits.line_bytes].decode(errors="replace").rstrip("\r")
         return printable(text.replace("\t", " ")).strip(" ╭╮╰╯│─")
 
 
 class _Feed:
-    """Writes as much as the other side takes, without waiting."""
+    """Write as much as the other side accepts, without blocking."""
 
     def __init__(self, file: IO[bytes], first: bytes) -> None:
         self._file, self._left = file.fileno(), first
-        self._given: Iterator[bytes] = iter(())
+        self._chunks: Iterator[bytes] = iter(())
         os.set_blocking(self._file, False)
 
-    def add(self, given: Iterable[bytes]) -> None:
-        """Go on with these."""
-        self._given = filter(None, given)
+    def add(self, chunks: Iterable[bytes]) -> None:
+        """Continue with these chunks."""
+        self._chunks = filter(None, chunks)
 
     def step(self) -> bool:
-        """Write once; whether there is, or may be, more."""
-        self._left = self._left or next(self._given, b"")
+        """Write once; return whether there is, or may be, more."""
+        self._left = self._left or next(self._chunks, b"")
         if not self._left:
             return False
         try:

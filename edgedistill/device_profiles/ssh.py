@@ -1,4 +1,4 @@
-"""A shell script on another machine, by the system's own ``ssh``: its configuration, keys and agent count."""
+"""Run a shell script on another machine by the system's own ``ssh``, with its configuration, keys and agent."""
 
 from __future__ import annotations
 
@@ -60,44 +60,48 @@ _LIMITS = ReceiveLimits()
 
 
 def run(
-    host: str, script: str, given: Iterable[bytes], on_line: Callable[[str], None], limits: ReceiveLimits = _LIMITS
+    host: str,
+    script: str,
+    input_chunks: Iterable[bytes],
+    on_line: Callable[[str], None],
+    limits: ReceiveLimits = _LIMITS,
 ) -> bytes:
-    """Run ``script``, for `sh`, on ``host``; return what it wrote on standard output.
+    """Run ``script``, for `sh`, on ``host``; return its standard output.
 
-    Its standard input is ``given``, and stays open as long as we are there. ``on_line`` gets the lines of its standard
-    error; the last one that begins with "edgedistill: " tells why it failed.
+    ``input_chunks`` is its standard input, which stays open as long as this call runs. ``on_line`` gets the lines of
+    its standard error; the last one that begins with "edgedistill: " is the reason of a failure.
 
     Raises:
-        InputError: ``host`` cannot be one.
-        RemoteError: no connection, or it was cut, or the script failed, or the other side said nothing or too much;
-            ``host`` and the reason in one line.
+        InputError: ``host`` is not valid.
+        RemoteError: the connection failed or was cut, the script failed, or the other side sent nothing or too much;
+            the message is one line with ``host`` and the reason.
     """
     whole = f"echo {CONNECTED} >&2\n{script}".encode()
     destination = _destination(host)
     command = ["ssh", *(f"-o{option}" for option in _OPTIONS), *destination, _COMMAND.format(len(whole))]
     with _started(command) as process:
-        exchange = RemotePipe(process, whole, given, on_line, limits)
+        pipe = RemotePipe(process, whole, input_chunks, on_line, limits)
         try:
-            exchange.hold()
+            pipe.pump()
             process.wait(limits.silence_s)
         except LimitExceeded as error:
-            _let_go(process)
+            _terminate(process)
             raise RemoteError(f"{host}: {error}") from None
         except subprocess.TimeoutExpired:
-            _let_go(process)
+            _terminate(process)
             raise RemoteError(f"{host}: ssh closed its output, but does not end") from None
         except BaseException:
-            _let_go(process)
+            _terminate(process)
             raise
         if process.returncode != 0:
-            raise RemoteError(f"{host}: {_reason(_as_typed(destination), process.returncode, exchange)}")
-        for warning in (line for line in exchange.lines if line.startswith(ERROR)):
+            raise RemoteError(f"{host}: {_reason(_as_typed(destination), process.returncode, pipe)}")
+        for warning in (line for line in pipe.lines if line.startswith(ERROR)):
             on_line(warning)
-        return bytes(exchange.output)
+        return bytes(pipe.output)
 
 
 def _destination(host: str) -> list[str]:
-    """Return ssh's arguments for a host: an IPv6 address with a port is nothing that its ssh:// takes."""
+    """Return ssh's arguments for a host; its ssh:// form does not accept an IPv6 address with a port."""
     plain = host.removeprefix("ssh://").removesuffix("/") if host.startswith("ssh://") else host
     parts = _HOST.fullmatch(plain)
     if parts is None or _NO_HOST.search(plain) or printable(plain) != plain or plain.startswith("-"):
@@ -111,7 +115,7 @@ def _destination(host: str) -> list[str]:
 
 
 def _as_typed(destination: list[str]) -> str:
-    """Return what a user types behind ``ssh`` to get there."""
+    """Return what a user types after ``ssh`` to connect."""
     return " ".join(part for part in destination if part != "--")
 
 
@@ -130,8 +134,8 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
         raise RemoteError("no ssh on this machine; install OpenSSH's client (openssh-client)") from error
 
 
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """End standard input, by which the script learns that nobody waits, and give it a moment to clean up."""
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    """Close standard input, so that the script notices, give it a moment to clean up, and kill ssh."""
     assert process.stdin is not None
     try:
         process.stdin.close()
@@ -143,16 +147,16 @@ def _let_go(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _reason(host: str, code: int, exchange: RemotePipe) -> str:
-    lines = list(exchange.lines)
+def _reason(host: str, code: int, pipe: RemotePipe) -> str:
+    lines = list(pipe.lines)
     last = _short(lines[-1]) if lines else f"it ended with status {code}"
     if code != _FAILED and code > 0:
         errors = [line for line in lines if line.startswith(ERROR)]
         return _short((errors or [last])[-1].removeprefix(ERROR))
-    if exchange.is_connected:
+    if pipe.is_connected:
         return "the connection was lost before the end, and nothing was kept; run the command again"
     for sign, advice in _CAUSES:
-        line = next((one for one in lines if sign in one), None)
+        line = next((line for line in lines if sign in line), None)
         if line is not None:
             return advice.format(host=host, line=_short(line))
     return f"no connection: {last}"

@@ -1,10 +1,9 @@
-"""Timed runs, and whether the processor kept its pace about each.
+"""Time runs, and keep those during which the processor ran at full speed.
 
-What a neighbour on a shared host takes of a core shows in no counter of the guest, nor does a clock that cannot be
-read. It shows in a fixed piece of work before and after a run: where that took longer than it does at best, the run
-tells of the neighbour. In a trial of a minute on two shared x86-64 cores such runs took 1.2 times as long at the
-median, and 2 times at the 95th percentile; of the others nine in ten lay within 1.5 % of their median, the largest
-subnet's.
+A guest on a shared host has no counter of what a neighbour takes of its core, and often cannot read its clock. So a
+fixed piece of work is timed before and after each run. If that was slower than at best, the run measured the neighbour.
+In a minute on two shared x86-64 cores such runs took 1.2 times as long at the median and 2 times at the 95th
+percentile; nine in ten of the others were within 1.5 % of their median, for the largest subnet.
 """
 
 from __future__ import annotations
@@ -17,22 +16,22 @@ import numpy as np
 
 __all__ = ["TimedRuns", "Yardstick", "full_speed_limit_us"]
 
-_KEPT = 1.15  # times the best: as long may the fixed work take where the pace is kept
-_BEST = 5  # percentile of its durations: the least are the clock's own scatter
-_LEAST = 20  # runs that count, those nearest to the best pace if fewer kept it
+_FULL_SPEED_FACTOR = 1.15  # times the best: the longest that the fixed work takes at full speed
+_BEST_PERCENTILE = 5  # of its durations: the lowest are noise of the clock
+_MIN_COUNTED_RUNS = 20  # those closest to full speed if fewer reached it
 
 _Point = TypeVar("_Point", bound=Hashable)
 
 
 class Yardstick:
-    """A fixed piece of work of the kind that subnets do, short beside a run."""
+    """Time a fixed piece of work of the kind that subnets do, short compared with a run."""
 
     def __init__(self) -> None:
         self._vector = np.ones(4096, np.float32)  # 16 KiB: within any core's own cache
 
     def look_us(self) -> float:
-        """How long it takes now, in microseconds."""
-        self._work(10)  # a run has left nothing of it in the caches
+        """Return how long the fixed work takes now, in microseconds."""
+        self._work(10)  # the run before has evicted it from the caches
         start_s = time.perf_counter()
         self._work(100)
         return (time.perf_counter() - start_s) * 1e6
@@ -44,33 +43,35 @@ class Yardstick:
 
 
 def full_speed_limit_us(looks_us: Sequence[float]) -> float:
-    """Microseconds that a look may take where the processor keeps the best pace of these."""
-    return _KEPT * float(np.percentile(looks_us, _BEST))
+    """Return the longest duration, in microseconds, that counts as full speed among these."""
+    return _FULL_SPEED_FACTOR * float(np.percentile(looks_us, _BEST_PERCENTILE))
 
 
 class TimedRuns(Generic[_Point]):
-    """Milliseconds of runs by point (what ran, at which shape), with the slower look at the yardstick about each."""
+    """Collect milliseconds by point (what ran, at which shape), each with the slower yardstick around it."""
 
     def __init__(self, points: Sequence[_Point]) -> None:
         self._runs: dict[_Point, list[tuple[float, float]]] = {point: [] for point in points}
         self._limit_us = float("inf")
 
     def add(self, point: _Point, ms: float, look_us: float) -> None:
-        """One more."""
+        """Add a run."""
         self._runs[point].append((look_us, ms))
 
     def judge(self) -> None:
-        """What the best pace is, by all looks so far; until then every run counts."""
+        """Determine full speed from all yardsticks so far; before that every run counts."""
         self._limit_us = full_speed_limit_us([look_us for runs in self._runs.values() for look_us, _ in runs])
 
     def counted(self, point: _Point) -> list[float]:
-        """Milliseconds of its runs at the best pace; of the 20 nearest to it where that is fewer."""
+        """Return the milliseconds of a point's runs at full speed, or of the 20 closest to it if there are fewer."""
         runs = self._runs[point]
-        kept = [ms for look_us, ms in runs if look_us <= self._limit_us]
-        return kept if len(kept) >= _LEAST else [ms for _, ms in sorted(runs)[:_LEAST]]
+        full_speed = [ms for look_us, ms in runs if look_us <= self._limit_us]
+        return (
+            full_speed if len(full_speed) >= _MIN_COUNTED_RUNS else [ms for _, ms in sorted(runs)[:_MIN_COUNTED_RUNS]]
+        )
 
     @property
-    def kept_share(self) -> float:
-        """Of all runs, those at the best pace."""
+    def full_speed_share(self) -> float:
+        """Return the share of all runs at full speed."""
         looks = [look_us for runs in self._runs.values() for look_us, _ in runs]
         return sum(look_us <= self._limit_us for look_us in looks) / len(looks)

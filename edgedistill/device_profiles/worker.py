@@ -1,6 +1,6 @@
-"""A process of its own for the profiler: ``python -m edgedistill.device_profiles.worker``.
+"""Measure for the profiler in a process of its own: ``python -m edgedistill.device_profiles.worker``.
 
-What is measured here is not mixed with what the caller's process holds or does. See `job` for what goes in and out.
+So the memory and work of the caller's process stay out of the figures. See `job` for the messages.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from edgedistill.runtime.onnx import create_session, give_back_memory, import_on
 
 __all__ = ["main", "median_interval"]
 
-_LEAST_ROUNDS = 20
+_MIN_ROUNDS = 20
 _WARM_UP = 2
-_KNOWN = 0.9  # of the points, when it is enough
+_PRECISE_SHARE = 0.9  # of the points must have a narrow interval
 _WARM_LOADS = 3
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
-_ASLEEP_S = 0.005  # after a run, until a decoder's threads are
-_TEXT_BEFORE = 64  # tokens, before one whose time is measured by itself
+_ASLEEP_S = 0.005  # after a run, until a decoder's threads sleep
+_CACHED_TOKENS = 64  # in the cache when a single token is measured
 _Run = Callable[[], object]
 _Shape = tuple[int, int]
 _Key = tuple[str, _Shape]
@@ -46,7 +46,7 @@ _Feeds = dict[_Shape, dict[str, Any]]
 
 
 def main() -> int:
-    """Do the job on standard input; the exit status is 1 where it failed."""
+    """Run the job on standard input; return exit status 1 if it failed."""
     _end_with_parent()
     job = Job.model_validate_json(sys.stdin.buffer.read())
     try:
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _end_with_parent() -> None:
-    """Let the kernel kill this process when the profiler is killed: a graph that loops would run on for ever."""
+    """Let the kernel kill this process with the profiler: a graph that loops would run for ever."""
     parent = os.getppid()
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -84,7 +84,7 @@ def _memory(job: Job) -> MemoryResult:
     steady_mb, peak_mb = _resident_mb("VmRSS"), _peak_mb()
     del session
     give_back_memory()
-    loads_ms, with_smallest_mb = _beside(graph, smallest, job, feeds)
+    loads_ms, with_smallest_mb = _next_to_smallest(graph, smallest, job, feeds)
     return MemoryResult(
         baseline_mb=baseline_mb,
         cold_load_ms=cold_load_ms,
@@ -96,9 +96,9 @@ def _memory(job: Job) -> MemoryResult:
     )
 
 
-def _beside(graph: str, smallest: list[str], job: Job, feeds: _Feeds) -> tuple[list[float], float]:
-    """Milliseconds of loads beside the smallest, as while it serves, and the peak of both, which varies by the load."""
-    resident = [_loaded(one, job)[0] for one in smallest]
+def _next_to_smallest(graph: str, smallest: list[str], job: Job, feeds: _Feeds) -> tuple[list[float], float]:
+    """Return the milliseconds of loads while the smallest is open, and the peak of both, which varies by load."""
+    resident = [_loaded(path, job)[0] for path in smallest]
     for session in resident:
         _run_all(session, feeds)
     _forget_peak()
@@ -113,7 +113,7 @@ def _beside(graph: str, smallest: list[str], job: Job, feeds: _Feeds) -> tuple[l
 
 
 def _loaded(graph: str, job: Job) -> tuple[Any, float]:
-    """A session, and the milliseconds that it took to load."""
+    """Return a session, and the milliseconds that its load took."""
     begin = time.perf_counter()
     session = _session(graph, job)
     return session, (time.perf_counter() - begin) * 1e3
@@ -129,14 +129,14 @@ def _run_all(session: Any, feeds: _Feeds) -> None:
 
 
 def _runs(session: Any, feeds: _Feeds) -> dict[_Shape, _Run]:
-    """By shape, what runs so much: a request, or where it generates, a prompt or the next token of a text."""
+    """Return a function per shape that runs a request, or for a decoder a prompt or the next token."""
     if is_decoder(session.get_inputs()):
         return {shape: _generating(session, feed["input_ids"][0].tolist()) for shape, feed in feeds.items()}
     return {shape: partial(session.run, None, feed) for shape, feed in feeds.items()}
 
 
 def _generating(session: Any, ids: list[int]) -> _Run:
-    before = _TEXT_BEFORE if len(ids) == 1 else 0
+    before = _CACHED_TOKENS if len(ids) == 1 else 0
     steps = StepRunner(session, Cache(heads_of(session.get_inputs()), before + len(ids)))
 
     def run() -> None:
@@ -158,13 +158,13 @@ def _uncache(*paths: str) -> None:
 
 
 def _forget_peak() -> None:
-    """Start VmHWM anew; where that is not permitted, it may hold a little of the imports' own peak."""
+    """Reset VmHWM; without permission it may include a little of the imports' own peak."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _peak_mb() -> float:
-    # The kernel's two counters lag apart by some pages: a peak is never below what is resident now.
+    # The kernel's two counters differ by some pages: a peak is never below what is resident now.
     return max(_resident_mb("VmHWM"), _resident_mb("VmRSS"))
 
 
@@ -186,15 +186,15 @@ def _latency(job: Job) -> LatencyResult:
             name: [_point(job.threads, shape, timed.counted((name, shape))) for shape in job.shapes]
             for name in sessions
         },
-        kept_pace=timed.kept_share,
+        kept_pace=timed.full_speed_share,
         cpu_s=time.process_time(),
     )
 
 
 def _interleaved(job: Job, runs: dict[_Key, _Run]) -> TimedRuns[_Key]:
-    """By (subnet, shape). Every round takes all points in another order, so that drift hits all alike.
+    """Time runs by (subnet, shape), in another order each round, so that drift affects all equally.
 
-    Threads of a decoder that look for its next token would take the cores from another's.
+    A decoder's threads spin for its next token, and would take the cores from another's: so each run waits for sleep.
     """
     wait_s = _ASLEEP_S if is_decoder(job.inputs) and job.threads > 1 else 0.0
     points = list(runs)
@@ -215,19 +215,19 @@ def _interleaved(job: Job, runs: dict[_Key, _Run]) -> TimedRuns[_Key]:
             timed.add(point, ms, max(before_us, after_us))
             before_us = after_us
         _say(f"{ROUND}{done}")
-        if done < _LEAST_ROUNDS:
+        if done < _MIN_ROUNDS:
             continue
         timed.judge()
-        known = sum(_width(timed.counted(point)) <= job.width for point in points)
-        if known >= _KNOWN * len(points) or time.perf_counter() > deadline:
+        precise = sum(_width(timed.counted(point)) <= job.width for point in points)
+        if precise >= _PRECISE_SHARE * len(points) or time.perf_counter() > deadline:
             break
     return timed
 
 
 def median_interval(values: list[float]) -> tuple[float, float]:
-    """Between which of them the median lies with 95 % confidence, or between the ends of a few."""
+    """Return the 95 % confidence interval of the median; the extremes if there are few values."""
     ordered, count = sorted(values), len(values)
-    # How many values lie below the median is a binomial's of p = 1/2.
+    # The number of values below the median is binomial with p = 1/2.
     below, place = 0.5**count, 0
     while (below := below + comb(count, place + 1) * 0.5**count) <= 0.025:
         place += 1
@@ -235,7 +235,7 @@ def median_interval(values: list[float]) -> tuple[float, float]:
 
 
 def _width(times: list[float]) -> float:
-    """Half of the interval, as a share of the median."""
+    """Return half of the interval, as a share of the median."""
     low, high = median_interval(times)
     return (high - low) / 2 / median(times)
 
@@ -248,15 +248,15 @@ def _point(threads: int, shape: _Shape, times: list[float]) -> LatencyPoint:
 
 
 def _feeds(job: Job) -> _Feeds:
-    """By shape, the inputs [batch, tokens], int64."""
+    """Return the inputs of each shape, int64 [batch, tokens]."""
     return {shape: _feed(job, shape) for shape in job.shapes}
 
 
 def _feed(job: Job, shape: _Shape) -> dict[str, Any]:
-    """Random ids, all of them attended to, in one segment."""
+    """Return random ids, all attended to, in one segment."""
     ids = np.random.default_rng(0).integers(0, job.vocabulary, shape, dtype=np.int64)
-    known = {"attention_mask": np.ones(shape, np.int64), "token_type_ids": np.zeros(shape, np.int64)}
-    return {spec.name: known.get(spec.name, ids) for spec in job.inputs}
+    constant = {"attention_mask": np.ones(shape, np.int64), "token_type_ids": np.zeros(shape, np.int64)}
+    return {spec.name: constant.get(spec.name, ids) for spec in job.inputs}
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ _WORKER = "edgedistill.device_profiles.worker"
 
 
 def run_worker(job: Job, on_round: Callable[[int], None]) -> bytes:
-    """Its result as JSON; ``on_round`` is called with the number of each round that ends.
+    """Run a job and return its result as JSON; ``on_round`` gets the number of each completed round.
 
     Raises:
-        EdgeDistillError: it failed, with its reason.
+        EdgeDistillError: the worker failed; the message has its reason.
     """
     command = [sys.executable, "-m", _WORKER]
     result = b""
@@ -32,7 +32,7 @@ def run_worker(job: Job, on_round: Callable[[int], None]) -> bytes:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            with suppress(BrokenPipeError), process.stdin as stdin:  # it died early: its exit status tells
+            with suppress(BrokenPipeError), process.stdin as stdin:  # it died early: the exit status says why
                 stdin.write(job.model_dump_json().encode())
             for result in process.stdout:
                 if result.startswith(ROUND.encode()):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgedistill.device_profiles import Board, estimate_subnet
-from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, line
+from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, fit_line
 from edgedistill.errors import SearchError
 from edgedistill.manifest import DeviceProfile, Palette
 from edgedistill.subnet import Architecture, SubnetConfig
@@ -73,7 +73,7 @@ class FittedCosts:
             ]
         )
         weights = [float(arch.layer_parameters(subnet)) for subnet in exact]
-        self._memory = line(weights, [measured.peak_mb for measured in exact.values()])
+        self._memory = fit_line(weights, [measured.peak_mb for measured in exact.values()])
         self.error = self._model.error
         self.source = (
             f"the work of {len(exact)} subnets measured on {profile.device.board}, "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.device_profiles.conditions import ProcessorWatch, conditions
+from edgedistill.device_profiles.conditions import ProcessorWatch, measured_conditions
 
 
 def _machine(root: Path, *, temperature: int, clock_khz: int, cooling: int) -> None:
@@ -33,7 +33,7 @@ def test_temperature_and_clock_are_those_before_and_after(tmp_path: Path) -> Non
     watch.look()
     _machine(tmp_path, temperature=79_000, clock_khz=1_500_000, cooling=2)
     watch.look()
-    found = conditions(4, watch, [(0.0, 10.0)], 0.75)
+    found = measured_conditions(4, watch, [(0.0, 10.0)], 0.75)
     assert found.temperature_c == (41.0, 79.0)
     assert found.clock_mhz == (2400.0, 1500.0)
     assert found.throttled is True
@@ -43,7 +43,7 @@ def test_temperature_and_clock_are_those_before_and_after(tmp_path: Path) -> Non
 def test_what_the_machine_does_not_tell_is_none(tmp_path: Path) -> None:
     watch = ProcessorWatch(tmp_path)
     watch.look()
-    found = conditions(1, watch, [], 1.0)
+    found = measured_conditions(1, watch, [], 1.0)
     assert (found.temperature_c, found.clock_mhz, found.throttled) == (None, None, None)
 
 
@@ -54,5 +54,5 @@ def test_what_the_machine_does_not_tell_is_none(tmp_path: Path) -> None:
 def test_other_work_is_of_all_pieces_together(
     tmp_path: Path, pieces: list[tuple[float, float]], load: float, quiet: bool
 ) -> None:
-    found = conditions(1, ProcessorWatch(tmp_path), pieces, 1.0)
+    found = measured_conditions(1, ProcessorWatch(tmp_path), pieces, 1.0)
     assert (found.other_load, found.quiet) == (load, quiet)

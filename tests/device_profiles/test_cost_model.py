@@ -8,7 +8,7 @@ import minilm
 import numpy as np
 import pytest
 
-from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, line, spanning
+from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, choose_spanning, fit_line
 from edgedistill.subnet import SubnetConfig
 
 ARCH = minilm.ARCH
@@ -38,14 +38,14 @@ def test_the_work_of_an_entry_is_the_architectures(tmp_path: object) -> None:
 
 
 def test_others_are_predicted_from_five() -> None:
-    model = CostModel.fit(_measured([WORKS[one] for one in spanning(WORKS, SHAPES, 5)]))
+    model = CostModel.fit(_measured([WORKS[one] for one in choose_spanning(WORKS, SHAPES, 5)]))
     for work, shape in product(WORKS, [(1, 16), (1, 32), (1, 64), (1, 128), (8, 64)]):
         assert model.ms(work, *shape) == pytest.approx(float(COSTS @ work.features(*shape)), rel=0.05)
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.08])
 def test_the_error_grows_with_what_the_model_does_not_explain(noise: float) -> None:
-    chosen = [WORKS[one] for one in spanning(WORKS, SHAPES, 5)]
+    chosen = [WORKS[one] for one in choose_spanning(WORKS, SHAPES, 5)]
     model = CostModel.fit(_measured(chosen, noise))
     assert (model.costs >= 0).all()
     assert noise / 2 < model.error < 6 * noise
@@ -53,15 +53,15 @@ def test_the_error_grows_with_what_the_model_does_not_explain(noise: float) -> N
 
 
 def test_the_largest_and_the_smallest_are_measured_and_no_more_than_asked_for() -> None:
-    chosen = spanning(WORKS, SHAPES, 5)
+    chosen = choose_spanning(WORKS, SHAPES, 5)
     assert len(set(chosen)) == 5
     sizes = [work.parameters for work in WORKS]
     assert {sizes[one] for one in chosen} >= {min(sizes), max(sizes)}
-    assert sorted(spanning(WORKS[:4], SHAPES, 5)) == [0, 1, 2, 3]
+    assert sorted(choose_spanning(WORKS[:4], SHAPES, 5)) == [0, 1, 2, 3]
 
 
 def test_a_line_has_no_negative_part() -> None:
-    assert line([1.0, 2.0, 3.0], [12.0, 14.0, 16.0]) == pytest.approx((10.0, 2.0))
-    start, slope = line([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    assert fit_line([1.0, 2.0, 3.0], [12.0, 14.0, 16.0]) == pytest.approx((10.0, 2.0))
+    start, slope = fit_line([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
     assert slope == 0.0
     assert start > 0

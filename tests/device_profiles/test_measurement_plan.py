@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny_palette
 
-from edgedistill.device_profiles.measurement_plan import MeasurementPlan, plan
+from edgedistill.device_profiles.measurement_plan import MeasurementPlan, plan_measurements
 from edgedistill.manifest import Palette, load
 
 
@@ -28,7 +28,9 @@ def palette(tmp_path: Path) -> Palette:
 
 
 def _planned(palette: Palette, *, quick: bool = False, free_mb: float | None = None) -> MeasurementPlan:
-    return plan(palette, lengths=(16, 4, 8, 4), batches=(8, 1), threads=(4, 1), quick=quick, free_mb=free_mb)
+    return plan_measurements(
+        palette, lengths=(16, 4, 8, 4), batches=(8, 1), threads=(4, 1), quick=quick, free_mb=free_mb
+    )
 
 
 def test_all_is_measured_in_one_group_where_memory_is_not_known(palette: Palette) -> None:

@@ -29,14 +29,14 @@ def test_runs_at_a_slower_pace_do_not_count() -> None:
     runs = _runs([10.0, 10.5, 20.0] * 30)
     runs.judge()
     assert runs.counted("one") == [place for place in range(90) if place % 3 != 2]
-    assert runs.kept_share == pytest.approx(2 / 3)
+    assert runs.full_speed_share == pytest.approx(2 / 3)
 
 
 def test_of_too_few_at_the_best_pace_those_nearest_to_it_count() -> None:
     runs = _runs([10.0] * 6 + [20.0 + place for place in range(60)])
     runs.judge()
     assert runs.counted("one") == list(range(20))
-    assert runs.kept_share == pytest.approx(6 / 66)
+    assert runs.full_speed_share == pytest.approx(6 / 66)
 
 
 def test_fewer_than_twenty_are_all_that_there_are() -> None:
