@@ -24,51 +24,51 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 @reported
 def doctor(
-    palette: Annotated[Path | None, typer.Argument(help="A palette's folder, to look at too.")] = None,
+    palette: Annotated[Path | None, typer.Argument(help="A palette's folder, to check as well.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at this machine, and at a palette on it: what is there, what is wrong, and the command that mends it.
+    """Check this machine, and a palette on it: what is present, what is wrong, and the command that fixes it.
 
-    The exit code is 1 where something keeps EdgeDistill from running.
+    The exit code is 1 if something keeps EdgeDistill from running.
 
     Example: edgedistill doctor palette
     """
     from edgedistill.runtime.doctor import examine
 
-    checked = list(examine(palette))
+    results = list(examine(palette))
     if as_json:
-        print_json(_document(palette, checked))
+        print_json(_document(palette, results))
     else:
-        _show(checked)
-    fatal = [one for one in checked if one.fatal]
+        _show(results)
+    fatal = [result for result in results if result.fatal]
     if fatal:
         first = fatal[0]
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise EdgeDistillError(f"{first.name}: {first.finding.found}{more}; {first.finding.fix}")
+        raise EdgeDistillError(f"{first.name}: {first.finding.summary}{more}; {first.finding.fix}")
 
 
-def _document(palette: Path | None, checked: list[CheckResult]) -> dict[str, Any]:
+def _document(palette: Path | None, results: list[CheckResult]) -> dict[str, Any]:
     return {
         "palette": None if palette is None else str(palette),
-        "runs": not any(one.fatal for one in checked),
-        "checks": [{"name": one.name, **asdict(one.finding), "fatal": one.fatal} for one in checked],
+        "runs": not any(result.fatal for result in results),
+        "checks": [{"name": result.name, **asdict(result.finding), "fatal": result.fatal} for result in results],
     }
 
 
-def _show(checked: list[CheckResult]) -> None:
+def _show(results: list[CheckResult]) -> None:
     table = Table("check", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("found", overflow="fold")
-    for one in checked:
-        table.add_row(one.name, styled(_mark(one)), one.finding.found)
+    for result in results:
+        table.add_row(result.name, styled(_mark(result)), result.finding.summary)
     out = standard_output()
     out.print(table)
-    for one in checked:
-        if one.finding.fix is not None:
-            out.print(styled(_mark(one), f" {one.name}:"))
+    for result in results:
+        if result.finding.fix is not None:
+            out.print(styled(_mark(result), f" {result.name}:"))
             # On a line of its own, and not broken, to be copied.
-            out.print(f"  {one.finding.fix}", soft_wrap=True)
+            out.print(f"  {result.finding.fix}", soft_wrap=True)
 
 
-def _mark(one: CheckResult) -> tuple[str, str]:
+def _mark(result: CheckResult) -> tuple[str, str]:
     """Return a check's state and its colour."""
-    return one.finding.state, _COLOURS[one.finding.state]
+    return result.finding.state, _COLOURS[result.finding.state]

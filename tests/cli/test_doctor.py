@@ -32,7 +32,7 @@ def test_the_same_for_machines(tmp_path: Path) -> None:
     assert document["runs"] is True
     checks = {check["name"]: check for check in document["checks"]}
     assert {"system", "Python", "onnxruntime", "int8", "memory", "throttling", "palette", "profile"} < set(checks)
-    assert all(set(check) == {"name", "state", "found", "fix", "fatal"} for check in document["checks"])
+    assert all(set(check) == {"name", "state", "summary", "fix", "fatal"} for check in document["checks"])
     assert checks["profile"]["state"] == "note"
 
 

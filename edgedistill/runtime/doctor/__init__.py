@@ -1,7 +1,7 @@
-"""What keeps EdgeDistill from running on this machine, or from running well, and how to mend it.
+"""Find what keeps EdgeDistill from running on this machine, or from running well, and how to fix it.
 
-`examine` makes every check; one file a subject, one function a check. Each reads below a ``root`` that stands for "/",
-as the sensors do.
+`examine` runs every check: one file per subject, one function per check. Each reads below a ``root`` that stands for
+"/", as the sensors do.
 """
 
 from edgedistill.runtime.doctor.examination import Check, CheckResult, examine, machine_checks, palette_checks

@@ -1,4 +1,4 @@
-"""Every check, one after the other: one that fails or hangs takes no other down."""
+"""Run every check in turn; one that fails or hangs does not stop the others."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _REPORT = "report this line, with what 'edgedistill doctor --json' prints"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``vital``: a problem that it finds keeps EdgeDistill from running."""
+    """Describe a check; a problem found by a ``vital`` one keeps EdgeDistill from running."""
 
     name: str
-    look: Callable[[], Finding]
+    run: Callable[[], Finding]
     vital: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A check's name, what it came to, and whether that keeps EdgeDistill from running."""
+    """Hold a check's name and finding, and whether that keeps EdgeDistill from running."""
 
     name: str
     finding: Finding
@@ -43,8 +43,8 @@ class CheckResult:
 
 
 def machine_checks(root: Path = Path("/")) -> list[Check]:
-    """Those of the machine alone."""
-    looks: dict[str, Callable[[Path], Finding]] = {
+    """Return the checks of the machine."""
+    checks: dict[str, Callable[[Path], Finding]] = {
         "system": system_checks.system,
         "Python": system_checks.python,
         "onnxruntime": inference_checks.onnxruntime,
@@ -66,11 +66,11 @@ def machine_checks(root: Path = Path("/")) -> list[Check]:
         "power mode": sensor_checks.power_mode,
     }
     vital = {"system", "Python", "onnxruntime"}
-    return [Check(name, partial(look, root), name in vital) for name, look in looks.items()]
+    return [Check(name, partial(check, root), name in vital) for name, check in checks.items()]
 
 
 def palette_checks(folder: Path, root: Path = Path("/")) -> list[Check]:
-    """Those of a palette on this machine; without the first the others say nothing."""
+    """Return the checks of a palette on this machine; the others depend on the first."""
     return [
         Check("palette", partial(palette_health.whole, folder), vital=True),
         Check("profile", partial(palette_health.profile, folder, root)),
@@ -79,29 +79,29 @@ def palette_checks(folder: Path, root: Path = Path("/")) -> list[Check]:
 
 
 def examine(folder: Path | None = None, root: Path = Path("/")) -> Iterator[CheckResult]:
-    """Make all checks of the machine, and of the palette in ``folder``."""
+    """Run all checks of the machine, and of the palette in ``folder``."""
     yield from map(_checked, machine_checks(root))
     if folder is not None:
         first, *others = palette_checks(folder, root)
-        palette_found = _checked(first)
-        yield palette_found
-        if not palette_found.fatal:
+        palette_result = _checked(first)
+        yield palette_result
+        if not palette_result.fatal:
             yield from map(_checked, others)
 
 
 def _checked(check: Check) -> CheckResult:
-    """What it came to; a driver that does not answer is left alone in its thread."""
-    found: list[Finding] = []
-    thread = threading.Thread(target=lambda: found.append(_looked(check)), daemon=True)
+    """Run a check in a thread, which is abandoned if a driver does not answer."""
+    findings: list[Finding] = []
+    thread = threading.Thread(target=lambda: findings.append(_run_safely(check)), daemon=True)
     thread.start()
     thread.join(_PATIENCE_S)
-    finding = found[0] if found else Finding("problem", f"no answer for {_PATIENCE_S:g} s", _REPORT)
+    finding = findings[0] if findings else Finding("problem", f"no answer for {_PATIENCE_S:g} s", _REPORT)
     return CheckResult(check.name, finding, check.vital and finding.state == "problem")
 
 
-def _looked(check: Check) -> Finding:
+def _run_safely(check: Check) -> Finding:
     try:
-        return check.look()
-    except Exception as error:  # noqa: BLE001 (the others have to be made all the same)
+        return check.run()
+    except Exception as error:  # noqa: BLE001 (the other checks must still run)
         reason = next(iter(str(error).splitlines()), "")
         return Finding("problem", f"this check failed: {type(error).__name__}: {reason}", _REPORT)

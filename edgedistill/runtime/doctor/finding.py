@@ -1,4 +1,4 @@
-"""What a check came to, and the commands that several of them advise."""
+"""Define what a check finds, and the commands that several checks advise."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ _JETSON_OPTIONS = "boot/extlinux/extlinux.conf"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``found``: one line. ``fix``: a command, or a line and the file that it goes into; None where nothing is wrong.
+    """Hold the result of a check.
 
-    A note: EdgeDistill runs, but less well, or knows less. A problem: something has to be mended.
+    ``summary``: one line. ``fix``: a command, or a line and the file that it belongs in; None if nothing is wrong. With a
+    "note" EdgeDistill runs, but less well or with fewer readings; a "problem" must be fixed.
     """
 
     state: State
-    found: str
+    summary: str
     fix: str | None = None
 
 
 def image(root: Path) -> str:
-    """The system that this board should be given."""
+    """Return how to install a suitable system on this board."""
     if is_raspberry_pi(root):
-        return "write the SD card anew with the image 'Raspberry Pi OS (64-bit)', by Raspberry Pi Imager"
+        return "write the SD card again with the image 'Raspberry Pi OS (64-bit)', by Raspberry Pi Imager"
     if is_jetson(root):
         return "install JetPack 6 or later, by NVIDIA's SDK Manager or SD card image"
     return "install a 64-bit system with Python 3.10 or later"
 
 
 def boot_option(root: Path, option: str) -> str:
-    """How to give the kernel an option at its start."""
+    """Return how to give the kernel an option at boot."""
     for name in _PI_OPTIONS:
         if (root / name).is_file():
             return f"sudo sed -i '1 s/$/ {option}/' /{name} && sudo reboot"
@@ -49,9 +50,9 @@ def boot_option(root: Path, option: str) -> str:
 
 
 def unread(root: Path, *patterns: str, lost: str | None = None) -> Finding:
-    """Why a sensor has no reading, though it looked at the files of these patterns below ``root``.
+    """Return why a sensor that reads the files of these patterns below ``root`` has no reading.
 
-    A note where its reading would be of use: ``lost`` says what for.
+    It is a note if ``lost`` names what the reading would be useful for.
     """
     state: State = "ok" if lost is None else "note"
     tail = "" if lost is None else f"; {lost}"

@@ -1,4 +1,4 @@
-"""onnxruntime, and what the processor does with int8."""
+"""Check onnxruntime, and the processor's support of int8."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DOT_PRODUCTS = {
 
 
 def onnxruntime(root: Path) -> Finding:
-    """Whether it is there, new enough, and opens a session that computes rightly: tried in a process of its own."""
+    """Check that it is installed, recent enough, and computes correctly, in a process of its own."""
     # Wheels that are built for newer processors kill the process (1.21.0 did on a Cortex-A72).
     done = subprocess.run([sys.executable, "-m", _TRIAL], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode == -signal.SIGILL:
@@ -43,43 +43,43 @@ def onnxruntime(root: Path) -> Finding:
     if done.returncode > 0:
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         return Finding("problem", f"its trial ended with status {done.returncode}: {last}", _again())
-    return _judged(json.loads(done.stdout.splitlines()[-1]), root)
+    return _judge(json.loads(done.stdout.splitlines()[-1]), root)
 
 
-def _judged(told: dict[str, Any], root: Path) -> Finding:
-    """What the trial told."""
-    if told["missing"]:
+def _judge(report: dict[str, Any], root: Path) -> Finding:
+    """Return the finding of a trial's report."""
+    if report["missing"]:
         return Finding("problem", "not installed", _OWN_ENVIRONMENT if is_jetson(root) else _INSTALL)
-    if told["fault"]:
-        return Finding("problem", told["fault"], _again())
+    if report["fault"]:
+        return Finding("problem", report["fault"], _again())
     least = _least_version()
-    found = f"{told['version']}, {', '.join(told['providers'])}; a session computes rightly"
-    if version_of(told["version"]) < version_of(least):
+    summary = f"{report['version']}, {', '.join(report['providers'])}; a session computes rightly"
+    if version_of(report["version"]) < version_of(least):
         fix = f'pip install --upgrade "onnxruntime>={least}"'
-        return Finding("problem", f"{told['version']}, expected {least} or later", fix)
-    if PROVIDER not in told["providers"]:
-        return Finding("problem", f"{found}; {PROVIDER}, which subnets run on, is not among them", _again())
+        return Finding("problem", f"{report['version']}, expected {least} or later", fix)
+    if PROVIDER not in report["providers"]:
+        return Finding("problem", f"{summary}; {PROVIDER}, which subnets run on, is not among them", _again())
     names = metadata.packages_distributions().get("onnxruntime", [])
     if len(names) > 1:
         fix = f"pip uninstall -y {' '.join(sorted(names))} && {_INSTALL}"
-        return Finding("note", f"{found}; but {' and '.join(sorted(names))} overwrite each other's files", fix)
-    return Finding("ok", found)
+        return Finding("note", f"{summary}; but {' and '.join(sorted(names))} overwrite each other's files", fix)
+    return Finding("ok", summary)
 
 
 def _again() -> str:
-    """Install once more whatever distribution brought the module."""
+    """Return the command that reinstalls the distribution that has the module."""
     names = metadata.packages_distributions().get("onnxruntime") or ["onnxruntime"]
     return f"pip install --force-reinstall {names[0]}"
 
 
 def _least_version() -> str:
-    """As this package's own metadata ask for."""
-    wanted = next(line for line in metadata.requires("edgedistill") or [] if line.startswith("onnxruntime"))
-    return ".".join(map(str, version_of(wanted)))
+    """Return the lowest version that this package's metadata allow."""
+    requirement = next(line for line in metadata.requires("edgedistill") or [] if line.startswith("onnxruntime"))
+    return ".".join(map(str, version_of(requirement)))
 
 
 def int8(root: Path) -> Finding:
-    """What the processor's instruction sets mean for subnets in int8."""
+    """Check the processor's instruction sets for subnets in int8."""
     features = cpu_features(root)
     shown = ", ".join(features) or "no instruction set that is known here"
     means = next((text for name, text in _DOT_PRODUCTS.items() if name in features), None)

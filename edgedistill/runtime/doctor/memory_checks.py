@@ -1,4 +1,4 @@
-"""How much memory there is, what limits it, and whether a limit can be set."""
+"""Check the free memory, its limits, and whether limits can be set."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ _LINE = re.compile(r"^(\w+): +(\d+) kB$", re.MULTILINE)
 
 
 def memory(root: Path) -> Finding:
-    """Free memory as the runtime counts it: the least of what the host, control groups and ``ulimit`` leave."""
+    """Check free memory as the runtime counts it: the least that the host, control groups and ``ulimit`` leave."""
     free_mb, reserve_mb = free_memory_mb(root), Policy().reserve_mb
     total = _meminfo(root).get("MemTotal", psutil.virtual_memory().total)
-    found = f"{free_mb:,.0f} MB free for this process; the machine has {total / 1e6:,.0f}"
+    summary = f"{free_mb:,.0f} MB free for this process; the machine has {total / 1e6:,.0f}"
     if free_mb > reserve_mb:
-        return Finding("ok", found)
+        return Finding("ok", summary)
     fix = "ps -eo rss,args --sort=-rss | head shows what takes it: stop what is not needed"
     if limiting_folders(root):
         fix = "raise the limit: MemoryMax= in the systemd unit, or docker run --memory"
-    return Finding("note", f"{found}; {reserve_mb:.0f} MB are left to others, so only the smallest subnet serves", fix)
+    return Finding(
+        "note", f"{summary}; {reserve_mb:.0f} MB are left to others, so only the smallest subnet serves", fix
+    )
 
 
 def limit(root: Path) -> Finding:
-    """What control groups allow, and leave."""
+    """Report the limit of control groups, and what it leaves."""
     limit_bytes, left_bytes = memory_limit_bytes(root), memory_left_bytes(root)
     if limit_bytes is None:
         return Finding("ok", "no control group limits this process")
@@ -41,18 +43,20 @@ def limit(root: Path) -> Finding:
 
 
 def limitable(root: Path) -> Finding:
-    """Whether the kernel counts memory by control groups: Raspberry Pi's firmware switches that off."""
+    """Check that control groups can limit memory; a Raspberry Pi's firmware disables that."""
     words = (read_text(root / "proc/cmdline") or "").split()
     is_off = any(word.startswith("cgroup_disable=") and "memory" in word for word in words)
     controllers = (read_text(root / "sys/fs/cgroup/cgroup.controllers") or "").split()
     if not is_off or "cgroup_enable=memory" in words or "memory" in controllers:
         return Finding("ok", "control groups can limit memory")
-    found = "switched off on the kernel's command line: MemoryMax= of a service and a container's limit have no effect"
-    return Finding("note", found, boot_option(root, "cgroup_enable=memory"))
+    summary = (
+        "switched off on the kernel's command line: MemoryMax= of a service and a container's limit have no effect"
+    )
+    return Finding("note", summary, boot_option(root, "cgroup_enable=memory"))
 
 
 def swap(root: Path) -> Finding:
-    """How much there is and is in use; the runtime does not count it as memory."""
+    """Report the size and use of swap, which the runtime does not count as memory."""
     sizes = _meminfo(root)
     total, free = sizes.get("SwapTotal", 0), sizes.get("SwapFree", 0)
     if not total:
@@ -61,5 +65,5 @@ def swap(root: Path) -> Finding:
 
 
 def _meminfo(root: Path) -> dict[str, int]:
-    """In bytes, by name."""
+    """Return the figures of /proc/meminfo in bytes, by name."""
     return {name: int(kb) * 1024 for name, kb in _LINE.findall(read_text(root / "proc/meminfo") or "")}

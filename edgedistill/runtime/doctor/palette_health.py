@@ -1,4 +1,4 @@
-"""A palette on this machine: is it whole, does a profile speak of this machine, and what fits into the memory."""
+"""Check a palette on this machine: its files, its profile, and which subnets fit into memory."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ __all__ = ["memory_fit", "profile", "whole"]
 
 
 def whole(folder: Path) -> Finding:
-    """Whether the manifest can be read, and its files are there with their sizes."""
+    """Check that the manifest is readable, and that its files exist with their sizes."""
     try:
         manifest = load(folder).manifest
     except PaletteError as error:
-        found, _, fix = str(error).rpartition("; ")
-        return Finding("problem", found, f"copy the folder to this machine again (rsync -a), or {fix}")
+        summary, _, fix = str(error).rpartition("; ")
+        return Finding("problem", summary, f"copy the folder to this machine again (rsync -a), or {fix}")
     command = f"edgedistill verify {shlex.quote(str(folder))}"
     return Finding("ok", f"{len(manifest.subnets)} subnets, {manifest.task}; {command} reads every byte")
 
 
 def profile(folder: Path, root: Path) -> Finding:
-    """Which of its profiles the runtime goes by here, and whether that speaks of this machine as it is."""
+    """Check which profile the runtime uses here, and whether it describes this machine as it is."""
     chosen = choose_profile(load(folder))
     fix = f"edgedistill profile {shlex.quote(str(folder))}"
     if chosen is None:
         return Finding("note", "none speaks of this machine: latencies are guessed", fix)
-    found = f"{chosen.device.name}, {chosen.kind} on {chosen.device.board}, {chosen.conditions.date[:10]}"
+    summary = f"{chosen.device.name}, {chosen.kind} on {chosen.device.board}, {chosen.conditions.date[:10]}"
     doubts = _doubts(chosen, root)
-    return Finding("note", f"{found}; but {' and '.join(doubts)}", fix) if doubts else Finding("ok", found)
+    return Finding("note", f"{summary}; but {' and '.join(doubts)}", fix) if doubts else Finding("ok", summary)
 
 
 def _doubts(chosen: DeviceProfile, root: Path) -> list[str]:
-    """Why its figures may be off here."""
+    """Return the reasons why the profile's figures may be wrong here."""
     if chosen.kind == "estimated":
         return ["estimated, not measured here"]
     threads, usable = chosen.conditions.threads, usable_cores(root)
@@ -57,26 +57,26 @@ def _doubts(chosen: DeviceProfile, root: Path) -> list[str]:
 
 
 def memory_fit(folder: Path, root: Path) -> Finding:
-    """Which subnets the runtime would load into the memory that is free now."""
+    """Check which subnets the runtime would load into the memory that is free now."""
     palette, free_mb = load(folder), free_memory_mb(root)
     chosen = choose_profile(palette)
     costs = MacCosts(palette.manifest) if chosen is None else ProfileCosts(palette.manifest, chosen)
     candidates = costs.candidates(Size(1, palette.manifest.tokenizer.max_tokens))
     expected = decide(candidates, Readings(free_mb=free_mb), State(), Policy(), 0.0).expected
-    misfits = {one.subnet for one in expected if one.misfit is not None}
-    fits = _listed(palette, {one.subnet for one in expected} - misfits)
+    misfits = {forecast.subnet for forecast in expected if forecast.misfit is not None}
+    fits = _listed(palette, {forecast.subnet for forecast in expected} - misfits)
     guessed = ", by their files' sizes" if chosen is None else ""
     where = f"{free_mb:,.0f} MB are free{guessed}"
     if not misfits:
         return Finding("ok", f"{where}: all {len(expected)} fit")
-    found = f"{where}: {fits or 'none'} fit, {_listed(palette, misfits)} not"
+    summary = f"{where}: {fits or 'none'} fit, {_listed(palette, misfits)} not"
     fix = "ps -eo rss,args --sort=-rss | head shows what takes the memory: stop what is not needed"
     least = smallest(candidates)
     if least.memory_mb > free_mb:
-        return Finding("problem", f"{found}: even {least.name} takes {least.memory_mb:,.0f} MB", fix)
-    return Finding("note", found, fix)
+        return Finding("problem", f"{summary}: even {least.name} takes {least.memory_mb:,.0f} MB", fix)
+    return Finding("note", summary, fix)
 
 
 def _listed(palette: Palette, names: set[str]) -> str:
-    """In the palette's order."""
+    """Return the names in the palette's order."""
     return ", ".join(entry.name for entry in palette.manifest.subnets if entry.name in names)

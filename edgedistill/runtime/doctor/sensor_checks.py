@@ -1,4 +1,4 @@
-"""The other sensors: what each reads, or why it does not. Memory and heat have checks of their own."""
+"""Check the other sensors: what each reads, or why it does not. Memory and heat have checks of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPAN_S = 0.3
 
 
 def cpu_load(root: Path) -> Finding:
-    """Over a moment."""
+    """Check the CPU load of other processes over a moment."""
     sensor = CpuSensor(usable_cores(root), root)
     sensor.read()
     time.sleep(_SPAN_S)
@@ -30,7 +30,7 @@ def cpu_load(root: Path) -> Finding:
 
 
 def run_queue(root: Path) -> Finding:
-    """At this moment."""
+    """Check the run queue now."""
     tasks = RunQueueSensor(usable_cores(root), root).read()
     if tasks is None:
         return unread(root, "proc/loadavg", lost="a new load is told from an outlier later")
@@ -38,12 +38,12 @@ def run_queue(root: Path) -> Finding:
 
 
 def cpu_pressure(root: Path) -> Finding:
-    """Share of time in which a task waited for a core."""
+    """Check the share of time in which a task waited for a core."""
     return _pressure(root, "cpu")
 
 
 def memory_pressure(root: Path) -> Finding:
-    """Share of time in which a task waited for memory."""
+    """Check the share of time in which a task waited for memory."""
     return _pressure(root, "memory")
 
 
@@ -51,16 +51,16 @@ def _pressure(root: Path, resource: Literal["cpu", "memory"]) -> Finding:
     share = PressureSensor(resource, root).read()
     if share is not None:
         return Finding("ok", f"tasks waited for it in {share:.1%} of the last ten seconds")
-    found = unread(root, f"proc/pressure/{resource}", lost="decisions carry no such figure")
-    if found.fix is not None:
-        return found
+    finding = unread(root, f"proc/pressure/{resource}", lost="decisions carry no such figure")
+    if finding.fix is not None:
+        return finding
     if "psi=1" in (read_text(root / "proc/cmdline") or "").split():
-        return Finding("ok", f"{found.found}: this kernel was built without")
-    return Finding("note", found.found, boot_option(root, "psi=1"))
+        return Finding("ok", f"{finding.summary}: this kernel was built without")
+    return Finding("note", finding.summary, boot_option(root, "psi=1"))
 
 
 def power_supply(root: Path) -> Finding:
-    """Mains or battery."""
+    """Check whether the machine runs on mains or battery."""
     on_battery, share = SupplySensor(root).read()
     if on_battery is None and share is None:
         return unread(root, "sys/class/power_supply/*/type")
@@ -69,7 +69,7 @@ def power_supply(root: Path) -> Finding:
 
 
 def power_mode(root: Path) -> Finding:
-    """As the machine calls it."""
+    """Report the machine's power mode."""
     mode = PowerModeSensor(root).read()
     if mode is None:
         return unread(root, "var/lib/nvpmodel/status", "sys/firmware/acpi/platform_profile")

@@ -1,4 +1,4 @@
-"""The system and its Python."""
+"""Check the system and its Python."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OS_NAME = re.compile(r'^PRETTY_NAME="?([^"\n]+)', re.MULTILINE)
 
 
 def system(root: Path) -> Finding:
-    """The board, its system, and how wide its programs' addresses are: onnxruntime has 64-bit wheels alone."""
+    """Check that the system runs 64-bit programs: onnxruntime only has 64-bit wheels."""
     name = _OS_NAME.search(read_text(root / "etc/os-release") or "")
     bits = _bits(root)
-    found = f"{board_name(root)}; {name[1] if name else platform.system()}, {bits}-bit"
+    summary = f"{board_name(root)}; {name[1] if name else platform.system()}, {bits}-bit"
     if bits == 64:
-        return Finding("ok", found)
-    # The kernel may be a 64-bit one nonetheless, as on a Raspberry Pi 4, so `uname -m` does not tell.
-    return Finding("problem", f"{found}: there is no onnxruntime for 32-bit programs", image(root))
+        return Finding("ok", summary)
+    # The kernel may still be a 64-bit one, as on a Raspberry Pi 4, so `uname -m` does not show it.
+    return Finding("problem", f"{summary}: onnxruntime has no build for 32-bit programs", image(root))
 
 
 def _bits(root: Path) -> int:
-    """Of the interpreter that runs this: its own file tells."""
+    """Return the word size of this interpreter, from its own file."""
     try:
         with (root / "proc/self/exe").open("rb") as file:
             head = file.read(len(_ELF_32))
@@ -43,16 +43,16 @@ def _bits(root: Path) -> int:
 
 
 def python(root: Path) -> Finding:
-    """Its version, against the least that this package takes, and whether it is a virtual environment's."""
+    """Check Python's version against the lowest that this package supports, and report its environment."""
     least = version_of(metadata.metadata("edgedistill")["Requires-Python"] or "")
     where = "the system's" if sys.prefix == sys.base_prefix else f"the environment {sys.prefix}"
-    found = f"{platform.python_version()}, {where}"
+    summary = f"{platform.python_version()}, {where}"
     if sys.version_info[: len(least)] < least:
-        return Finding("problem", f"{found}; expected {'.'.join(map(str, least))} or later", image(root))
-    return Finding("ok", found)
+        return Finding("problem", f"{summary}; expected {'.'.join(map(str, least))} or later", image(root))
+    return Finding("ok", summary)
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """The first version number in the text: (1, 20) of "onnxruntime>=1.20"; empty where there is none."""
-    found = re.search(r"\d+(?:\.\d+)*", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    """Return the first version number in the text: (1, 20) of "onnxruntime>=1.20"; empty without one."""
+    match = re.search(r"\d+(?:\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()

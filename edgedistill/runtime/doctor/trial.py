@@ -1,4 +1,4 @@
-"""A process that tries onnxruntime: ``python -m edgedistill.runtime.doctor.trial`` prints one JSON object."""
+"""Try onnxruntime in a process of its own; ``python -m edgedistill.runtime.doctor.trial`` prints one JSON object."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edgedistill.errors import LoadError, OnnxruntimeMissing
 
 __all__ = ["GRAPH", "trial"]
 
-# The products of x [2, 4] with a matrix of ones [4, 4], in fp32 and, as subnets in int8 have it, in uint8 with a zero
-# point. The tests make the same graph with the package onnx, which a board has not.
+# The products of x [2, 4] with a matrix of ones [4, 4], in fp32 and, like subnets in int8, in uint8 with a zero point.
+# The tests build the same graph with the package onnx, which a board lacks.
 GRAPH = base64.b85decode(
     "2nRZ~0tyrg0eA`oZ*FCC5&?N422EjfO?7MvCkg>^3IlI$WeNm(WpZx{1#oX^Zgdg>dLj)?VRTJ(Y)Ni(WoKn_5(RW}X<=+CP6z}D"
     "1P}otKmY)MKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKL7xLKSBg=Ze?>SEeHe%"
@@ -25,7 +25,7 @@ _PRODUCTS = [[6.0] * 4, [270.0] * 4]
 
 
 def trial() -> dict[str, Any]:
-    """Version and providers; whether the module is ``missing``; the ``fault`` that it has, if any."""
+    """Return version and providers, whether the module is ``missing``, and its ``fault``, if any."""
     from edgedistill.runtime.onnx import import_onnxruntime
 
     try:
@@ -44,7 +44,7 @@ def trial() -> dict[str, Any]:
 
 
 def _fault() -> str | None:
-    """What is wrong with a session's answer."""
+    """Return what is wrong with a session's answer, or None."""
     import numpy as np
 
     from edgedistill.runtime.onnx import create_session

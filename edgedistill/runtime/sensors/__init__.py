@@ -1,4 +1,4 @@
-"""What the machine tells of itself: small sensors, each optional, None for no reading.
+"""Read the state of the machine by small sensors, each optional, None for no reading.
 
 `SystemSensors` reads them all. One file a subject; each sensor reads below a ``root`` that stands for "/",
 so that a copied tree of a board can be read as well.

@@ -1,4 +1,4 @@
-"""What was found out of the file tree, kept for a while."""
+"""Cache what a search of the file tree found."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _Value = TypeVar("_Value")
 
 
 class CachedValue(Generic[_Value]):
-    """What ``search`` gave, searched for again when that is ``kept_s`` old.
+    """Cache the result of ``search`` for ``max_age_s``.
 
-    By default that is once a minute: finding files takes many reads, and which there are hardly changes; but it
-    does, since drivers load late, devices are numbered anew, and limits are set on a process that runs.
+    The default is a minute: a search takes many reads, and its result seldom changes. But it does change: drivers load
+    late, devices get new numbers, and limits are set on a running process.
     """
 
-    def __init__(self, search: Callable[[], _Value], clock: Callable[[], float], *, kept_s: float = 60.0) -> None:
+    def __init__(self, search: Callable[[], _Value], clock: Callable[[], float], *, max_age_s: float = 60.0) -> None:
         self._search = search
         self._clock = clock
-        self._kept_s = kept_s
-        self._kept: tuple[float, _Value] | None = None
+        self._max_age_s = max_age_s
+        self._cached: tuple[float, _Value] | None = None
 
     def __call__(self) -> _Value:
-        """The present finding."""
+        """Return the cached value, searching again if it is too old."""
         now_s = self._clock()
-        if self._kept is None or now_s - self._kept[0] >= self._kept_s:
-            self._kept = now_s, self._search()
-        return self._kept[1]
+        if self._cached is None or now_s - self._cached[0] >= self._max_age_s:
+            self._cached = now_s, self._search()
+        return self._cached[1]

@@ -1,4 +1,4 @@
-"""No sensor may stop the loop that reads it, by failing or by not answering."""
+"""Guard the loop that reads sensors against those that fail or do not return."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 
 class Guarded(Generic[_Value]):
-    """A sensor that never raises. While it fails it gives None, and is tried again ever less often, at last once a
-    minute; the first failure is logged, and no other: a device runs for years.
+    """Read a sensor without ever raising.
+
+    A failing sensor reads None and is retried less and less often, at last once a minute. Only its first failure is
+    logged, since a device runs for years.
     """
 
     def __init__(self, name: str, sensor: Callable[[], _Value], clock: Callable[[], float]) -> None:
@@ -31,7 +33,7 @@ class Guarded(Generic[_Value]):
         self._logged = False
 
     def __call__(self) -> _Value | None:
-        """The reading; None where there is none."""
+        """Return the reading; None without one."""
         if self._clock() < self._next_s:
             return None
         try:
@@ -39,23 +41,23 @@ class Guarded(Generic[_Value]):
         except Exception as error:  # noqa: BLE001 (no sensor may stop the answers)
             self._pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s))
             self._next_s = self._clock() + self._pause_s
-            self.tell(error)
+            self.log_once(error)
             return None
         self._pause_s = 0.0
         return value
 
-    def tell(self, error: object) -> None:
-        """Log why there is no reading, unless that was done before."""
+    def log_once(self, error: object) -> None:
+        """Log why there is no reading, the first time."""
         if not self._logged:
             self._logged = True
             _log.warning("no reading of %s: %s", self._name, error)
 
 
 class Patient(Generic[_Value]):
-    """A guarded sensor that may take its time: it asks a driver, a bus, or the application's own code.
+    """Read a slow sensor (a driver, a bus, the application's own code) in a thread of its own.
 
-    It is read every ``every_s`` seconds in a thread of its own, and `value` is what that came to. Where a
-    reading does not end, there is the last value for 5 s, then None; and no second thread.
+    It is read every ``every_s`` seconds; `value` returns the latest reading. While a reading does not return, `value`
+    is the last one for 5 s, then None, and no second thread starts.
     """
 
     def __init__(self, name: str, sensor: Callable[[], _Value], *, every_s: float, clock: Callable[[], float]) -> None:
@@ -68,7 +70,7 @@ class Patient(Generic[_Value]):
         self._value: _Value | None = None
 
     def start(self) -> threading.Thread | None:
-        """Begin a reading if it is time for one; its thread, None if there is nothing to wait for."""
+        """Start a reading if one is due; return its thread, or None if there is nothing to wait for."""
         now_s = self._clock()
         if now_s - self._started_s < self._every_s or self._is_reading():
             return None
@@ -78,16 +80,16 @@ class Patient(Generic[_Value]):
             thread.start()
         except RuntimeError as error:  # the system has no thread left, or the interpreter is about to end
             self._value = None
-            self._sensor.tell(error)
+            self._sensor.log_once(error)
             return None
         self._thread = thread
         return thread
 
     def value(self) -> _Value | None:
-        """What the last reading came to."""
+        """Return the latest reading."""
         if self._is_reading() and self._clock() - self._started_s >= _PATIENCE_S:
             self._value = None
-            self._sensor.tell(f"it has not answered for {_PATIENCE_S:g} s")
+            self._sensor.log_once(f"it has not answered for {_PATIENCE_S:g} s")
         return self._value
 
     def _is_reading(self) -> bool:

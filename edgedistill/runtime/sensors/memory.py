@@ -1,4 +1,4 @@
-"""How much memory can still be had."""
+"""Measure the memory that this process can still allocate."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LIMIT = re.compile(r"^Max (address space|data size) +(\d+) ", re.MULTILINE)
 
 
 class _OwnLimits(NamedTuple):
-    """``ulimit -v`` and ``ulimit -d``, in bytes; None for unlimited."""
+    """Hold ``ulimit -v`` and ``ulimit -d``, in bytes; None for unlimited."""
 
     address_space: int | None
     data: int | None
 
 
 class MemorySensor:
-    """The least of what the host has available, and what the control groups' and the process's own limits leave."""
+    """Measure the least of what the host has available and what limits of control groups and the process leave."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._meminfo = root / "proc/meminfo"
@@ -39,7 +39,7 @@ class MemorySensor:
         self._limits = CachedValue(partial(_own_limits, root / "proc/self/limits"), clock)
 
     def read(self) -> float:
-        """In 10⁶ bytes."""
+        """Return the free memory in 10⁶ bytes."""
         left = _available_bytes(self._meminfo), least_left_bytes(self._folders()), self._own_left_bytes()
         return min(size for size in left if size is not None) / 1e6
 
@@ -50,25 +50,25 @@ class MemorySensor:
         pages = (read_text(self._statm) or "").split()
         if len(pages) < 6:
             return None
-        # The kernel's size, and its data, which has the stack in it: so a little less than the limit leaves.
+        # The kernel's data size includes the stack: so the result is a little less than the limit leaves.
         used = (int(pages[index]) * mmap.PAGESIZE for index in (0, 5))
         return min(max(0, limit - size) for limit, size in zip(limits, used, strict=True) if limit is not None)
 
 
 def free_memory_mb(root: Path = Path("/")) -> float:
-    """What `MemorySensor` reads, once: in 10⁶ bytes."""
+    """Return one reading of `MemorySensor`, in 10⁶ bytes."""
     return MemorySensor(root).read()
 
 
 def _available_bytes(meminfo: Path) -> int:
-    found = _AVAILABLE.search(read_text(meminfo) or "")
-    if found is None:  # not Linux, or older than 3.14
+    match = _AVAILABLE.search(read_text(meminfo) or "")
+    if match is None:  # not Linux, or older than 3.14
         available: int = psutil.virtual_memory().available
         return available
-    return int(found[1]) * 1024
+    return int(match[1]) * 1024
 
 
 def _own_limits(path: Path) -> _OwnLimits:
-    found = dict(_LIMIT.findall(read_text(path) or ""))
-    address_space, data = found.get("address space"), found.get("data size")
+    limits = dict(_LIMIT.findall(read_text(path) or ""))
+    address_space, data = limits.get("address space"), limits.get("data size")
     return _OwnLimits(address_space and int(address_space), data and int(data))

@@ -1,4 +1,4 @@
-"""How long tasks waited for a resource: the kernel's pressure stall information, where it is switched on."""
+"""Read how long tasks waited for a resource: the kernel's pressure stall information, if it is enabled."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SOME = re.compile(r"^some avg10=(\d+\.\d+) ")
 
 
 class PressureSensor:
-    """Share of the last ten seconds in which some task waited for ``resource``.
+    """Measure the share of the last ten seconds in which some task waited for ``resource``.
 
-    Of the control group nearest to this process that tells, else of the machine.
+    The figure is of the nearest control group that reports it, or else of the machine.
     """
 
     def __init__(
@@ -31,21 +31,21 @@ class PressureSensor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file = CachedValue(partial(_nearest, root, resource), clock)
-        # The kernel works the share out every two seconds.
-        self._share = CachedValue(self._present_share, clock, kept_s=1.0)
+        # The kernel updates the share every two seconds.
+        self._share = CachedValue(self._present_share, clock, max_age_s=1.0)
 
     def read(self) -> float | None:
-        """Share 0 to 1, up to a second old."""
+        """Return the share, 0 to 1, at most a second old."""
         return self._share()
 
     def _present_share(self) -> float | None:
         path = self._file()
-        found = None if path is None else read_match(path, _SOME)
-        return None if found is None else min(1.0, float(found[1]) / 100)
+        match = None if path is None else read_match(path, _SOME)
+        return None if match is None else min(1.0, float(match[1]) / 100)
 
 
 def _nearest(root: Path, resource: str) -> Path | None:
     files = [folder / f"{resource}.pressure" for folder in unified_folders(root)]
     files.append(root / "proc/pressure" / resource)
-    # Where it was switched off when the kernel started, the file is there and cannot be read.
+    # If it was disabled at boot, the file exists but cannot be read.
     return next((file for file in files if read_text(file) is not None), None)

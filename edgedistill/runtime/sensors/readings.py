@@ -1,4 +1,4 @@
-"""One look at the machine."""
+"""Define the readings of a machine, and the protocol of what provides them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["Readings", "Sensors"]
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """One look at the machine; None where it does not tell.
+    """Hold one sample of the machine's state; None for what is not available.
 
     Attributes:
         other_load: share of the usable cores that other processes take, 0 to 1.
-        run_queue: tasks of others that run or wait for a core, for each usable core; over 1 some wait. In a
-            process of more than 16 threads, its own that run are counted too, all but one.
-        free_mb: memory that can still be had, in 10⁶ bytes.
-        cpu_pressure: share of the last ten seconds in which a task waited for a core, 0 to 1. Of the control
-            group around this process where the kernel tells that (its own threads count), else of the machine.
-        memory_pressure: share of the last ten seconds in which a task waited for memory, 0 to 1, likewise.
+        run_queue: other processes' tasks that run or wait for a core, per usable core; above 1 some wait. In a process
+            of more than 16 threads, its own running threads but one are counted too.
+        free_mb: memory that can still be allocated, in 10⁶ bytes.
+        cpu_pressure: share of the last ten seconds in which a task waited for a core, 0 to 1. It is that of the control
+            group around this process if the kernel reports it (own threads included), or else of the machine.
+        memory_pressure: share of the last ten seconds in which a task waited for memory, 0 to 1, of the same group.
         temperature_c: the hottest of the zones of the processor and the chip around it, in °C.
         temperature_limit_c: the lowest temperature of such a zone at which the processor is slowed down, in °C.
         throttled: whether the processor is being slowed down, by heat, low voltage or too high a current.
-        on_battery: whether the machine lives on its battery.
-        battery_share: what the battery holds, 0 to 1.
-        power_mode: what the machine calls its present mode: "MAXN" or "15W" on a Jetson, "balanced" on a laptop.
-        extra: values of the application's own sensors that have one.
+        on_battery: whether the machine runs on battery.
+        battery_share: charge of the battery, 0 to 1.
+        power_mode: the machine's name of its present mode: "MAXN" or "15W" on a Jetson, "balanced" on a laptop.
+        extra: readings of the application's own sensors, by name.
     """
 
     other_load: float | None = None
@@ -45,7 +45,7 @@ class Readings:
 
 
 class Sensors(Protocol):
-    """Whatever can be read: the machine, or a script in a test."""
+    """Provide readings: of the machine, or from a script in a test."""
 
     def read(self) -> Readings:
-        """The state of the machine now."""
+        """Return the present state of the machine."""

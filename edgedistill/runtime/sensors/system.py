@@ -1,4 +1,4 @@
-"""All of this machine's sensors."""
+"""Read all of this machine's sensors."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _WAIT_S = 0.05
 
 
 class SystemSensors:
-    """This machine's own sensors. May be read from any thread.
+    """Read this machine's sensors; safe to call from any thread.
 
-    One that fails gives None, is logged once, and is tried again now and then. What the kernel knows by itself
-    (load, memory, pressure) is read at each call; what asks a driver, or the application, is read once a second,
-    each in a thread of its own (power every 5 s), and a call waits for those 50 ms at most. One that does not
-    answer keeps its last value for 5 s, then gives None.
+    A sensor that fails reads None, is logged once, and is retried now and then. Kernel figures (load, memory, pressure)
+    are read at each call. Drivers and the application's sensors are read once a second (power every 5 s), each in a
+    thread of its own, and a call waits at most 50 ms for them. A sensor that does not return keeps its last value for
+    5 s, then reads None.
 
     Args:
-        root: stands for "/".
-        extra: the application's own sensors by name. Each is called about once a second, in another thread than
-            the caller's, and gives a number, or None for no reading. `Policy` may set limits on them.
-        clock: seconds from any start, never going back.
+        root: the folder that stands for "/".
+        extra: the application's own sensors by name. Each is called about once a second, in another thread than the
+            caller's, and returns a number, or None for no reading. `Policy` may set limits on them.
+        clock: monotonic seconds from any start.
 
     Raises:
-        InputError: one of the application's sensors is not a function, or has the name of a field of `Readings`.
+        InputError: a sensor of the application is not a function, or has the name of a field of `Readings`.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class SystemSensors:
         self._cpu_pressure = Guarded("CPU pressure", PressureSensor("cpu", root, clock).read, clock)
         self._memory_pressure = Guarded("memory pressure", PressureSensor("memory", root, clock).read, clock)
 
-        asked = partial(Patient, every_s=_DRIVERS_EVERY_S, clock=clock)
+        driver = partial(Patient, every_s=_DRIVERS_EVERY_S, clock=clock)
         slow = partial(Patient, every_s=_POWER_EVERY_S, clock=clock)
-        self._temperature: Patient[Temperature] = asked("temperature", ThermalSensor(root, clock).read)
-        self._throttling: Patient[bool | None] = asked("throttling", ThrottlingSensor(root, clock).read)
+        self._temperature: Patient[Temperature] = driver("temperature", ThermalSensor(root, clock).read)
+        self._throttling: Patient[bool | None] = driver("throttling", ThrottlingSensor(root, clock).read)
         self._supply: Patient[Supply] = slow("power supply", SupplySensor(root, clock).read)
         self._power_mode: Patient[str | None] = slow("power mode", PowerModeSensor(root, clock).read)
         self._extra: dict[str, Patient[float | None]] = {
-            name: asked(name, partial(_number, sensor)) for name, sensor in _checked(extra or {}).items()
+            name: driver(name, partial(_number, sensor)) for name, sensor in _checked(extra or {}).items()
         }
         self._lock = threading.Lock()
 
@@ -78,7 +78,7 @@ class SystemSensors:
         return tuple(self._extra)
 
     def read(self) -> Readings:
-        """The state of the machine now; CPU load is over the time since the last call."""
+        """Return the present state of the machine; CPU load is over the time since the last call."""
         with self._lock:
             threads = [thread for sensor in self._patient() if (thread := sensor.start()) is not None]
             other_load, run_queue = self._load(), self._run_queue()
@@ -99,7 +99,7 @@ class SystemSensors:
                 on_battery=supply.on_battery,
                 battery_share=supply.battery_share,
                 power_mode=self._power_mode.value(),
-                extra={name: found for name, sensor in self._extra.items() if (found := sensor.value()) is not None},
+                extra={name: value for name, sensor in self._extra.items() if (value := sensor.value()) is not None},
             )
 
     def _patient(self) -> list[Patient[Any]]:
@@ -107,7 +107,7 @@ class SystemSensors:
 
 
 def _wait(threads: list[threading.Thread]) -> None:
-    """For all of them to end, but not longer than is good for the loop that reads."""
+    """Wait for the threads to end, but no longer than the reading loop can afford."""
     until_s = time.monotonic() + _WAIT_S
     for thread in threads:
         thread.join(max(0.0, until_s - time.monotonic()))

@@ -1,4 +1,4 @@
-"""How hot the processor is, and at which temperature it is slowed down.
+"""Read the processor's temperature, and the temperature at which it is slowed down.
 
 Names of zones: "cpu-thermal" (Raspberry Pi), "CPU-therm", "SOC0-therm", "tj-therm" (JetPack 5), "cpu-thermal",
 "soc0-thermal", "tj-thermal" (JetPack 6), "x86_pkg_temp", "acpitz" (PCs), "package-thermal", "bigcore0-thermal"
@@ -20,19 +20,19 @@ from edgedistill.runtime.sensors.cached_value import CachedValue
 __all__ = ["FIRMWARE_LIMIT_C", "Temperature", "ThermalSensor", "cools_processor", "is_raspberry_pi", "named_hwmon"]
 
 # From here on a Raspberry Pi's firmware slows the cores down by default (raspberrypi.com/documentation, "Frequency
-# management and thermal control"), and tells the kernel of no trip point.
+# management and thermal control"), and reports no trip point to the kernel.
 FIRMWARE_LIMIT_C = 80.0
 
 _ABOUT_PROCESSOR = re.compile(r"cpu|soc|core|^tj|x86_pkg|package|acpitz|bcm2835|imx_thermal", re.IGNORECASE)
 # Not fans, and not Jetson's "hot-surface-alert", which warns at 70 °C and slows nothing down.
 _COOLS_PROCESSOR = re.compile(r"^(?!.*fan)(processor|.*cpu|soc\w*-throttle)", re.IGNORECASE)
-# Zones of parts that are switched off say −256 °C; trip points of none 0 or 256 °C.
+# Zones of parts that are switched off read −256 °C; unused trip points read 0 or 256 °C.
 _COLDEST_C, _HOTTEST_C = -40.0, 150.0
 _LOWEST_LIMIT_C = 40.0
 
 
 class Temperature(NamedTuple):
-    """The hottest zone, and the lowest limit of any, in °C."""
+    """Hold the temperature of the hottest zone, and the lowest limit of any, in °C."""
 
     now_c: float | None = None
     limit_c: float | None = None
@@ -44,13 +44,13 @@ class _Zone(NamedTuple):
 
 
 class ThermalSensor:
-    """Temperature of the processor and the chip around it."""
+    """Read the temperature of the processor and the chip around it."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._zones = CachedValue(partial(_zones, root), clock)
 
     def read(self) -> Temperature:
-        """The state of the zones that can be read."""
+        """Return the temperature and limit of the zones that can be read."""
         zones = self._zones()
         now_c = [c for zone in zones if (c := _celsius(zone.file)) is not None]
         limits_c = [zone.limit_c for zone in zones if zone.limit_c is not None]
@@ -58,17 +58,17 @@ class ThermalSensor:
 
 
 def cools_processor(cooling_device: Path) -> bool:
-    """Whether what this cooling device does is to slow the processor down."""
+    """Return whether this cooling device cools by slowing the processor down."""
     return _COOLS_PROCESSOR.search(_type_of(cooling_device)) is not None
 
 
 def is_raspberry_pi(root: Path) -> bool:
-    """By its model, or in a container, which does not see that, by its voltage monitor."""
+    """Return whether this is a Raspberry Pi, by its model, or in a container by its voltage monitor."""
     return "Raspberry Pi" in (read_text(root / "proc/device-tree/model") or "") or bool(named_hwmon(root, "rpi_volt"))
 
 
 def named_hwmon(root: Path, name: str) -> list[Path]:
-    """The hardware monitors of that name; their numbers differ from start to start."""
+    """Return the hardware monitors of that name; their numbers change from boot to boot."""
     folders = sorted((root / "sys/class/hwmon").glob("hwmon*"))
     return [folder for folder in folders if (read_text(folder / "name") or "").strip() == name]
 
@@ -90,7 +90,7 @@ def _limits_c(zone: Path) -> list[float]:
 
 
 def _slows_down(zone: Path, number: str) -> bool:
-    """Whether the trip point of that number is one at which the processor is slowed down."""
+    """Return whether the processor is slowed down at the trip point of that number."""
     kind = (read_text(zone / f"trip_point_{number}_type") or "").strip()
     if kind != "passive":
         return kind == "hot"

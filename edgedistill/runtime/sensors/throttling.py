@@ -1,4 +1,4 @@
-"""Whether the processor is being slowed down now, by whatever this machine has to tell so."""
+"""Detect whether the processor is being slowed down, by all signals that this machine has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIRMWARE_NOW = 0xF
 
 
 class ThrottlingSensor:
-    """True if any signal says so, False if all that there are deny it."""
+    """Detect throttling: True if any signal reports it, False if all deny it, None without signals."""
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
@@ -35,14 +35,13 @@ class ThrottlingSensor:
         self._signals = CachedValue(self._search, clock)
 
     def read(self) -> bool | None:
-        """Whether it is; of events that are only counted, whether there was one since the last call."""
-        told = [signal() for signal in self._signals()]
-        known = [signal for signal in told if signal is not None]
-        return any(known) if known else None
+        """Return whether it is throttled; a counter of events reports one since the last call."""
+        readings = [reading for signal in self._signals() if (reading := signal()) is not None]
+        return any(readings) if readings else None
 
     def _search(self) -> list[_Signal]:
         signals = [*self._raspberry_pi(), *self._counters(), *_coolers(self._root)]
-        # A cap on the frequency is often somebody's wish (a power mode), so it counts where nothing else tells.
+        # A frequency cap is often intended (a power mode), so it counts only without other signals.
         return signals or _caps(self._root)
 
     def _raspberry_pi(self) -> list[_Signal]:
@@ -72,9 +71,9 @@ class ThrottlingSensor:
 
 
 def event_counters(root: Path) -> list[Path]:
-    """Counts, since the start, of events at which the hardware steps in.
+    """Return the counters, since boot, of events at which the hardware throttles.
 
-    A Jetson's current or voltage, the heat of an Intel processor.
+    These are over-current and under-voltage events of a Jetson, and heat events of an Intel processor.
     """
     files = [root / "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"]
     for folder in named_hwmon(root, "soctherm_oc"):
@@ -83,9 +82,9 @@ def event_counters(root: Path) -> list[Path]:
 
 
 def firmware_bits(root: Path) -> Path | None:
-    """The file of a Raspberry Pi's firmware; kernels since March 2025 have none.
+    """Return the state file of a Raspberry Pi's firmware; kernels since March 2025 have none.
 
-    The first read makes the kernel warn once in its log that the file is going, which some are set up to die of.
+    The first read makes the kernel log a deprecation warning once, at which a kernel with panic_on_warn would halt.
     """
     if read_number(root / "proc/sys/kernel/panic_on_warn"):
         return None

@@ -43,8 +43,8 @@ def test_every_check_of_every_board_comes_to_something(plant: Plant, board: str)
     assert [one.name for one in checked] == [check.name for check in doctor.machine_checks()]
     for one in checked:
         assert one.finding.state != "problem", one
-        assert one.finding.found
-        assert "\n" not in one.finding.found
+        assert one.finding.summary
+        assert "\n" not in one.finding.summary
 
 
 @pytest.mark.usefixtures("no_trial")
@@ -53,7 +53,7 @@ def test_a_damaged_file_takes_only_its_own_check_down(plant: Plant, damage: str)
     root = plant(BOARDS["Raspberry Pi 4"] | {"proc/loadavg": damage})
     checked = {one.name: one for one in examine(root=root)}
     assert checked["run queue"].finding.state == "problem"
-    assert "ValueError" in checked["run queue"].finding.found
+    assert "ValueError" in checked["run queue"].finding.summary
     assert not any(one.fatal for one in checked.values())
     assert checked["temperature"].finding.state == "ok"
 
@@ -66,9 +66,9 @@ def test_a_check_that_hangs_is_left_alone(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(inference_checks, "onnxruntime", lambda _: 1 / 0)
     checked = {one.name: one for one in examine(root=tmp_path)}
     end.set()
-    assert checked["temperature"].finding.found == "no answer for 0.2 s"
+    assert checked["temperature"].finding.summary == "no answer for 0.2 s"
     assert not checked["temperature"].fatal
-    assert checked["onnxruntime"].finding.found == "this check failed: ZeroDivisionError: division by zero"
+    assert checked["onnxruntime"].finding.summary == "this check failed: ZeroDivisionError: division by zero"
     assert checked["onnxruntime"].fatal
     assert all(one.finding.fix for one in checked.values() if one.finding.state == "problem")
 
@@ -88,20 +88,20 @@ def _add_profile(folder: Path, **options: object) -> None:
 def test_a_whole_palette_without_a_profile(folder: Path) -> None:
     found = {one.name: one.finding for one in examine(folder)}
     assert found["palette"].state == "ok"
-    assert "3 subnets, text-classification" in found["palette"].found
+    assert "3 subnets, text-classification" in found["palette"].summary
     assert found["profile"].state == "note"
     assert found["profile"].fix == f"edgedistill profile '{folder}'"
-    assert "all 3 fit" in found["subnets"].found
-    assert "by their files' sizes" in found["subnets"].found
+    assert "all 3 fit" in found["subnets"].summary
+    assert "by their files' sizes" in found["subnets"].summary
 
 
 def test_a_broken_palette_is_one_problem(folder: Path) -> None:
     (folder / "weights.bin").write_bytes(b"")
     checks = examination.palette_checks(folder)
     assert [check.name for check in checks if check.vital] == ["palette", "subnets"]
-    found = checks[0].look()
+    found = checks[0].run()
     assert found.state == "problem"
-    assert "weights.bin has 0 bytes" in found.found
+    assert "weights.bin has 0 bytes" in found.summary
     assert found.fix == "copy the folder to this machine again (rsync -a), or export the palette again"
 
 
@@ -109,7 +109,7 @@ def test_a_broken_palette_is_one_problem(folder: Path) -> None:
 def test_nothing_more_is_said_of_a_palette_that_is_none(tmp_path: Path) -> None:
     last = list(examine(tmp_path))[-1]
     assert (last.name, last.fatal) == ("palette", True)
-    assert "not a palette" in last.finding.found
+    assert "not a palette" in last.finding.summary
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,15 @@ def test_whose_profile_it_goes_by(
     monkeypatch.setattr(palette_health, "usable_cores", lambda _: 1)
     _add_profile(folder, **{"name": device_name(), "cpu": cpu_name(), **options})
     found = palette_health.profile(folder, Path("/"))
-    assert found.found.startswith(f"{device_name()}, ")
+    assert found.summary.startswith(f"{device_name()}, ")
     assert found.state == ("ok" if says is None else "note")
-    assert says is None or says in found.found
+    assert says is None or says in found.summary
 
 
 def test_a_profile_with_other_threads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(palette_health, "usable_cores", lambda _: 3)
     _add_profile(folder, name=device_name(), cpu=cpu_name())
-    assert "with 1 threads, where 3 cores are usable now" in palette_health.profile(folder, Path("/")).found
+    assert "with 1 threads, where 3 cores are usable now" in palette_health.profile(folder, Path("/")).summary
     assert usable_cores() >= 1
 
 
@@ -154,4 +154,4 @@ def test_what_fits_into_the_memory_by_its_profile(
     root = plant({"proc/meminfo": f"MemTotal: 9000000 kB\nMemAvailable: {available_kb} kB\n"})
     found = palette_health.memory_fit(folder, root)
     assert found.state == state
-    assert fits in found.found
+    assert fits in found.summary

@@ -36,14 +36,14 @@ def instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_one_that_is_installed_here() -> None:
     found = onnxruntime(Path("/"))
     assert found.state == "ok", found
-    assert found.found.startswith(metadata.version("onnxruntime"))
-    assert "CPUExecutionProvider" in found.found
+    assert found.summary.startswith(metadata.version("onnxruntime"))
+    assert "CPUExecutionProvider" in found.summary
 
 
 def test_none_is_installed_with_one_command(instead: Path, tmp_path: Path) -> None:
     instead.write_text("raise ModuleNotFoundError(name='onnxruntime')\n")
     found = onnxruntime(tmp_path)
-    assert (found.state, found.found) == ("problem", "not installed")
+    assert (found.state, found.summary) == ("problem", "not installed")
     assert found.fix == 'pip install "edgedistill[cpu]"'
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/nv_tegra_release").touch()
@@ -71,7 +71,7 @@ def test_one_that_does_not_work_is_told_with_its_reason(instead: Path, module: s
     instead.write_text(module)
     found = onnxruntime(Path("/"))
     assert found.state == "problem"
-    assert says in found.found
+    assert says in found.summary
     assert fix in (found.fix or "")
 
 
@@ -80,7 +80,7 @@ def test_an_old_one_is_told_with_the_version_that_the_package_asks_for(instead: 
     module = FAKE.format(version="1.9.3", opens="pass").replace("[np.zeros((2, 4)), np.zeros((2, 4))]", zeros)
     instead.write_text(module)
     found = onnxruntime(Path("/"))
-    assert (found.state, found.found) == ("problem", "1.9.3, expected 1.20 or later")
+    assert (found.state, found.summary) == ("problem", "1.9.3, expected 1.20 or later")
     assert found.fix == 'pip install --upgrade "onnxruntime>=1.20"'
 
 

@@ -43,7 +43,7 @@ def test_a_64_bit_system_is_right_whatever_the_board(plant: Plant) -> None:
 def test_32_bit_programs_want_another_image(plant: Plant, board: Tree, fix: str) -> None:
     found = system_checks.system(plant({**board, "proc/self/exe": NARROW}))
     assert found.state == "problem"
-    assert "32-bit" in found.found
+    assert "32-bit" in found.summary
     assert fix in (found.fix or "")
 
 
@@ -52,7 +52,7 @@ def test_an_old_python_wants_another_image(plant: Plant, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     found = system_checks.python(plant(PI))
     assert found.state == "problem"
-    assert "expected 3.10 or later" in found.found
+    assert "expected 3.10 or later" in found.summary
 
 
 @pytest.mark.parametrize(
@@ -70,27 +70,27 @@ def test_an_old_python_wants_another_image(plant: Plant, monkeypatch: pytest.Mon
 def test_what_the_instruction_sets_mean_for_int8(plant: Plant, cpuinfo: str, state: str, says: str) -> None:
     found = int8(plant({"proc/cpuinfo": cpuinfo}))
     assert found.state == state
-    assert says in found.found
+    assert says in found.summary
 
 
 def test_memory_of_a_board_and_of_containers(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["container, version 1"] | {"proc/self/limits": ""})
     assert memory_checks.memory(root) == Finding("ok", "300 MB free for this process; the machine has 101,376")
-    assert "500 MB by its control group, 300 of them left" in memory_checks.limit(root).found
+    assert "500 MB by its control group, 300 of them left" in memory_checks.limit(root).summary
 
 
 def test_a_limit_that_leaves_too_little(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant({**boards["container, version 2"], "sys/fs/cgroup/memory.current": "440000000\n"})
     found = memory_checks.memory(root)
     assert found.state == "note"
-    assert found.found.startswith("10 MB free")
+    assert found.summary.startswith("10 MB free")
     assert "MemoryMax=" in (found.fix or "")
 
 
 def test_a_machine_with_little_left(plant: Plant) -> None:
     root = plant({"proc/meminfo": "MemTotal: 500000 kB\nMemAvailable: 20000 kB\n"})
     assert "ps -eo rss" in (memory_checks.memory(root).fix or "")
-    assert memory_checks.limit(root).found == "no control group limits this process"
+    assert memory_checks.limit(root).summary == "no control group limits this process"
 
 
 OFF = {"proc/cmdline": "coherent_pool=1M cgroup_disable=memory root=/dev/mmcblk0p2 rootwait\n"}
@@ -133,17 +133,17 @@ def test_the_boot_option_s_command_does_what_it_says(plant: Plant) -> None:
 
 
 def test_swap(plant: Plant) -> None:
-    assert memory_checks.swap(plant({})).found == "none"
+    assert memory_checks.swap(plant({})).summary == "none"
     found = memory_checks.swap(plant({"proc/meminfo": "SwapTotal: 200000 kB\nSwapFree: 150000 kB\n"}))
-    assert found.found.startswith("51 of 205 MB in use")
+    assert found.summary.startswith("51 of 205 MB in use")
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_cores_affinity_and_quota(plant: Plant, boards: Mapping[str, Tree]) -> None:
     container = boards["container, version 2"]
-    assert processor_checks.cores(plant(container)).found == "2 usable; 4 by its affinity, a quota of 2"
+    assert processor_checks.cores(plant(container)).summary == "2 usable; 4 by its affinity, a quota of 2"
     some = {"sys/devices/system/cpu/present": "0-5\n", "sys/devices/system/cpu/online": "0-3\n"}
-    assert "cores 0-5 are there, 0-3 are switched on" in processor_checks.cores(plant(container | some)).found
+    assert "cores 0-5 are there, 0-3 are switched on" in processor_checks.cores(plant(container | some)).summary
     stalls = processor_checks.cores(plant({"sys/fs/cgroup/cpu.max": "50000 100000\n"}))
     assert stalls.state == "note"
     assert "CPUQuota=100%" in (stalls.fix or "")
@@ -168,14 +168,14 @@ def test_a_governor_that_holds_the_clock_down(plant: Plant, files: Tree, fix: st
 
 def test_a_clock_that_is_capped(plant: Plant, boards: Mapping[str, Tree]) -> None:
     found = processor_checks.clock(plant(boards["Raspberry Pi 4"]))
-    assert found.found.startswith("capped at 1.2 of 1.8 GHz")
+    assert found.summary.startswith("capped at 1.2 of 1.8 GHz")
     assert found.fix == f"echo 1800000 | sudo tee /{POLICY}/scaling_max_freq"
 
 
 def test_a_jetson_s_clock_is_its_power_mode_s(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["Jetson Orin"])
     assert processor_checks.clock(root).fix == "sudo nvpmodel -m NUMBER, where 0 is 15W, 1 is 7W"
-    assert sensor_checks.power_mode(root).found == "7W"
+    assert sensor_checks.power_mode(root).summary == "7W"
     full = plant({f"{POLICY}/scaling_max_freq": "1728000\n"})
     assert processor_checks.clock(full) == Finding("ok", "up to 1.728 GHz")
 
@@ -185,13 +185,13 @@ def test_temperature_and_its_distance(plant: Plant, boards: Mapping[str, Tree], 
     root = plant({**boards["Raspberry Pi 4"], "sys/class/thermal/thermal_zone0/temp": f"{temp}\n"})
     found = processor_checks.temperature(root)
     assert found.state == state
-    assert found.found == f"{int(temp) / 1e3:.1f} °C, {80 - int(temp) / 1e3:.1f} below where it is slowed down"
+    assert found.summary == f"{int(temp) / 1e3:.1f} °C, {80 - int(temp) / 1e3:.1f} below where it is slowed down"
 
 
 def test_a_temperature_without_a_limit_or_none(plant: Plant) -> None:
-    assert "/sys/class/thermal" in processor_checks.temperature(plant({})).found
+    assert "/sys/class/thermal" in processor_checks.temperature(plant({})).summary
     zone = {"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "5000\n"}
-    assert "max_temperature_c" in processor_checks.temperature(plant(zone)).found
+    assert "max_temperature_c" in processor_checks.temperature(plant(zone)).summary
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_temperature_without_a_limit_or_none(plant: Plant) -> None:
 )
 def test_throttling_as_a_pi_s_firmware_tells(plant: Plant, bits: str, found: str, fix: str | None) -> None:
     told = processor_checks.throttling(plant(PI | {BITS: f"{bits}\n"}))
-    assert told.found == found
+    assert told.summary == found
     assert (told.fix is None) if fix is None else (fix in (told.fix or ""))
 
 
@@ -221,22 +221,22 @@ def test_throttling_as_a_pi_s_tool_tells_where_the_kernel_does_not(plant: Plant,
         }
     )
     (root / "usr/bin/vcgencmd").chmod(0o755)
-    assert processor_checks.throttling(root).found == "now: no; since the start: clock capped"
+    assert processor_checks.throttling(root).summary == "now: no; since the start: clock capped"
     plant({"usr/bin/vcgencmd": "#!/bin/sh\necho VCHI initialization failed\nexit 255\n"})
-    assert "for want of vcgencmd" in processor_checks.throttling(root).found
+    assert "for want of vcgencmd" in processor_checks.throttling(root).summary
 
 
 def test_throttling_as_a_jetson_counts_it(plant: Plant, boards: Mapping[str, Tree]) -> None:
     found = processor_checks.throttling(plant(boards["Jetson Orin"]))
-    assert found.found == "not now; 27,390 events since the start"
+    assert found.summary == "not now; 27,390 events since the start"
     assert "nvpmodel" in (found.fix or "")
 
 
 @pytest.mark.usefixtures("four_cores")
 def test_readings_of_a_laptop(plant: Plant, boards: Mapping[str, Tree]) -> None:
     root = plant(boards["laptop"])
-    assert sensor_checks.run_queue(root).found == "0.75 tasks of others for each usable core"
-    assert sensor_checks.cpu_pressure(root).found == "tasks waited for it in 12.5% of the last ten seconds"
+    assert sensor_checks.run_queue(root).summary == "0.75 tasks of others for each usable core"
+    assert sensor_checks.cpu_pressure(root).summary == "tasks waited for it in 12.5% of the last ten seconds"
     assert sensor_checks.power_supply(root) == Finding("ok", "on battery, 81% charged")
     assert sensor_checks.power_mode(root) == Finding("ok", "balanced")
 
@@ -244,7 +244,7 @@ def test_readings_of_a_laptop(plant: Plant, boards: Mapping[str, Tree]) -> None:
 def test_a_counter_that_stands_still_is_no_load(plant: Plant, boards: Mapping[str, Tree]) -> None:
     found = sensor_checks.cpu_load(plant(boards["Raspberry Pi 4"]))
     assert found.state == "note"
-    assert "no figure in /proc/stat" in found.found
+    assert "no figure in /proc/stat" in found.summary
 
 
 def test_why_there_is_no_reading(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,11 +253,11 @@ def test_why_there_is_no_reading(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
     off = sensor_checks.memory_pressure(root)
     assert off.fix == "sudo sed -i '1 s/$/ psi=1/' /boot/firmware/cmdline.txt && sudo reboot"
     plant({"proc/cmdline": "rootwait psi=1\n"})
-    assert "built without" in sensor_checks.memory_pressure(root).found
+    assert "built without" in sensor_checks.memory_pressure(root).summary
     plant({"sys/class/power_supply/BAT0/type": "Battery\n"})
-    assert "no figure in /sys/class/power_supply/BAT0/type" in sensor_checks.power_supply(root).found
+    assert "no figure in /sys/class/power_supply/BAT0/type" in sensor_checks.power_supply(root).summary
     (root / "proc/loadavg").mkdir(parents=True)
-    assert "/proc/loadavg: Is a directory" in sensor_checks.run_queue(root).found
+    assert "/proc/loadavg: Is a directory" in sensor_checks.run_queue(root).summary
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
