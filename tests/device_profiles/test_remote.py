@@ -243,7 +243,7 @@ def test_a_requirement_that_cannot_be_met_is_told_in_pip_s_words(tmp_path: Path,
 
 
 def test_a_wheel_that_is_no_file(whole: Board, ask: Ask) -> None:
-    with pytest.raises(InputError, match=r"--install: nothing\.whl is no file"):
+    with pytest.raises(InputError, match=r"--install: nothing\.whl is not a file"):
         ask(whole, install="nothing.whl")
 
 

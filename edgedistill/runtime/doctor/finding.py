@@ -21,8 +21,8 @@ _JETSON_OPTIONS = "boot/extlinux/extlinux.conf"
 class Finding:
     """Hold the result of a check.
 
-    ``summary``: one line. ``fix``: a command, or a line and the file that it belongs in; None if nothing is wrong. With a
-    "note" EdgeDistill runs, but less well or with fewer readings; a "problem" must be fixed.
+    ``summary``: one line. ``fix``: a command, or a line and the file that it belongs in; None if nothing is wrong. With
+    a "note" EdgeDistill runs, but less well or with fewer readings; a "problem" must be fixed.
     """
 
     state: State
