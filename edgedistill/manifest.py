@@ -25,11 +25,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from edgedistill.errors import PaletteError
 from edgedistill.palette_files import file_stat, read_file, sha256_of
 from edgedistill.printable import get_logger
-from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
+from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.tasks import TaskName, task_of
 
 __all__ = [
     "MANIFEST_NAME",
-    "MEAN_ABSOLUTE_ERROR",
     "PROFILE_VERSION",
     "SCHEMA_VERSION",
     "Calibration",
@@ -63,7 +63,6 @@ __all__ = [
 SCHEMA_VERSION: Final = 7
 PROFILE_VERSION: Final = 6
 MANIFEST_NAME = "manifest.json"
-MEAN_ABSOLUTE_ERROR: Final = "mean_absolute_error"  # a metric of regressions, in the unit of the labels
 PROFILES_FOLDER = "profiles"
 
 _log = get_logger(__name__)
@@ -323,9 +322,9 @@ class Manifest(_Strict):
         names = [subnet.name for subnet in self.subnets]
         if len(set(names)) != len(names):
             raise ValueError("two subnets have the same name")
-        if self.task in ("text-classification", "token-classification") and len(self.labels) < 2:
+        if task_of(self.task).has_classes and len(self.labels) < 2:
             raise ValueError(f"labels has {len(self.labels)} names; {self.task} needs two or more")
-        if (self.task == "text-generation") != (self.generation is not None):
+        if task_of(self.task).generates != (self.generation is not None):
             raise ValueError("generation belongs to text-generation, and text-generation needs it")
         if any((entry.cache_bytes_a_token is None) != (self.generation is None) for entry in self.subnets):
             raise ValueError("cache_bytes_a_token belongs to all subnets of text-generation, and to no others")
@@ -347,7 +346,7 @@ class Manifest(_Strict):
         shape = self.outputs[0].shape if self.outputs else []
         if not shape or not isinstance(shape[-1], int) or shape[-1] < 1:
             raise ValueError("the first of outputs says not how many numbers a graph answers: no last dimension")
-        if self.task in ("text-classification", "token-classification") and shape[-1] != len(self.labels):
+        if task_of(self.task).has_classes and shape[-1] != len(self.labels):
             raise ValueError(f"labels has {len(self.labels)} names, and the graphs give {shape[-1]} outputs")
         return self
 

@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from edgedistill.decoder_architecture import AnyArchitecture
 
-__all__ = ["MAX_LAYERS", "Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "TaskName", "check_depth"]
-
-TaskName = Literal[
-    "text-classification", "text-regression", "token-classification", "sentence-embedding", "text-generation"
-]
-
+__all__ = ["MAX_LAYERS", "Architecture", "LayerShape", "SearchSpace", "SubnetConfig", "check_depth"]
 
 MAX_LAYERS = 1_000  # building a model of millions of layers would take all memory
 

@@ -19,14 +19,14 @@ import typer
 
 from benchmarks.shared import data_sets, output, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 PAPER: dict[str, Any] = {"teach": "maxnet", "features": "projections", "maxnet": True, "random_subnets": 1}
 PLAIN: dict[str, Any] = PAPER | {"rank": 8, "order": "prefix", "minnet": False, "random_subnets": 2}

@@ -19,8 +19,8 @@ from typing import Any
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.supernet import checkpoint
 
 ALPHAS = (0.0, 0.9, 1.0)

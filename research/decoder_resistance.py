@@ -18,13 +18,13 @@ from typing import Any
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import evaluate
-from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import LayerShape, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 FULL_RATE, PAIR_RATE = 1e-3, 2e-3
 RANKS = (8, 16, 64)

@@ -23,15 +23,15 @@ import torch
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.recipe import Recipe, defaults_for
-from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 # (depth, heads, FFN width), by falling share of the layers' parameters.
 SIZES = {

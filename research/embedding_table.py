@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet

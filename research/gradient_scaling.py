@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.shared import data_sets, output, training_runs
 from benchmarks.shared.arguments import DataFolder, Steps, WorkFolder
-from edgedistill.distillation.batches import make_batch
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.batches import make_batch
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.losses import NoFeatures
@@ -30,9 +30,9 @@ from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.stages import SubnetTraining, Whole
-from edgedistill.distillation.tasks import task_of
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 PAPER: dict[str, Any] = {"teach": "maxnet", "maxnet": True, "in_turn": False, "random_subnets": 1}
 GAMMAS = (0.0, 0.5, 1.0)

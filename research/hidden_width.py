@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet

@@ -20,9 +20,9 @@ from typing import Any
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.cost import forward_flops, train_flops
-from edgedistill.distillation.data import TaskData
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet

@@ -10,7 +10,7 @@ from pathlib import Path
 import shared_data
 import tiny_palette
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import LatencyPoint, Palette, SubnetProfile, load

@@ -13,8 +13,8 @@ import pytest
 import tiny_palette
 from commands import invoke
 
+from edgedistill.data.readers import load_data, load_texts, load_unlabelled
 from edgedistill.device_profiles.boards import load_board
-from edgedistill.distillation.data import load_data, load_texts, load_unlabelled
 from edgedistill.errors import DataError
 from edgedistill.supernet.model_config import read_json_object
 from edgedistill.supernet.pretrained import pooling_of

@@ -39,7 +39,7 @@ from edgedistill.manifest import (
     write_atomically,
 )
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName
 
 WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
 LABELS = ["lamp", "music", "timer"]

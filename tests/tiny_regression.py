@@ -8,11 +8,11 @@ import torch
 from tiny_training import RECIPE, model_folder, train
 from transformers import AutoModelForSequenceClassification
 
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.rows import Row
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.distillation.rows import Row
 from edgedistill.supernet.checkpoint import Supernet
 
 Scale = tuple[float, float]  # factor and offset

@@ -8,7 +8,7 @@ import tiny_encoder
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
 

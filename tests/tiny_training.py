@@ -15,13 +15,13 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from edgedistill.data.batches import Encoded
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.rows import Row
 from edgedistill.distillation import loop, mlfs, resume
 from edgedistill.distillation.accelerator import accelerator_for
-from edgedistill.distillation.batches import Encoded
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.distillation.rows import Row
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 

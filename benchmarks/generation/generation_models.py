@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.shared import output
 from benchmarks.shared.decoder_teacher import END, byte_level
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import MANIFEST_NAME, load

@@ -26,7 +26,7 @@ from onnxruntime import InferenceSession
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights

@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.mlfs import encode_data
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.manifest import Palette, SubnetEntry
 from edgedistill.supernet import checkpoint
@@ -32,10 +31,10 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
     folder = training_runs.trained_palette(known, work, share)
     supernet = checkpoint.load(folder)
     family = [member.subnet for member in find_family(supernet, folder, data, SearchOptions()).family]
-    rows, task = encode_data(supernet, data).test, task_of(known.task)
+    rows = encode_data(supernet, data).test
 
     def answers(palette: Palette, entry: SubnetEntry) -> Any:
-        return graph_outputs(palette.folder / entry.graph, rows, task).numpy()
+        return graph_outputs(palette.folder / entry.graph, rows).numpy()
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:

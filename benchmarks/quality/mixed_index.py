@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.data.readers import load_data
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import load_data
 from edgedistill.distillation.evaluation import outputs_of
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
+from edgedistill.tasks import task_of
 
 
 def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
@@ -34,7 +34,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
     )
     task, rows = task_of("sentence-embedding"), mlfs.encode_data(supernet, data).test
     members = {"1/1": supernet.model.arch.full, **training_runs.reference_subnets(folder)}
-    outputs = {size: outputs_of(supernet.encoder, subnet, rows, task).numpy() for size, subnet in members.items()}
+    outputs = {size: outputs_of(supernet.encoder, subnet, rows).numpy() for size, subnet in members.items()}
     mixing = measure_mixing({size: found[distinct_rows(rows)] for size, found in outputs.items()}, "test")
     assert mixing is not None
     assert data.test.labels is not None

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from benchmarks.shared import data_sets, output, training_runs
 from benchmarks.shared.arguments import DataFolder, WorkFolder
+from edgedistill.data.dataset import Split, TaskData
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import Split, TaskData
-from edgedistill.distillation.metrics import correlations
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.exporters import write_palette
 from edgedistill.manifest import Palette, load
 from edgedistill.runtime import TextRegressor
+from edgedistill.tasks.metrics import correlations
 
 SCALES = {"as it is": (1.0, 0.0), "times 1000 plus 2000": (1000.0, 2000.0), "minus 1e6": (1.0, -1e6)}
 _Numbers = NDArray[np.float64]

@@ -30,10 +30,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.shared import data_sets, output, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.data.batches import Encoded, encode
+from edgedistill.data.dataset import Split
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.batches import Encoded, encode
-from edgedistill.distillation.data import Split
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.manifest import Palette
@@ -156,7 +155,7 @@ def _by_chance(energies: NDArray[np.float64], share: float) -> dict[str, float]:
 
 
 def _logits(palette: Palette, name: str, rows: Encoded) -> _Logits:
-    found: _Logits = graph_outputs(palette.graph_path(name), rows, task_of(palette.manifest.task)).numpy()
+    found: _Logits = graph_outputs(palette.graph_path(name), rows).numpy()
     return found
 
 

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.data.dataset import TaskData
 from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.distillation.baseline import word_count_score
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint

@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.data.dataset import Split
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import Split
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.supernet import checkpoint
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.distillation.data import Split, TaskData, load_data
+from edgedistill.data.dataset import Split, TaskData
+from edgedistill.data.readers import load_data
 from edgedistill.distillation.recipe import StageRecipe
 from edgedistill.errors import EdgeDistillError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName
 
 _SUBSET = {"sst2": 20_000}  # training sentences, the same ones for every run
 

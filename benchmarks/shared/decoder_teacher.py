@@ -22,18 +22,19 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.shared import output, training_runs
+from edgedistill.data.dataset import Split, TaskData
+from edgedistill.data.readers import load_data
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.beginning import begin_alone
-from edgedistill.distillation.data import Split, TaskData, load_data
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe, defaults_for
-from edgedistill.distillation.tasks import task_of
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 VOCABULARY = 2048
 BLOCK = 128

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.distillation.data import TaskData
-from edgedistill.distillation.tasks import task_of
+from edgedistill.data.dataset import TaskData
+from edgedistill.tasks import task_of
 
 _DRAWS = 1000  # of the bootstrap
 
@@ -20,7 +20,7 @@ ScoreOf = Callable[[NDArray[np.intp]], float]
 def score_of(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> tuple[ScoreOf, int]:
     """The headline metric of any choice of a split's examples, and how many there are."""
     labels, task = getattr(data, split).labels, task_of(data.task)
-    values, examples = task.redrawn(outputs, labels, data.label_names, None)
+    values, examples = task.resampled(outputs, labels, data.label_names, None)
     return (lambda rows: values(rows)[task.headline]), examples
 
 

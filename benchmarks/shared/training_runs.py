@@ -15,22 +15,22 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.shared import data_sets, output
+from edgedistill.data.batches import epoch_batches
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.accelerator import accelerator_for, has_bf16
-from edgedistill.distillation.batches import epoch_batches
 from edgedistill.distillation.cost import forward_flops
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import outputs_of
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.losses import NoFeatures
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.stages import SubnetTraining
-from edgedistill.distillation.tasks import task_of
 from edgedistill.errors import EdgeDistillError
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -220,6 +220,6 @@ def answers(supernet: Supernet, subnet: SubnetConfig, data: TaskData, split: str
     """The subnet's outputs [units, c] on a split; from a GPU where there is one."""
     rows = getattr(mlfs.encode_data(supernet, data), split)
     model = supernet.encoder.to(DEVICE)
-    found = outputs_of(model, subnet, rows, task_of(supernet.info.task))
+    found = outputs_of(model, subnet, rows)
     model.cpu()
     return np.asarray(found, dtype=np.float32)

@@ -22,8 +22,8 @@ from edgedistill.workflows.progress import ProgressCallback, work
 from edgedistill.workflows.task_data import DEFAULT_TASK, DEMO, LabelledSource, read_data
 
 if TYPE_CHECKING:
+    from edgedistill.data.dataset import TaskData
     from edgedistill.demo.serve import Served, View
-    from edgedistill.distillation.data import TaskData
     from edgedistill.manifest import DeviceProfile, Palette
     from edgedistill.supernet.checkpoint import Supernet
 

@@ -13,6 +13,7 @@ from edgedistill.cli.output import console, print_json
 from edgedistill.cli.palette_table import palette_document, palette_table
 from edgedistill.cli.search import Count, MaxLatency, MaxMemory, Profiled, Tokens
 from edgedistill.cli.terminal_progress import TerminalProgress
+from edgedistill.tasks import task_of
 from edgedistill.workflows import exporting
 
 if TYPE_CHECKING:
@@ -111,6 +112,6 @@ def _next_command(palette: Palette) -> str:
     """Return what to try with the palette."""
     if palette.manifest.generation is not None:
         return f"edgedistill run {palette.folder} --prompt 'a text that goes on'"
-    if palette.manifest.task == "text-classification" and palette.manifest.texts == 1:
+    if task_of(palette.manifest.task).is_calibrated and palette.manifest.texts == 1:
         return f"edgedistill run {palette.folder} 'a text'"
     return "edgedistill.runtime.AdaptiveSession, with token ids"

@@ -72,7 +72,7 @@ def check_options(palette: Palette, generating: Mapping[str, Any], others: Mappi
         InputError: there is such an option, or no prompt to generate from.
     """
     task = palette.manifest.task
-    generates = task == "text-generation"
+    generates = palette.manifest.generation is not None
     foreign = others if generates else generating
     useless = next((name for name, given in foreign.items() if given is not None and given is not False), None)
     if useless is not None:

@@ -13,6 +13,7 @@ from edgedistill.cli.common import AsJson, reported
 from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.cli.palette_table import palette_document, palette_table
 from edgedistill.manifest import Manifest, Palette, load
+from edgedistill.tasks import task_of
 
 __all__ = ["inspect"]
 
@@ -43,8 +44,9 @@ def inspect(
         out.print(_scores(found.manifest))
     if found.manifest.generation is not None:
         out.print(_generation(found.manifest))
-    if found.manifest.task == "text-regression":
-        out.print(_regression(found.manifest))
+    title = task_of(found.manifest.task).figures_title
+    if title is not None:
+        out.print(_figures(found.manifest, title))
     out.print(_files(found))
     for name, value in _lines(found).items():
         out.print(styled((f"{name:>14}", "dim"), f"  {value}"))
@@ -84,9 +86,9 @@ def _generation(manifest: Manifest) -> Table:
     return table
 
 
-def _regression(manifest: Manifest) -> Table:
-    """Return every figure of members that answer with a number; errors are in the unit of the labels."""
-    table = Table(title="regression", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _figures(manifest: Manifest, title: str) -> Table:
+    """Return every figure of the members; errors are in the unit of the labels."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     told = list(dict.fromkeys((q.metric, q.split) for q in manifest.subnets[0].quality))
     for metric, split in told:

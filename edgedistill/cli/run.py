@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 from edgedistill.cli.common import Digest, reported
 from edgedistill.cli.generation import (
@@ -31,16 +29,16 @@ from edgedistill.cli.output import lines, print_json_line, standard_output, styl
 from edgedistill.cli.streams import input_lines
 from edgedistill.errors import InputError, RunError
 from edgedistill.manifest import Manifest, load
+from edgedistill.tasks import task_of
+from edgedistill.tasks.task import Record, Task
 
 if TYPE_CHECKING:
-    from edgedistill.runtime import AdaptiveSession, Label, Prediction, Tagged, Vectors
+    from edgedistill.runtime import AdaptiveSession
 
 __all__ = ["run"]
 
 _SOME_FAILED = 1
-_SHOWN_CHARACTERS, _SHOWN_NUMBERS = 60, 4
-
-_Record = dict[str, Any]
+_SHOWN_CHARACTERS = 60
 
 
 @reported
@@ -97,7 +95,9 @@ def run(
     with AdaptiveSession(found, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
         # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
         records = _answers(_asking(session, false_accepts), input_lines() if given is None else given)
-        failed = _print_lines(records) if as_json or given is None else _print_table(records)
+        failed = (
+            _print_lines(records) if as_json or given is None else _print_table(records, task_of(found.manifest.task))
+        )
     if failed:
         raise typer.Exit(_SOME_FAILED)
 
@@ -119,27 +119,20 @@ def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]
     return [json.dumps({"text": two}) for two in zip(texts[::2], texts[1::2], strict=True)]
 
 
-def _asking(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], _Record]:
-    """What answers one text, by the palette's task."""
-    from edgedistill.runtime import SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
+def _asking(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], Record]:
+    """Return the function that answers one text, by the palette's task."""
+    from edgedistill import runtime
 
-    task = session.palette.manifest.task
-    if task == "text-classification":
-        classifier = TextClassifier(session, false_accepts=false_accepts)
-        return lambda text: _label(classifier.classify([text])[0])
-    if false_accepts is not None:
-        raise InputError(f"--false-accepts is for labels of texts; the palette is for {task}")
-    if task == "text-regression":
-        regressor = TextRegressor(session)
-        return lambda text: _number(regressor.predict([text])[0])
-    if task == "token-classification":
-        tagger = TokenClassifier(session)
-        return lambda text: _entities(tagger.tag([text])[0])
-    encoder = SentenceEncoder(session)
-    return lambda text: _vector(encoder.encode([text]))
+    task = task_of(session.palette.manifest.task)
+    if false_accepts is not None and not task.takes_false_accepts:
+        raise InputError(f"--false-accepts is for labels of texts; the palette is for {task.name}")
+    options = {"false_accepts": false_accepts} if task.takes_false_accepts else {}
+    pipeline, method = task.answered_by
+    answer = getattr(getattr(runtime, pipeline)(session, **options), method)
+    return lambda text: task.record(answer([text]))
 
 
-def _answers(ask: Callable[[Any], _Record], lines: Iterable[str]) -> Iterator[_Record]:
+def _answers(ask: Callable[[Any], Record], lines: Iterable[str]) -> Iterator[Record]:
     for line in lines:
         if not line.strip():
             continue
@@ -163,32 +156,7 @@ def _text_of(line: str) -> Any:
     return record["text"]
 
 
-def _label(found: Label) -> _Record:
-    record = {"label": found.label, "score": round(found.score, 6)}
-    record |= _run(found.subnet, found.latency_ms, found.truncated)
-    return record | ({} if found.accepted else {"accepted": False})
-
-
-def _number(found: Prediction) -> _Record:
-    return {"value": round(found.value, 6)} | _run(found.subnet, found.latency_ms, found.truncated)
-
-
-def _entities(found: Tagged) -> _Record:
-    entities = [asdict(entity) | {"score": round(entity.score, 6)} for entity in found.entities]
-    unread = {"unread": [list(span) for span in found.unread]} if found.unread else {}
-    return {"entities": entities} | unread | _run(found.subnet, found.latency_ms, found.truncated)
-
-
-def _vector(found: Vectors) -> _Record:
-    numbers = [round(number, 7) for number in found.vectors[0].tolist()]
-    return {"vector": numbers} | _run(found.subnets[0], found.latency_ms[0], found.truncated[0])
-
-
-def _run(subnet: str, latency_ms: float, truncated: bool) -> _Record:
-    return {"subnet": subnet, "latency_ms": round(latency_ms, 3)} | ({"truncated": True} if truncated else {})
-
-
-def _print_lines(records: Iterable[_Record]) -> int:
+def _print_lines(records: Iterable[Record]) -> int:
     """Each answer as soon as it is there; returns how many are errors."""
     failed = 0
     for record in records:
@@ -197,7 +165,7 @@ def _print_lines(records: Iterable[_Record]) -> int:
     return failed
 
 
-def _print_table(records: Iterable[_Record]) -> int:
+def _print_table(records: Iterable[Record], task: Task) -> int:
     table = Table("text", "answer", "subnet", "ms")
     failed = 0
     for record in records:
@@ -207,7 +175,12 @@ def _print_table(records: Iterable[_Record]) -> int:
             table.add_row(text, styled((record["error"], "red")))
         else:
             cut = [(" (read in part)", "dim")] if record.get("truncated") or record.get("unread") else []
-            table.add_row(styled(text, *cut), _shown(record), record["subnet"], f"{record['latency_ms']:.2f}")
+            table.add_row(
+                styled(text, *cut),
+                lines(map(styled, task.shown(record))),
+                record["subnet"],
+                f"{record['latency_ms']:.2f}",
+            )
     standard_output().print(table)
     return failed
 
@@ -215,17 +188,3 @@ def _print_table(records: Iterable[_Record]) -> int:
 def _shortened(text: str | list[str]) -> str:
     line = text if isinstance(text, str) else " | ".join(text)
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 3] + "..."
-
-
-def _shown(record: _Record) -> Text:
-    """Return a record's answer for people."""
-    if "label" in record:
-        label = f"{record['label']} {record['score']:.1%}"
-        return styled(label if record.get("accepted", True) else (f"{label}, not accepted", "dim"))
-    if "value" in record:
-        return styled(f"{record['value']:.4g}")
-    if "entities" in record:
-        entities = [f"{one['label']}: {_shortened(one['text'])} {one['score']:.1%}" for one in record["entities"]]
-        return lines(entities) if entities else styled(("no entities", "dim"))
-    first = [f"{number:.4f}" for number in record["vector"][:_SHOWN_NUMBERS]]
-    return styled(f"{len(record['vector'])} numbers from {', '.join(first)}")

@@ -12,7 +12,7 @@ from rich.table import Table
 from edgedistill.cli.common import AsJson, reported
 from edgedistill.cli.output import lines, print_json, standard_output
 from edgedistill.cli.terminal_progress import TerminalProgress
-from edgedistill.manifest import MEAN_ABSOLUTE_ERROR
+from edgedistill.tasks.task import MEAN_ABSOLUTE_ERROR
 from edgedistill.workflows import searching
 from edgedistill.workflows.figures import ERROR_TITLE
 

@@ -11,7 +11,7 @@ import typer
 from edgedistill.cli.common import AsJson, reported
 from edgedistill.cli.output import console, print_json, print_text
 from edgedistill.cli.terminal_progress import TerminalProgress
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName
 from edgedistill.workflows.task_data import DEFAULT_TASK
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import sys
 from importlib import resources
 from typing import Any
 
-from edgedistill.distillation.data import TaskData
+from edgedistill.data.dataset import TaskData
 
 if sys.version_info >= (3, 11):
     import tomllib

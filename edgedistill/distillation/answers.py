@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from edgedistill.distillation.batches import Batch
-from edgedistill.distillation.tasks import Task
+from edgedistill.data.batches import Batch
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import EncoderOutput
@@ -64,11 +63,11 @@ def forward(model: ElasticModel, batch: Batch, subnet: SubnetConfig) -> EncoderO
     return output
 
 
-def ask(model: ElasticModel, batch: Batch, subnet: SubnetConfig, task: Task) -> Answers:
+def ask(model: ElasticModel, batch: Batch, subnet: SubnetConfig) -> Answers:
     """One batch through one subnet: the answers to its units."""
     if not isinstance(model, ElasticDecoder):
         output = forward(model, batch, subnet)
-        return Answers.known(task.select(output.logits, batch), output)
+        return Answers.known(batch.unit_outputs(output.logits), output)
     states = model.states(batch.input_ids, batch.attention_mask, subnet)
     assert batch.units is not None
     return Answers(states[batch.units], lambda x: model.answer(x).float(), model.arch.vocabulary)

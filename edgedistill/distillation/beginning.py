@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from edgedistill.distillation.batches import load_tokenizer
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.chat_files import chat_template
-from edgedistill.distillation.data import TaskData
+from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 from edgedistill.distillation.generation_files import end_tokens, generation_settings
 from edgedistill.distillation.models import ResolvedModel
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.standardising import label_scale_of, standardise_head
-from edgedistill.distillation.tasks import task_of
 from edgedistill.distillation.tokenizer_files import read_tokenizer, settings_of
 from edgedistill.errors import ModelError
 from edgedistill.subnet import SearchSpace, SubnetConfig
@@ -38,6 +37,7 @@ from edgedistill.supernet.pretrained import (
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 from edgedistill.supernet.random_weights import random_decoder
 from edgedistill.supernet.slicing import tensors_alone
+from edgedistill.tasks import task_of
 
 __all__ = ["begin", "begin_alone", "recipe_for"]
 
@@ -74,7 +74,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         RecipeError: the recipe does not fit the model.
     """
     recipe = recipe_for(recipe, data)
-    found = (_decoder if data.task == "text-generation" else _encoder)(source, data, recipe)
+    found = (_decoder if task_of(data.task).generates else _encoder)(source, data, recipe)
     arch = found.model.arch
     recipe.check(arch)
     info = SupernetInfo(
@@ -142,7 +142,7 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
     torch.manual_seed(seed_of(recipe.seed, "head"))
     model = load_pretrained(source.folder, data.task, outputs, scale=recipe.scale, dropout=recipe.dropout)
     recipe.check(model.arch)
-    pairs = len(data.columns.text) == 2 and data.task != "sentence-embedding"
+    pairs = len(data.columns.text) == 2 and not task_of(data.task).embeds
     source_tokenizer = load_tokenizer(source.folder, data.task, types=model.arch.token_types, pairs=pairs)
     pad = source_tokenizer.tokenizer.token_to_id(source_tokenizer.pad_token)
     if pad is None:
@@ -151,7 +151,7 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
             "add it there, or name another one in tokenizer_config.json"
         )
     most_tokens = source_tokenizer.most_tokens
-    if data.task == "sentence-embedding":
+    if task_of(data.task).embeds:
         settings = sentence_settings(source.folder)
         most_tokens = settings.most_tokens or most_tokens
         if settings.lower_case:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, Encoded, sorted_batches
-from edgedistill.distillation.next_tokens import TokenFigures, token_figures
-from edgedistill.distillation.tasks import Task
+from edgedistill.data.batches import Batch, Encoded, sorted_batches
+from edgedistill.distillation.next_tokens import token_figures
 from edgedistill.errors import DataError
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.tasks.task import Task
+from edgedistill.tasks.text_generation import TokenFigures
 
 __all__ = ["Score", "answers_to", "evaluate", "next_tokens_of", "outputs_of", "score_outputs"]
 
@@ -43,7 +44,7 @@ class Score:
 
 
 @torch.no_grad()
-def outputs_of(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded, task: Task) -> Tensor:
+def outputs_of(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded) -> Tensor:
     """What the subnet answers to every row, without dropout: [units of all rows, c] in the rows' order, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
@@ -53,14 +54,14 @@ def outputs_of(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded, task:
         logits: Tensor = model(here.input_ids, here.attention_mask, here.token_type_ids, subnet).logits
         return logits.float().cpu()
 
-    return answers_to(data, task, run)
+    return answers_to(data, run)
 
 
-def answers_to(data: Encoded, task: Task, run: Callable[[Batch], Tensor]) -> Tensor:
+def answers_to(data: Encoded, run: Callable[[Batch], Tensor]) -> Tensor:
     """What ``run`` answers to every row, batch by batch: [units of all rows, c] in the rows' order, on the CPU."""
     found: list[Tensor] = [torch.empty(0)] * len(data)
     for batch in sorted_batches(data, _BATCH):
-        parts = torch.split(task.select(run(batch), batch), [data.units(row) for row in batch.rows])
+        parts = torch.split(batch.unit_outputs(run(batch)), [data.units(row) for row in batch.rows])
         for row, part in zip(batch.rows, parts, strict=True):
             found[row] = part
     return torch.cat(found)
@@ -92,7 +93,7 @@ def evaluate(
     if isinstance(model, ElasticDecoder):
         figures = next_tokens_of(model, subnet, data)
         return Score(figures.metrics(), figures.loss())
-    return score_outputs(outputs_of(model, subnet, data, task), data, task, names=names, reference=reference)
+    return score_outputs(outputs_of(model, subnet, data), data, task, names=names, reference=reference)
 
 
 def score_outputs(

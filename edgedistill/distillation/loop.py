@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, Encoded, epoch_batches, make_batch
+from edgedistill.data.batches import Batch, Encoded, epoch_batches, make_batch
 from edgedistill.distillation.evaluation import Score
 from edgedistill.distillation.optimizer import Optimizer
 from edgedistill.distillation.processes import as_the_first

@@ -16,23 +16,22 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from edgedistill.data.batches import Encoded, encode
+from edgedistill.data.dataset import Split, TaskData
+from edgedistill.data.packing import pack
+from edgedistill.data.tables import SPLITS
 from edgedistill.distillation import resume
-from edgedistill.distillation.batches import Encoded, encode
 from edgedistill.distillation.beginning import begin, recipe_for
-from edgedistill.distillation.data import Split, TaskData
 from edgedistill.distillation.evaluation import Score, evaluate, outputs_of
 from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
 from edgedistill.distillation.ordering import put_in_order
-from edgedistill.distillation.packing import pack
 from edgedistill.distillation.processes import as_the_first, shared
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
 from edgedistill.distillation.standardising import scaled_by_teacher
-from edgedistill.distillation.tables import SPLITS
-from edgedistill.distillation.tasks import Task, task_of
 from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
 from edgedistill.errors import DataError
 from edgedistill.places import is_vacant
@@ -42,6 +41,8 @@ from edgedistill.supernet.checkpoint import StageScore, Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.label_scale import LabelScale
 from edgedistill.supernet.slicing import full_tensors
+from edgedistill.tasks import task_of
+from edgedistill.tasks.task import Task
 
 __all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
 
@@ -153,7 +154,7 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
 
     A decoder's answers are too many to keep, so that where they teach it is kept itself.
     """
-    recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(supernet.info.task)
+    recipe = Recipe.model_validate(supernet.info.recipe)
     if isinstance(supernet.model, ElasticDecoder):
         if recipe.teach != "frozen" or supernet.teacher:
             return supernet
@@ -169,7 +170,7 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
         announce("asking the teacher")
     encoder = supernet.encoder
     full = encoder.arch.full
-    found = {name: outputs_of(encoder, full, getattr(data, name), task) for name in splits}
+    found = {name: outputs_of(encoder, full, getattr(data, name)) for name in splits}
     return replace(supernet, teacher={**supernet.teacher, **found})
 
 
@@ -179,7 +180,7 @@ def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | N
     watched = task_of(supernet.info.task).watched_rows
     if len(rows) <= watched:
         return rows, reference
-    together = 2 if rows.labels is not None and supernet.info.task == "sentence-embedding" else 1  # pairs
+    together = 2 if rows.labels is not None and task_of(supernet.info.task).embeds else 1  # pairs
     rng = random.Random(f"{supernet.info.seed}-watched")
     first = sorted(rng.sample(range(0, len(rows), together), watched // together))
     chosen = [row + place for row in first for place in range(together)]
@@ -263,19 +264,19 @@ class _Run:
         if stage == 0:
             return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}
         space = supernet.space.at_full_depth() if stage == 1 else supernet.space
-        teacher = self._teacher(supernet, task, recipe)
+        teacher = self._teacher(supernet, recipe)
         features = feature_loss_for(model, space, train, recipe)
         watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
         return SubnetTraining(task, space, recipe, features, teacher, stage), watched
 
-    def _teacher(self, supernet: Supernet, task: Task, recipe: Recipe) -> Teacher | None:
+    def _teacher(self, supernet: Supernet, recipe: Recipe) -> Teacher | None:
         """The one that stays as stage 0 left it; None where the maxnet teaches."""
         train = self.data.train
         if recipe.teach != "frozen" and train.labels is not None:
             return None
         if isinstance(supernet.model, ElasticDecoder):
             model = supernet.model
-            return FrozenDecoder(model.arch, model.eps, supernet.teacher, task, self.accelerator.device)
+            return FrozenDecoder(model.arch, model.eps, supernet.teacher, self.accelerator.device)
         return TeacherOutputs(supernet.teacher["train"], train)
 
     def _score(self, supernet: Supernet, task: Task, subnet: SubnetConfig, split: str) -> Score:

@@ -8,16 +8,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from edgedistill.data.batches import Batch, Encoded, sorted_batches
 from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.distillation.answers import ask, sum_over_units
-from edgedistill.distillation.batches import Batch, Encoded, sorted_batches
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
-from edgedistill.distillation.tasks import Task
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticModel
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
+from edgedistill.tasks.task import Task
 
 __all__ = ["put_in_order"]
 
@@ -70,7 +70,7 @@ def _losses(model: ElasticModel, data: Encoded, task: Task, recipe: Recipe) -> C
     noise = torch.Generator().manual_seed(seed_of(recipe.seed, "importance"))
 
     def loss(batch: Batch) -> Tensor:
-        answers = ask(model, batch, model.arch.full, task)
+        answers = ask(model, batch, model.arch.full)
         if batch.labels is not None and task.learns_from_labels:
             return sum_over_units(task.hard_sum, answers, None, batch.labels) / len(batch.labels)
         # Without labels: how much the outputs move, seen from a random direction.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
 from edgedistill.errors import RecipeError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName, task_of
 from edgedistill.utf8 import NotUtf8, read_text_file
 
 if sys.version_info >= (3, 11):
@@ -199,19 +199,9 @@ def _choices(whole: int, shares: Sequence[float]) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(whole * share)) for share in shares}, reverse=True))
 
 
-_DEFAULTS: dict[TaskName, dict[str, Any]] = {
-    "text-generation": {
-        "head_shares": (1.0, 0.75, 0.5),
-        "ffn_shares": (1.0, 0.75, 0.5),
-        "depth_shares": (1.0, 5 / 6, 2 / 3),
-    }
-}
-"""What a task changes of the defaults."""
-
-
 def defaults_for(task: TaskName) -> Recipe:
-    """The recipe of a task where nothing is said of it."""
-    return Recipe.model_validate(_DEFAULTS.get(task, {}))
+    """Return the task's recipe where nothing else is set."""
+    return Recipe.model_validate(task_of(task).recipe_changes)
 
 
 def read_recipe(

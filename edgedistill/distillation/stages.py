@@ -17,16 +17,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.data.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.answers import Answers, ask, forward, sum_over_units
-from edgedistill.distillation.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.cost import train_flops
 from edgedistill.distillation.losses import FeatureLoss, FeatureProjection, NoFeatures, RelationLoss
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
-from edgedistill.distillation.tasks import Task
 from edgedistill.distillation.teacher import Teacher
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
+from edgedistill.tasks.task import Task
 
 __all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for"]
 
@@ -79,7 +79,7 @@ class FineTuning:
 
     def parts(self, model: ElasticModel, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
         """Only the maxnet's."""
-        answers = ask(model, batch, model.arch.full, self._task)
+        answers = ask(model, batch, model.arch.full)
         yield Part("maxnet", sum_over_units(self._task.hard_sum, answers, None, batch.labels) / whole.units)
 
     def rate(self, _model: ElasticModel, _step: int, /) -> float:
@@ -130,12 +130,12 @@ class SubnetTraining:
         frozen = self._teacher.of(batch) if self._teacher is not None else None
         maxnet = None
         if self._recipe.maxnet:
-            maxnet = ask(model, batch, self._space.maxnet, self._task)
+            maxnet = ask(model, batch, self._space.maxnet)
             yield Part("maxnet", self._maxnet_loss(maxnet, frozen, batch) / whole.units)
             frozen = maxnet.detached() if frozen is None else frozen
         assert frozen is not None
         for name, subnet in self.subnets(step):
-            student = ask(model, batch, subnet, self._task)
+            student = ask(model, batch, subnet)
             loss = self._output_loss(student, frozen, batch) / whole.units
             if maxnet is not None and maxnet.output and student.output and self._recipe.beta:
                 features = self._features(student.output, maxnet.output, subnet, batch.attention_mask)

@@ -9,15 +9,15 @@ from dataclasses import replace
 import torch
 from tokenizers import Tokenizer
 
-from edgedistill.distillation.batches import Encoded, encode
-from edgedistill.distillation.data import Split, TaskData
+from edgedistill.data.batches import Encoded, encode
+from edgedistill.data.dataset import Split, TaskData
 from edgedistill.distillation.evaluation import outputs_of
 from edgedistill.distillation.processes import as_the_first
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.distillation.tasks import task_of
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.tasks import task_of
 
 __all__ = ["label_scale_of", "scaled_by_teacher", "standardise_head"]
 
@@ -30,7 +30,7 @@ def label_scale_of(data: TaskData) -> LabelScale | None:
     Raises:
         DataError: fp32 cannot tell the labels apart.
     """
-    if data.task != "text-regression" or data.train.labels is None:
+    if not task_of(data.task).scales_labels or data.train.labels is None:
         return None
     return LabelScale.fit(data.train.labels, f"{data.source}: the labels of train")
 
@@ -52,7 +52,7 @@ def standardise_head(model: ElasticEncoder, tokenizer: Tokenizer, pad: int, data
     split = Split(tuple(texts[row] for row in chosen), None)
     most = min(recipe.max_tokens, model.arch.positions)
     rows = encode(tokenizer, split, data.task, max_tokens=most, pad=pad)
-    own = LabelScale.of(outputs_of(model, model.arch.full, rows, task_of(data.task))[:, 0])
+    own = LabelScale.of(outputs_of(model, model.arch.full, rows)[:, 0])
     (own if own.spread > 0 else LabelScale(mean=own.mean, spread=1.0)).unfold(model.classifier)
 
 
@@ -66,11 +66,11 @@ def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[st
     """
     info = supernet.info
     begun = info.scores or info.label_scale is not None
-    if info.task != "text-regression" or train.labels is not None or begun:
+    if not task_of(info.task).scales_labels or train.labels is not None or begun:
         return supernet
     announce("asking the teacher")
     model = supernet.encoder
-    answers = outputs_of(model, model.arch.full, train, task_of(info.task))
+    answers = outputs_of(model, model.arch.full, train)
     scale = as_the_first(LabelScale.fit(answers[:, 0], f"{info.base_model}: its answers to {info.data.unlabelled}"))
     scale.unfold(model.classifier)
     taught = torch.from_numpy(scale.standardised(answers)).float()

@@ -8,11 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.data.batches import Batch, Encoded
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.distillation.answers import Answers, ask
-from edgedistill.distillation.batches import Batch, Encoded
 from edgedistill.distillation.cost import forward_flops
-from edgedistill.distillation.tasks import Task
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.lowrank import ElasticLinear
 
@@ -53,10 +52,10 @@ class FrozenDecoder:
     """A decoder at full size that answers a batch when it is asked: its outputs for all rows are too many to keep."""
 
     def __init__(
-        self, arch: DecoderArchitecture, eps: float, tensors: Mapping[str, Tensor], task: Task, device: torch.device
+        self, arch: DecoderArchitecture, eps: float, tensors: Mapping[str, Tensor], device: torch.device
     ) -> None:
         """``tensors``: all of `full_tensors` of a decoder of that architecture, whose norms have that epsilon."""
-        self._model, self._task = ElasticDecoder(arch, eps=eps), task
+        self._model = ElasticDecoder(arch, eps=eps)
         self._model.load_state_dict(tensors)
         self._model.freeze()
         self._model.to(device).eval()
@@ -67,7 +66,7 @@ class FrozenDecoder:
     @torch.no_grad()
     def of(self, batch: Batch, /) -> Answers:
         """The answers to a batch's units."""
-        return ask(self._model, batch, self._model.arch.full, self._task).detached()
+        return ask(self._model, batch, self._model.arch.full).detached()
 
     def flops(self, rows: int, tokens: int, /) -> int:
         """One pass."""

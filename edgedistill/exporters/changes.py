@@ -13,6 +13,7 @@ from edgedistill.manifest import Palette, SubnetEntry, write_profile
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import slice_tensors
+from edgedistill.tasks import task_of
 
 __all__ = ["carry_profiles", "known_entries", "stored_weights"]
 
@@ -34,7 +35,7 @@ def known_entries(
             f"{palette.folder}: it was exported with other texts out of scope; give the same --out-of-scope, "
             "or export it to a new folder"
         )
-    embeds, leads_no_more = manifest.task == "sentence-embedding", first.config != largest
+    embeds, leads_no_more = task_of(manifest.task).embeds, first.config != largest
     if (
         embeds
         or (calibrator is not None and leads_no_more)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from edgedistill.distillation.batches import Encoded
-from edgedistill.distillation.next_tokens import TokenFigures
+from edgedistill.data.batches import Encoded
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.exporters.quality import bootstrap
 from edgedistill.manifest import Quality
 from edgedistill.runtime.onnx import usable_cores
+from edgedistill.tasks.text_generation import TokenFigures
 
 __all__ = ["graph_figures", "next_token_qualities"]
 

@@ -26,6 +26,7 @@ from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.pretrained_decoder import to_hugging_face
 from edgedistill.supernet.slicing import extents, slice_tensors
+from edgedistill.tasks import task_of
 
 __all__ = ["write_hugging_face"]
 
@@ -149,8 +150,7 @@ def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
     if info.labels:
         config.id2label = dict(enumerate(info.labels))
         config.label2id = {label: index for index, label in enumerate(info.labels)}
-    if info.task == "text-regression":
-        config.problem_type = "regression"
-    if info.task == "text-classification":
-        config.problem_type = "single_label_classification"
+    task = task_of(info.task)
+    if task.head == "SequenceClassification":
+        config.problem_type = task.problem_type
     return config

@@ -12,9 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, Encoded, make_batch
+from edgedistill.data.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.changes import known_entries
 from edgedistill.exporters.checks import check_graph, check_valid
@@ -29,6 +28,7 @@ from edgedistill.manifest import Calibration, Layer, Palette, Precision, Probes,
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 __all__ = ["MAC_TOKENS", "SCORED", "EncoderMembers", "member_name", "put_graph"]
 
@@ -66,7 +66,7 @@ class EncoderMembers:
         self._tensors = exported_tensors(supernet)
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._calibrator: Calibrator | None = None
-        if self._task.name == "text-classification":
+        if self._task.is_calibrated:
             self._calibrator = Calibrator(data, supernet.teacher, out_of_scope)
 
     def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
@@ -94,7 +94,7 @@ class EncoderMembers:
             check_graph(path, model, subnet, self._supernet.info.label_scale)
         else:
             check_valid(path, model)
-        outputs = {split: graph_outputs(path, getattr(self._data, split), self._task) for split in SCORED}
+        outputs = {split: graph_outputs(path, getattr(self._data, split)) for split in SCORED}
         name = member_name(subnet, precision)
         return SubnetEntry(
             name=name,
@@ -113,7 +113,7 @@ class EncoderMembers:
 
     def _qualities(self, name: str, outputs: Tensor, split: str) -> list[Quality]:
         info, data = self._supernet.info, getattr(self._data, split)
-        if self._task.name == "sentence-embedding" and split == _MIXED_SPLIT:
+        if self._task.embeds and split == _MIXED_SPLIT:
             self._vectors[name] = outputs[distinct_rows(data)].numpy()
         reference = self._supernet.teacher.get(split)
         return qualities_of(outputs, split, data, self._task, names=info.labels, reference=reference)
@@ -121,7 +121,7 @@ class EncoderMembers:
     def _calibration(self, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
         if self._calibrator is None:
             return None
-        matched = [graph_outputs(graph, rows, self._task) for rows in self._calibrator.matched]
+        matched = [graph_outputs(graph, rows) for rows in self._calibrator.matched]
         return self._calibrator.measure(outputs["validation"], outputs["test"], matched)
 
     def probes(self, entries: Sequence[SubnetEntry], folder: Path) -> Probes:

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, Encoded
+from edgedistill.data.batches import Batch, Encoded
 from edgedistill.distillation.evaluation import answers_to, score_outputs
-from edgedistill.distillation.tasks import Task
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.manifest import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
+from edgedistill.tasks.task import Task
 
 __all__ = ["bootstrap", "graph_outputs", "qualities_of"]
 
 _DRAWS = 500  # of the bootstrap: its 95 % interval then moves by about a twentieth of its width
 
 
-def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
+def graph_outputs(graph: Path, data: Encoded) -> Tensor:
     """Run the graph on every row: [units of all rows, c], in the rows' order.
 
     Outputs of a regression are standardised, as the supernet's are.
@@ -34,7 +34,7 @@ def graph_outputs(graph: Path, data: Encoded, task: Task) -> Tensor:
         (outputs,) = session.run([OUTPUT], {name: getattr(batch, name).numpy() for name in inputs})
         return data.standardised(outputs)
 
-    return answers_to(data, task, run)
+    return answers_to(data, run)
 
 
 def qualities_of(
@@ -45,13 +45,13 @@ def qualities_of(
     Intervals are of sampling error: Wilson's for a share of rows, else a percentile bootstrap over examples.
     """
     score = score_outputs(outputs, data, task, names=names, reference=reference)
-    if task.name == "text-classification":
+    if task.headline_is_share:
         examples = len(data)
         wilson = binomtest(round(score.value * examples), examples).proportion_ci(0.95, method="wilson")
         intervals = {score.metric: (float(wilson.low), float(wilson.high))}
     else:
         theirs = None if reference is None else data.in_unit(reference)
-        values_of, examples = task.redrawn(data.in_unit(outputs), data.labels, names, theirs)
+        values_of, examples = task.resampled(data.in_unit(outputs), data.labels, names, theirs)
         intervals = bootstrap(values_of, examples, score.metrics)
     return [
         Quality(metric=metric, split=split, value=score.metrics[metric], low=low, high=high, examples=examples)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import score_outputs
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.exporters.tensors import exported_tensors
@@ -17,6 +16,7 @@ from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.manifest import Manifest, Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import task_of
 
 __all__ = ["BOUND", "Part", "losses_in", "parts_that_cost"]
 
@@ -59,5 +59,5 @@ def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator
             graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps)
             path = Path(scratch) / "graph.onnx"
             path.write_bytes(graph.SerializeToString())
-            outputs = graph_outputs(path, data, task)
+            outputs = graph_outputs(path, data)
         yield Part(prefix, score_outputs(outputs, data, task, names=names, reference=reference).value)

@@ -106,7 +106,7 @@ class AdaptiveSession(Serving):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         opened = open_palette(palette, digest)
-        if opened.manifest.task == "text-generation":
+        if opened.manifest.generation is not None:
             raise wrong_task(opened.manifest)
         # onnxruntime would ask its session for them in every run.
         self._output_names = [spec.name for spec in opened.manifest.outputs]

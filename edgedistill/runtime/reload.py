@@ -17,6 +17,7 @@ from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.source import Source
+from edgedistill.tasks import task_of
 
 __all__ = ["NewPalette", "Reloader"]
 
@@ -159,7 +160,7 @@ class _OtherUseError(PaletteError):
 def _check_same_use(old: Manifest, new: Manifest) -> None:
     """What an application holds on to must stay as it is."""
     before, after = _hashes(old), _hashes(new)
-    embeds = old.task == "sentence-embedding"
+    embeds = task_of(old.task).embeds
     same = {
         "the task": old.task == new.task and old.texts == new.texts,
         "the labels": old.labels == new.labels,

@@ -1,20 +1,12 @@
-"""Which class answers which task."""
+"""Check that a palette is for the task of the class that is to answer."""
 
 from __future__ import annotations
 
 from edgedistill.errors import PaletteError
 from edgedistill.manifest import Manifest
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName, task_of
 
 __all__ = ["check_task", "wrong_task"]
-
-_CLASSES: dict[TaskName, str] = {
-    "text-classification": "TextClassifier",
-    "text-regression": "TextRegressor",
-    "token-classification": "TokenClassifier",
-    "sentence-embedding": "SentenceEncoder",
-    "text-generation": "TextGenerator",
-}
 
 
 def check_task(manifest: Manifest, task: TaskName) -> None:
@@ -28,5 +20,5 @@ def check_task(manifest: Manifest, task: TaskName) -> None:
 
 
 def wrong_task(manifest: Manifest) -> PaletteError:
-    """What tells whoever gave the palette to a class of another task."""
-    return PaletteError(f"the palette is for {manifest.task}: {_CLASSES[manifest.task]} answers it")
+    """Return the error for a palette that was given to a class of another task."""
+    return PaletteError(f"the palette is for {manifest.task}: {task_of(manifest.task).answered_by[0]} answers it")

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import LoadError, PaletteError
-from edgedistill.manifest import MEAN_ABSOLUTE_ERROR, Manifest, Palette, Precision, Probes, SubnetEntry
+from edgedistill.manifest import Manifest, Palette, Precision, Probes, SubnetEntry
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.stopping import apart, run_options
+from edgedistill.tasks.task import MEAN_ABSOLUTE_ERROR
 
 __all__ = ["TOLERANCE", "MemberResult", "check_answers", "verify"]
 
@@ -102,7 +103,7 @@ def _difference(manifest: Manifest, probes: Probes, found: NDArray[np.float64], 
     """
     gap, largest = np.abs(found - expected).max(), float(np.abs(expected).max())
     errors = [q.value for entry in manifest.subnets for q in entry.quality if q.metric.startswith(MEAN_ABSOLUTE_ERROR)]
-    if manifest.task != "text-regression" or not errors:
+    if not errors:
         return float(gap / max(1.0, largest))
     spreads = [float(np.std(answers)) for answers in probes.answers.values()]
     rounding = _ROUNDINGS * float(np.spacing(np.float32(largest)))

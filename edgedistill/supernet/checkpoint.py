@@ -26,10 +26,11 @@ from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitectur
 from edgedistill.errors import CheckpointError, ModelError
 from edgedistill.library_errors import disk_errors, first_line, is_library_error
 from edgedistill.places import install, scratch_folder, was_moved
-from edgedistill.subnet import SearchSpace, TaskName
+from edgedistill.subnet import SearchSpace
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.tasks import TaskName, task_of
 
 __all__ = [
     "DataSource",
@@ -140,7 +141,7 @@ class SupernetInfo(BaseModel):
     @property
     def pairs(self) -> bool:
         """Whether a sequence is two texts; those of a sentence encoder are always single."""
-        return len(self.data.text_columns) == 2 and self.task != "sentence-embedding"
+        return len(self.data.text_columns) == 2 and not task_of(self.task).embeds
 
     def after(self, score: StageScore) -> SupernetInfo:
         """A copy with one more stage done."""

@@ -12,24 +12,13 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from edgedistill.errors import ModelError
-from edgedistill.subnet import TaskName
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.model_config import CONFIG
 from edgedistill.supernet.weight_files import WEIGHTS
+from edgedistill.tasks import TaskName, task_of
 
-__all__ = ["HEADS", "StoredHead", "check_teacher", "label_names", "stored_head"]
+__all__ = ["StoredHead", "check_teacher", "label_names", "stored_head"]
 
-HEADS: dict[TaskName, Head] = {
-    "text-classification": "SequenceClassification",
-    "text-regression": "SequenceClassification",
-    "token-classification": "TokenClassification",
-}
-# Of a config's problem_type, what each task answers.
-_PROBLEMS: dict[TaskName, str] = {
-    "text-classification": "single_label_classification",
-    "token-classification": "single_label_classification",
-    "text-regression": "regression",
-}
 _IDENTITY = "torch.nn.modules.linear.Identity"
 
 
@@ -106,17 +95,18 @@ def check_teacher(folder: Path, config: Any, task: TaskName, name: str) -> list[
     Raises:
         ModelError: it cannot; the message says what it holds, or names the key that speaks against it.
     """
-    if task == "sentence-embedding":
+    kind = task_of(task)
+    if kind.head is None:
         return None
     head = stored_head(folder, config)
-    if head is None or head.kind != HEADS[task]:
+    if head is None or head.kind != kind.head:
         holds = "no head" if head is None else f"a head for {_words(head.kind)} with {head.outputs} outputs"
         raise ModelError(f"{name} has no {task} head (it holds {holds}); give a model that is fine-tuned for it")
     path = folder / CONFIG
     problem = getattr(config, "problem_type", None)
-    if problem is not None and problem != _PROBLEMS[task]:
-        raise ModelError(f"{path}: problem_type is {problem!r}; {task} needs {_PROBLEMS[task]!r}")
-    if task == "text-regression":
+    if problem is not None and problem != kind.problem_type:
+        raise ModelError(f"{path}: problem_type is {problem!r}; {task} needs {kind.problem_type!r}")
+    if not kind.has_classes:
         _check_regression(path, config, head)
         return None
     if head.outputs < 2:

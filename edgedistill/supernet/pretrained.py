@@ -19,12 +19,13 @@ from transformers import PreTrainedModel
 
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.subnet import Architecture, TaskName
+from edgedistill.subnet import Architecture
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
-from edgedistill.supernet.heads import HEADS, StoredHead, check_teacher, stored_head
+from edgedistill.supernet.heads import StoredHead, check_teacher, stored_head
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.sentence_files import SentenceSettings, pooling_of, read_sentence_settings
+from edgedistill.tasks import TaskName, task_of
 
 __all__ = [
     "architecture_of",
@@ -36,9 +37,6 @@ __all__ = [
     "sentence_settings",
     "teacher_labels",
 ]
-
-# Transformers' tasks, where they are called otherwise.
-_TASKS = {"text-regression": "text-classification", "sentence-embedding": "feature-extraction"}
 
 
 def architecture_of(
@@ -64,9 +62,10 @@ def architecture_of(
         outputs=outputs,
         dense=None,
     )
-    if task == "token-classification":
+    kind = task_of(task)
+    if kind.by_words:
         return replace(bare, pooling="each")
-    if task == "sentence-embedding":
+    if kind.embeds:
         return replace(bare, pooling=pooling or "mean", normalise=True)
     return replace(bare, pooling=pooling or "first", dense=None if pooling == "mean" else family.dense)
 
@@ -92,7 +91,7 @@ def embedding_width(folder: Path, task: TaskName) -> int:
         ModelError: the checkpoint cannot be read, or has modules that are not supported.
     """
     hidden = int(_config(folder).hidden_size)
-    if task != "sentence-embedding":
+    if not task_of(task).embeds:
         return hidden
     projection = read_sentence_settings(folder, hidden).projection
     return hidden if projection is None else len(projection[0])
@@ -115,15 +114,14 @@ def has_head(folder: Path, task: TaskName, outputs: int) -> bool:
     Raises:
         ModelError: the checkpoint cannot be read.
     """
-    if task == "sentence-embedding":
-        return True
-    return stored_head(folder, _config(folder)) == StoredHead(HEADS[task], outputs)
+    head = task_of(task).head
+    return head is None or stored_head(folder, _config(folder)) == StoredHead(head, outputs)
 
 
 def _pooling(folder: Path, task: TaskName, config: Any) -> Literal["first", "mean"] | None:
     """Return what the note says, unless the task's own head, which came later, reads the first token."""
     stored = stored_head(folder, config)
-    return None if stored is not None and stored.kind == HEADS.get(task) else pooling_of(folder)
+    return None if stored is not None and stored.kind == task_of(task).head else pooling_of(folder)
 
 
 def _head_of(arch: Architecture) -> Head | None:
@@ -148,8 +146,9 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
     """
     config = _config(folder, num_labels=outputs)
     with quiet(), library_errors(ModelError, f"{folder} cannot be loaded as an encoder"):
-        name = _TASKS.get(task, task)
-        model_class = TasksManager.get_model_class_for_task(name, framework="pt", model_type=config.model_type)
+        model_class = TasksManager.get_model_class_for_task(
+            task_of(task).transformers_task, framework="pt", model_type=config.model_type
+        )
         model, report = model_class.from_pretrained(
             folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
         )
@@ -195,7 +194,7 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
     model = ElasticEncoder(arch, scale=scale, eps=family.eps(config), dropout=dropout)
     encoder = {f"{family.prefix}.{name}": tensor for name, tensor in reference.base_model.state_dict().items()}
     state = family.read(encoder | reference.state_dict(), arch, _head_of(arch))
-    if task == "sentence-embedding" or not has_head(folder, task, outputs):
+    if task_of(task).head is None or not has_head(folder, task, outputs):
         state |= _new_classifier(folder, arch, config.initializer_range)
     model.load_state_dict(state)
     model.freeze()

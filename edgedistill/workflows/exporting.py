@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgedistill.errors import InputError
 from edgedistill.manifest import Palette, Precision, load, write_profile
 from edgedistill.places import lock
+from edgedistill.tasks import task_of
 from edgedistill.workflows import profiling
 from edgedistill.workflows.progress import ProgressCallback, note, silent, warn, work
 from edgedistill.workflows.searching import SearchOptions, find_family
@@ -19,9 +20,9 @@ from edgedistill.workflows.task_data import read_data, recorded_source
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
+    from edgedistill.data.batches import Encoded
+    from edgedistill.data.dataset import TaskData
     from edgedistill.device_profiles import Board
-    from edgedistill.distillation.batches import Encoded
-    from edgedistill.distillation.data import TaskData
     from edgedistill.manifest import DeviceProfile
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
@@ -215,13 +216,13 @@ def _rejected(trained: Supernet, texts: str | Path | None) -> Encoded | None:
     Raises:
         InputError: the supernet is no classifier of texts.
     """
-    from edgedistill.distillation.batches import encode
-    from edgedistill.distillation.data import load_texts
+    from edgedistill.data.batches import encode
+    from edgedistill.data.readers import load_texts
 
     if texts is None:
         return None
     info = trained.info
-    if info.task != "text-classification":
+    if not task_of(info.task).rejects:
         raise InputError(f"--out-of-scope is for text-classification; this supernet is for {info.task}")
     split = load_texts(Path(texts), info.task, pair=info.pairs)
     return encode(trained.tokenizer, split, info.task, max_tokens=info.max_tokens, pad=info.pad_token_id)

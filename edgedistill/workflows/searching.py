@@ -15,7 +15,7 @@ from edgedistill.workflows.task_data import read_data, recorded_source
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
-    from edgedistill.distillation.data import TaskData
+    from edgedistill.data.dataset import TaskData
     from edgedistill.subnet import SubnetConfig
     from edgedistill.subnet_search import DeviceCosts, Member, Search, SearchLimits
     from edgedistill.supernet.checkpoint import Supernet
@@ -178,7 +178,7 @@ def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[SubnetCo
     """Return what measures a subnet on validation data."""
     from edgedistill.distillation.evaluation import evaluate
     from edgedistill.distillation.mlfs import encode_data
-    from edgedistill.distillation.tasks import task_of
+    from edgedistill.tasks import task_of
 
     kind, names = task_of(trained.info.task), trained.info.labels
     validation, reference = encode_data(trained, rows).validation, trained.teacher.get("validation")

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TASKS, TaskName
 from edgedistill.workflows.progress import ProgressCallback, silent, work
 
 if TYPE_CHECKING:
-    from edgedistill.distillation.data import TaskData
+    from edgedistill.data.dataset import TaskData
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["DEFAULT_TASK", "DEMO", "LabelledSource", "read_data", "recorded_source"]
 
 DEMO = "demo"  # names the data that the package brings
-DEFAULT_TASK: TaskName = "text-classification"
+DEFAULT_TASK: TaskName = next(iter(TASKS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ def read_data(source: LabelledSource, progress: ProgressCallback = silent) -> Ta
         InputError: no data are named, or the demo's commands are not for this task.
         DataError: the data cannot be read.
     """
+    from edgedistill.data.readers import load_data, load_unlabelled
     from edgedistill.demo.commands import generate
-    from edgedistill.distillation.data import load_data, load_unlabelled
 
     columns, label = source.text_columns, source.label_column
     if source.unlabelled is not None:
@@ -98,7 +98,7 @@ def recorded_source(
 
 def _still_there(recorded: str | None, option: str) -> str | None:
     """Return a recorded place; refuse a path that is gone, and name the option that says where it is now."""
-    from edgedistill.distillation.tables import local_path
+    from edgedistill.data.tables import local_path
 
     path = None if recorded in (None, DEMO) else local_path(str(recorded))
     if path is not None and not path.exists():

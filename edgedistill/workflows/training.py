@@ -7,18 +7,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import CheckpointError, InputError
 from edgedistill.places import is_vacant, lock, recover
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TASKS, TaskName, task_of
 from edgedistill.workflows.progress import ProgressCallback, Work, note, silent, work
 from edgedistill.workflows.task_data import DEFAULT_TASK, LabelledSource, read_data
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
+    from edgedistill.data.dataset import TaskData
     from edgedistill.decoder_architecture import AnyArchitecture
-    from edgedistill.distillation.data import TaskData
     from edgedistill.distillation.loop import StepReport
     from edgedistill.distillation.models import ResolvedModel
     from edgedistill.distillation.recipe import Recipe
@@ -92,13 +92,13 @@ def train(
     from edgedistill.distillation.models import resolve_model
     from edgedistill.supernet.pretrained import teacher_labels
 
-    if task not in get_args(TaskName):
-        raise InputError(f"task: got {task!r}, expected one of {', '.join(get_args(TaskName))}")
+    if task not in TASKS:
+        raise InputError(f"task: got {task!r}, expected one of {', '.join(TASKS)}")
     chosen = _recipe(recipe, task)
     base = resolve_model(model)
     if unlabelled is not None:
         chosen = chosen.model_copy(update={"fine_tuned": True})
-    is_teacher = chosen.fine_tuned and task != "text-generation"
+    is_teacher = chosen.fine_tuned and not task_of(task).generates
     names = teacher_labels(base.folder, task, base.name) if is_teacher else None
     source = LabelledSource(
         task=task,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from edgedistill.data.dataset import Columns, TaskData
+from edgedistill.data.rows import Row
 from edgedistill.distillation.baseline import word_count_score
-from edgedistill.distillation.data import Columns, TaskData
-from edgedistill.distillation.rows import Row
 from edgedistill.errors import DataError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName
 
 RNG_SEED = 0
 WORDS = ["red", "blue", "green", "cat", "house", "river", "quick", "slow", "warm", "cold", "apple", "stone"]

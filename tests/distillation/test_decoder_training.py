@@ -13,19 +13,19 @@ import torch
 from tiny_text import RECIPE, STAGE, data
 from tiny_training import same_weights, train, train_with_kills
 
+from edgedistill.data.batches import make_batch
 from edgedistill.distillation import answers, mlfs
 from edgedistill.distillation.answers import Answers, ask, sum_over_units
-from edgedistill.distillation.batches import make_batch
 from edgedistill.distillation.beginning import begin_alone
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.distillation.tasks import task_of
 from edgedistill.errors import ModelError, RecipeError
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.random_weights import random_decoder
+from edgedistill.tasks import task_of
 
 TASK = task_of("text-generation")
 
@@ -99,8 +99,8 @@ def test_chunks_of_units_have_the_loss_and_the_gradients_of_all_at_once(monkeypa
     found = []
     for held in (1 << 23, 7 * tiny_decoder.VOCABULARY):
         monkeypatch.setattr(answers, "_MOST", held)
-        teacher = ask(model, batch, model.arch.full, TASK).detached()
-        loss = sum_over_units(mixed, ask(model, batch, tiny_decoder.SPACE.minnet, TASK), teacher, batch.labels)
+        teacher = ask(model, batch, model.arch.full).detached()
+        loss = sum_over_units(mixed, ask(model, batch, tiny_decoder.SPACE.minnet), teacher, batch.labels)
         loss.backward()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
         found.append((loss.detach(), {name: p.grad for name, p in trained.items()}))

@@ -10,11 +10,11 @@ import tiny_encoder
 import torch
 from torch.nn import functional as F
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import evaluate, outputs_of
-from edgedistill.distillation.tasks import task_of
 from edgedistill.errors import DataError
 from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.tasks import task_of
 
 FULL = tiny_encoder.ARCH.full
 CLASSES, NUMBERS = task_of("text-classification"), task_of("text-regression")
@@ -51,7 +51,7 @@ def _alone(model: ElasticEncoder, ids: tuple[int, ...]) -> torch.Tensor:
 
 def test_outputs_are_in_the_order_of_the_rows() -> None:
     model, data = _encoder(), _rows()
-    found = outputs_of(model, FULL, data, CLASSES)
+    found = outputs_of(model, FULL, data)
     assert len(set(found.argmax(-1).tolist())) > 1
     torch.testing.assert_close(found, torch.stack([_alone(model, ids) for ids in data.ids]), atol=1e-5, rtol=1e-5)
 
@@ -62,12 +62,12 @@ def test_outputs_of_words_are_in_the_order_of_rows_and_words() -> None:
     words = tuple(tuple(range(0, len(ids), 2))[: row % 4] for row, ids in enumerate(rows.ids))  # some have none
     data = replace(rows, words=words)
     wanted = torch.cat([_alone(model, ids)[list(at)] for ids, at in zip(data.ids, words, strict=True)])
-    torch.testing.assert_close(outputs_of(model, FULL, data, TAGS), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outputs_of(model, FULL, data), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_a_score_by_labels() -> None:
     model, rows = _encoder(), _rows()
-    outputs = outputs_of(model, FULL, rows, CLASSES)
+    outputs = outputs_of(model, FULL, rows)
     labels = outputs.argmax(-1)
     labels[:30] = (labels[:30] + 1) % 5
     score = evaluate(model, FULL, replace(rows, labels=tuple(labels.tolist())), CLASSES, names="abcde")
@@ -79,7 +79,7 @@ def test_a_score_by_labels() -> None:
 def test_a_score_of_tags() -> None:
     model, rows = _encoder(pooling="each", dense=None), _rows(20)
     data = replace(rows, words=tuple((0, 1) for _ in rows.ids))
-    found = outputs_of(model, FULL, data, TAGS).argmax(-1).view(-1, 2)
+    found = outputs_of(model, FULL, data).argmax(-1).view(-1, 2)
     names = ("O", "B-a", "I-a", "B-b", "I-b")
     score = evaluate(model, FULL, replace(data, labels=tuple(map(tuple, found.tolist()))), TAGS, names=names)
     assert len(found.unique()) > 1
@@ -88,7 +88,7 @@ def test_a_score_of_tags() -> None:
 
 def test_a_score_of_numbers() -> None:
     model, rows = _encoder(outputs=1), _rows()
-    numbers = outputs_of(model, FULL, rows, NUMBERS)[:, 0]
+    numbers = outputs_of(model, FULL, rows)[:, 0]
     score = evaluate(model, FULL, replace(rows, labels=tuple((2 * numbers).tolist())), NUMBERS, names=())
     assert score.value == pytest.approx(1.0)
     assert score.loss == pytest.approx(float(numbers.square().mean()), rel=1e-4)
@@ -96,7 +96,7 @@ def test_a_score_of_numbers() -> None:
 
 def test_without_labels_a_teacher_says_what_is_right() -> None:
     model, data = _encoder(), _rows()
-    teacher = outputs_of(model, FULL, data, CLASSES)
+    teacher = outputs_of(model, FULL, data)
     own = evaluate(model, FULL, data, CLASSES, names="abcde", reference=teacher)
     assert own.metrics == {"agreement": 1.0}
     assert own.loss == pytest.approx(0.0, abs=1e-6)
@@ -109,7 +109,7 @@ def test_without_labels_a_teacher_says_what_is_right() -> None:
 
 def test_pairs_of_sentences_are_scored_by_their_cosines() -> None:
     model, rows = _encoder(outputs=24, pooling="mean", dense=None, normalise=True), _rows(40)
-    vectors = outputs_of(model, FULL, rows, VECTORS)
+    vectors = outputs_of(model, FULL, rows)
     cosines = (vectors[::2] * vectors[1::2]).sum(-1)
     data = replace(rows, labels=tuple(cosines.repeat_interleave(2).tolist()))
     score = evaluate(model, FULL, data, VECTORS, names=())

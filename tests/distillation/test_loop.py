@@ -10,14 +10,14 @@ import torch
 from accelerate import Accelerator
 from tiny_training import first_tokens, same_weights
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import Score, evaluate
 from edgedistill.distillation.loop import StageLoop, StepReport
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import FineTuning, SubnetTraining, feature_loss_for
-from edgedistill.distillation.tasks import task_of
 from edgedistill.errors import TrainingError
 from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.tasks import task_of
 
 TASK = task_of("text-classification")
 SPACE = tiny_encoder.SPACE

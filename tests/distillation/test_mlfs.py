@@ -11,8 +11,8 @@ import tiny_encoder
 import torch
 from tiny_training import RECIPE, data, model_folder, rows, same_weights, train, train_with_kills
 
+from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import loop, mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.errors import CheckpointError, DataError, ModelError, RecipeError, TrainingError

@@ -12,8 +12,8 @@ import pytest
 import tiny_text
 import tiny_training
 
+from edgedistill.data.readers import load_data
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import load_data
 from edgedistill.distillation.models import resolve_model
 from edgedistill.errors import ModelError
 from edgedistill.supernet.checkpoint import Supernet

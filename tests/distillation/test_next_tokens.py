@@ -10,11 +10,11 @@ import pytest
 import tiny_decoder
 import torch
 
+from edgedistill.data.batches import Encoded, make_batch
 from edgedistill.distillation import next_tokens
-from edgedistill.distillation.batches import Encoded, make_batch
 from edgedistill.distillation.evaluation import evaluate, next_tokens_of
-from edgedistill.distillation.tasks import task_of
 from edgedistill.supernet.pretrained_decoder import load_causal_hugging_face, load_pretrained_decoder
+from edgedistill.tasks import task_of
 
 TASK = task_of("text-generation")
 
@@ -46,7 +46,7 @@ def test_the_loss_is_transformers_own(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("held", [1, 1 << 24])
 def test_a_few_logits_at_a_time_score_as_all_together(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(next_tokens, "_MOST", held)
+    monkeypatch.setattr(next_tokens, "_MAX_LOGITS_AT_ONCE", held)
     model, rows = tiny_decoder.decoder(tiny_decoder.ARCHITECTURES["grouped"]), _rows()
     for subnet in (model.arch.full, tiny_decoder.SPACE.minnet):
         batch = make_batch(rows, range(len(rows)))

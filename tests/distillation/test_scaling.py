@@ -9,12 +9,12 @@ import pytest
 import tiny_encoder
 import torch
 
-from edgedistill.distillation.batches import Batch
+from edgedistill.data.batches import Batch
 from edgedistill.distillation.losses import NoFeatures
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.stages import SubnetTraining, Whole
-from edgedistill.distillation.tasks import task_of
+from edgedistill.tasks import task_of
 
 MINILM = replace(minilm.ARCH, outputs=150)
 

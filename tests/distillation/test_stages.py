@@ -10,14 +10,14 @@ import tiny_encoder
 import torch
 from torch import Tensor
 
-from edgedistill.distillation.batches import Batch, Encoded
+from edgedistill.data.batches import Batch, Encoded
 from edgedistill.distillation.losses import FeatureLoss, NoFeatures
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import Part, SubnetTraining, Whole, forward
-from edgedistill.distillation.tasks import task_of
 from edgedistill.distillation.teacher import TeacherOutputs
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
+from edgedistill.tasks import task_of
 
 ROWS, SPACE = 6, replace(tiny_encoder.SPACE, layers=((0, 1, 2, 3), (3,)), hidden=(24,))
 LOW_RANK = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")

@@ -22,13 +22,12 @@ from tiny_regression import (
 )
 from tiny_training import model_folder, same_weights, train_with_kills
 
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.rows import rows_of
+from edgedistill.data.tables import Table
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.evaluation import outputs_of
 from edgedistill.distillation.models import resolve_model
-from edgedistill.distillation.rows import rows_of
-from edgedistill.distillation.tables import Table
-from edgedistill.distillation.tasks import task_of
 from edgedistill.errors import DataError
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -44,9 +43,9 @@ def near_zero(tmp_path_factory: pytest.TempPathFactory) -> Supernet:
 
 def _answers(supernet: Supernet, given: TaskData) -> np.ndarray:
     """What the largest and the smallest member answer to the texts of train, in the user's unit."""
-    rows, task = mlfs.encode_data(supernet, given).train, task_of("text-regression")
+    rows = mlfs.encode_data(supernet, given).train
     members = (supernet.space.maxnet, supernet.space.minnet)
-    return np.stack([rows.in_unit(outputs_of(supernet.encoder, member, rows, task)) for member in members])
+    return np.stack([rows.in_unit(outputs_of(supernet.encoder, member, rows)) for member in members])
 
 
 def _assert_same_answers(ours: tuple[Supernet, TaskData], theirs: tuple[Supernet, TaskData], scale: Scale) -> None:

@@ -13,9 +13,9 @@ import tiny_training
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from edgedistill.data.dataset import Columns, TaskData
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.batches import load_tokenizer
-from edgedistill.distillation.data import Columns, TaskData
+from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 from edgedistill.distillation.models import resolve_model
 from edgedistill.errors import ModelError
 

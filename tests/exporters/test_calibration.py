@@ -12,7 +12,7 @@ import tiny_supernet
 import torch
 from scipy.special import softmax
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature, spliced
 from edgedistill.runtime.calibrated_scores import energy

@@ -18,10 +18,10 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
+from edgedistill.data.dataset import Columns, TaskData
+from edgedistill.data.rows import Row
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.data import Columns, TaskData
 from edgedistill.distillation.models import resolve_model
-from edgedistill.distillation.rows import Row
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.hugging_face import write_hugging_face
 from edgedistill.exporters.standalone import write_onnx
@@ -34,9 +34,9 @@ from edgedistill.runtime import (
     TokenClassifier,
 )
 from edgedistill.runtime.text.tokenization import TextTokenizer
-from edgedistill.subnet import TaskName
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.vocabulary import trimmed
+from edgedistill.tasks import TaskName
 
 WORDS = [f"w{i}" for i in range(30)]
 LABELS = ("no", "maybe", "Yes!")

@@ -13,9 +13,10 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.hugging_face import write_hugging_face
-from edgedistill.subnet import LayerShape, SubnetConfig, TaskName
+from edgedistill.subnet import LayerShape, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.pretrained import load_pretrained
+from edgedistill.tasks import TaskName
 
 SUBNETS = {
     "full": SubnetConfig.uniform((0, 1, 2, 3), hidden=24, heads=3, ffn=40),

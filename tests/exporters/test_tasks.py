@@ -9,18 +9,17 @@ import pytest
 import torch
 from tiny_training import RECIPE, model_folder, train
 
+from edgedistill.data.batches import Encoded
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.rows import Row
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.batches import Encoded
-from edgedistill.distillation.data import TaskData
 from edgedistill.distillation.models import resolve_model
-from edgedistill.distillation.rows import Row
-from edgedistill.distillation.tasks import task_of
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, qualities_of
 from edgedistill.manifest import Palette, load
-from edgedistill.subnet import TaskName
 from edgedistill.supernet.checkpoint import Supernet
+from edgedistill.tasks import TaskName, task_of
 
 _COUNT = 40
 _TEXTS = [" ".join(f"w{(i * k) % 40}" for k in range(1, 3 + i % 4)) for i in range(_COUNT)]
@@ -79,7 +78,7 @@ def test_a_palette_of_every_task_says_what_it_is_and_how_good(kind: str, tmp_pat
         assert all(q.low <= q.value <= q.high for q in entry.quality)
         assert all(q.low < q.high for q in entry.quality if 0 < q.value < 1)
     assert (manifest.mixing is not None) == (manifest.task == "sentence-embedding")
-    outputs = graph_outputs(palette.folder / manifest.subnets[-1].graph, encoded.test, task_of(manifest.task))
+    outputs = graph_outputs(palette.folder / manifest.subnets[-1].graph, encoded.test)
     assert outputs.shape == (sum(map(encoded.test.units, range(len(encoded.test)))), supernet.model.arch.outputs)
     if manifest.mixing is not None:
         torch.testing.assert_close(outputs.norm(dim=-1), torch.ones(len(outputs)))

@@ -359,7 +359,7 @@ def _table_target(suffix: str, content: Callable[[], bytes], task: str = "text-c
         return mutations.bytes_of(content(), random)
 
     def check(given: bytes, place: Path) -> None:
-        from edgedistill.distillation.data import load_data
+        from edgedistill.data.readers import load_data
 
         for split in ("train", "validation", "test"):
             (place / f"{split}.{suffix}").write_bytes(given if split == "train" else content())
@@ -369,7 +369,7 @@ def _table_target(suffix: str, content: Callable[[], bytes], task: str = "text-c
 
 
 def _check_unlabelled(given: bytes, place: Path) -> None:
-    from edgedistill.distillation.data import load_unlabelled
+    from edgedistill.data.readers import load_unlabelled
 
     (place / "texts.txt").write_bytes(given)
     load_unlabelled(place / "texts.txt", "text-classification", evaluation=None, label_names=["on", "off"])

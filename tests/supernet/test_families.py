@@ -18,12 +18,13 @@ from torch.nn import functional as F
 from transformers import AutoConfig
 
 from edgedistill.errors import ModelError
-from edgedistill.subnet import SearchSpace, SubnetConfig, TaskName
+from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.pretrained import has_head, load_hugging_face, load_pretrained, teacher_labels
 from edgedistill.supernet.sentence_files import pooling_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
+from edgedistill.tasks import TaskName
 
 FAMILIES = ("bert", "roberta", "distilbert")
 HEADS: dict[TaskName, Head | None] = {

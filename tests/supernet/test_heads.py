@@ -11,8 +11,8 @@ import tiny_encoder
 from safetensors.torch import load_file, save_file
 
 from edgedistill.errors import ModelError
-from edgedistill.subnet import TaskName
 from edgedistill.supernet.pretrained import has_head, load_pretrained, teacher_labels
+from edgedistill.tasks import TaskName
 
 IDENTITY, SIGMOID = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"
 NAMES = {str(i): name for i, name in enumerate("abcde")}

@@ -15,8 +15,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tiny_training import model_folder
 
-from edgedistill.distillation.batches import encode, load_tokenizer, make_batch
-from edgedistill.distillation.data import Split
+from edgedistill.data.batches import encode, make_batch
+from edgedistill.data.dataset import Split
+from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 from edgedistill.errors import ModelError
 from edgedistill.supernet.pretrained import embedding_width, load_pretrained
 from edgedistill.supernet.sentence_files import pooling_of, read_sentence_settings

@@ -14,7 +14,7 @@ import tiny_encoder
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from edgedistill.distillation.batches import load_tokenizer
+from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 from edgedistill.distillation.models import resolve_model
 from edgedistill.errors import ModelError
 from edgedistill.runtime import TextGenerator

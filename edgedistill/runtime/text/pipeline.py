@@ -14,7 +14,7 @@ from edgedistill.runtime.adaptive import AdaptiveSession, Answer
 from edgedistill.runtime.arguments import checked_deadline, checked_items
 from edgedistill.runtime.tasks import check_task
 from edgedistill.runtime.text.tokenization import EncodedText, TextTokenizer
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName, task_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ class Pipeline:
         Raises:
             RunError: the graph is not what the palette says.
         """
-        expected = (*(tokens if self.task == "token-classification" else tokens[:1]), self._width)
+        expected = (*(tokens if task_of(self.task).by_words else tokens[:1]), self._width)
         if answer.outputs[0].shape != expected:
             raise RunError(
                 f"{answer.subnet} answered in the shape {answer.outputs[0].shape}, expected {expected}; "

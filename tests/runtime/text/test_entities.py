@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from edgedistill.distillation.metrics import _as_bio
 from edgedistill.runtime.text.entities import Word, entities_of
 from edgedistill.runtime.text.graphemes import Clusters
+from edgedistill.tasks.metrics import _as_bio
 
 TAGS = ["O", *(f"{kind}-{label}" for kind in "BIES" for label in ("place", "thing")), "NOUN", "thing", "B", "I"]
 

@@ -9,12 +9,12 @@ import pytest
 import tiny_palette
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from edgedistill.distillation.batches import encode, make_batch
-from edgedistill.distillation.data import Split
-from edgedistill.distillation.rows import Text
+from edgedistill.data.batches import encode, make_batch
+from edgedistill.data.dataset import Split
 from edgedistill.manifest import load
 from edgedistill.runtime.text.tokenization import EncodedText, TextTokenizer
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName
+from edgedistill.tasks.fields import Text
 
 _PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##a", "##b", "##c", ","]
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgedistill.distillation.text_files import lines_of, read_text
+from edgedistill.data.text_files import lines_of, read_text
 from edgedistill.errors import DataError
 
 __all__ = ["JsonRows", "read_json"]

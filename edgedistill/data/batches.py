@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,21 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
-from edgedistill.distillation.data import Label, Split
-from edgedistill.distillation.rows import Text
-from edgedistill.distillation.tokenizer_files import check_for_encoder, read_tokenizer, settings_of, token_limit
+from edgedistill.data.dataset import Label, Split
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.subnet import TaskName
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.tasks import TaskName, task_of
+from edgedistill.tasks.fields import Text
 
 __all__ = [
     "Batch",
     "Encoded",
-    "EncoderTokenizer",
     "encode",
     "epoch_batches",
-    "load_tokenizer",
     "make_batch",
     "sorted_batches",
 ]
@@ -118,59 +113,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def unit_outputs(self, outputs: Tensor) -> Tensor:
+        """Return the outputs [u, c] of the batch's units from a model's, [b, c] or [b, n, c].
+
+        In fp32 whatever the precision of products: the divergence of near-equal distributions needs its digits.
+        """
+        return (outputs if self.units is None else outputs[self.units]).float()
+
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
+        """Return the batch on a device."""
         labels, units = (None if t is None else t.to(device) for t in (self.labels, self.units))
         ids, mask, types = (t.to(device) for t in (self.input_ids, self.attention_mask, self.token_type_ids))
         return Batch(ids, mask, types, labels, units, self.rows)
-
-
-@dataclass(frozen=True)
-class EncoderTokenizer:
-    """The fast tokenizer of an encoder, without padding or truncation set.
-
-    Attributes:
-        pad_token: fills rows up.
-        most_tokens: the most tokens of a text that the tokenizer's settings allow; None where they do not say.
-        settings: the content of tokenizer_config.json.
-    """
-
-    tokenizer: Tokenizer
-    pad_token: str
-    most_tokens: int | None
-    settings: dict[str, Any]
-
-
-def load_tokenizer(folder: Path, task: TaskName, *, types: int, pairs: bool) -> EncoderTokenizer:
-    """Read the tokenizer of an encoder.
-
-    Where words come one by one, a tokenizer that tells a word's beginning by the blank before it is given that.
-
-    Args:
-        folder: holds the model.
-        task: what for.
-        types: how many token types the model has.
-        pairs: whether texts come in pairs.
-
-    Raises:
-        ModelError: the folder has none that transformers can read, or its settings are not supported.
-    """
-    wrapper, document = read_tokenizer(folder)
-    check_for_encoder(folder, wrapper, document, types, pairs=pairs)
-    settings = settings_of(wrapper)
-    if task == "token-classification":
-        _put_blanks_first(document["pre_tokenizer"])
-        settings |= {"add_prefix_space": True} if "add_prefix_space" in settings else {}
-    tokenizer = Tokenizer.from_str(json.dumps(document))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return EncoderTokenizer(tokenizer, str(wrapper.pad_token), token_limit(folder, wrapper), settings)
-
-
-def _put_blanks_first(pre_tokenizer: dict[str, Any] | None) -> None:
-    for part in (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer or {}]):
-        if "add_prefix_space" in part:
-            part["add_prefix_space"] = True
 
 
 def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: int, pad: int) -> Encoded:
@@ -179,10 +133,9 @@ def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: in
     A pair is one row, except for sentence embeddings: there its texts are two rows, one after the other, both
     with its label.
     """
-    texts, labels = split.texts, split.labels
-    if task == "sentence-embedding":
-        texts, labels = _apart(split)
-    by_words = task == "token-classification"
+    kind = task_of(task)
+    texts, labels = _apart(split) if kind.embeds else (split.texts, split.labels)
+    by_words = kind.by_words
     tokenizer.enable_truncation(max_tokens)
     inputs = [list(text) for text in texts] if by_words else list(texts)
     with library_errors(ModelError, "the model's tokenizer cannot encode the texts"):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.distillation.data import TaskData, load_data, load_unlabelled
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.readers import load_data, load_unlabelled
 from edgedistill.errors import DataError
 
 LINES = "".join(f" = Title {i} = \n\n text of {i} , as it stands . \n" for i in range(200))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgedistill.distillation.batches import Encoded, make_batch
-from edgedistill.distillation.tasks import task_of
+from edgedistill.data.batches import Encoded, make_batch
+from edgedistill.tasks import task_of
 
 CLASSES, NUMBERS = task_of("text-classification"), task_of("text-regression")
 TAGS, VECTORS = task_of("token-classification"), task_of("sentence-embedding")
@@ -29,9 +29,9 @@ def test_tags_are_read_at_the_words_and_all_else_by_row() -> None:
     ids = ((2, 4, 7, 5, 3), (2, 5, 3))
     outputs = torch.arange(20.0).view(2, 5, 2)
     words = make_batch(Encoded(ids, ids, None, ((1, 3), (1,)), 0), [0, 1])
-    assert TAGS.select(outputs, words).tolist() == [[2.0, 3.0], [6.0, 7.0], [12.0, 13.0]]
+    assert words.unit_outputs(outputs).tolist() == [[2.0, 3.0], [6.0, 7.0], [12.0, 13.0]]
     rows = make_batch(Encoded(ids, ids, None, None, 0), [0, 1])
-    assert torch.equal(CLASSES.select(outputs[:, 0], rows), outputs[:, 0])
+    assert torch.equal(rows.unit_outputs(outputs[:, 0]), outputs[:, 0])
 
 
 def test_hard_losses_are_one_a_unit() -> None:

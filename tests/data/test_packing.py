@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from tokenizers.processors import TemplateProcessing
 
-from edgedistill.distillation import packing
-from edgedistill.distillation.batches import Encoded, make_batch
-from edgedistill.distillation.packing import pack
+from edgedistill.data import packing
+from edgedistill.data.batches import Encoded, make_batch
+from edgedistill.data.packing import pack
 from edgedistill.errors import DataError, ModelError
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, load_llama2c_tokenizer
 

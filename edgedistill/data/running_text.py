@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgedistill.distillation.data_files import SPLITS, find_split_files, kind_of
-from edgedistill.distillation.rows import Row, rows_of
-from edgedistill.distillation.splits import complete
-from edgedistill.distillation.tables import read_tables
-from edgedistill.distillation.text_files import read_text
+from edgedistill.data.data_files import SPLITS, find_split_files, kind_of
+from edgedistill.data.rows import Row, rows_of
+from edgedistill.data.splits import complete
+from edgedistill.data.tables import read_tables
+from edgedistill.data.text_files import read_text
 from edgedistill.errors import DataError
 
 __all__ = ["read_running_text"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from edgedistill.distillation.rows import Row
-from edgedistill.distillation.tables import SPLITS
+from edgedistill.data.rows import Row
+from edgedistill.data.tables import SPLITS
 from edgedistill.errors import DataError
 
 __all__ = ["complete", "cut_missing"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets.data_files import DataFilesDict, get_data_patterns
 
-from edgedistill.distillation.data_files import find_split_files
+from edgedistill.data.data_files import find_split_files
 from edgedistill.errors import DataError
 
 

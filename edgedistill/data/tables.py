@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from edgedistill.distillation.csv_files import read_csv
-from edgedistill.distillation.data_files import KINDS, SPLITS, WORDS, find_split_files, kind_of, suffix_of
-from edgedistill.distillation.json_files import read_json
-from edgedistill.distillation.labels import is_missing
-from edgedistill.distillation.text_files import empty, read_lines
+from edgedistill.data.csv_files import read_csv
+from edgedistill.data.data_files import KINDS, SPLITS, WORDS, find_split_files, kind_of, suffix_of
+from edgedistill.data.json_files import read_json
+from edgedistill.data.text_files import empty, read_lines
 from edgedistill.errors import DataError
+from edgedistill.tasks.labels import is_missing
 
 __all__ = ["SPLITS", "Table", "Tables", "local_path", "read_tables"]
 

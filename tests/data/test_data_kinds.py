@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from edgedistill.distillation.data import TaskData, load_data
+from edgedistill.data.dataset import TaskData
+from edgedistill.data.readers import load_data
 from edgedistill.errors import DataError
 
 Rows = Sequence[dict[str, Any]]

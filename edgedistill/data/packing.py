@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tokenizers import Tokenizer
 
-from edgedistill.distillation.batches import Encoded
+from edgedistill.data.batches import Encoded
 from edgedistill.errors import DataError, ModelError
 from edgedistill.library_errors import library_errors
 

@@ -11,15 +11,9 @@ from tokenizers.models import BPE, WordPiece
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from edgedistill.distillation.batches import (
-    Encoded,
-    encode,
-    epoch_batches,
-    load_tokenizer,
-    make_batch,
-    sorted_batches,
-)
-from edgedistill.distillation.data import Split
+from edgedistill.data.batches import Encoded, encode, epoch_batches, make_batch, sorted_batches
+from edgedistill.data.dataset import Split
+from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 
 VOCABULARY = {name: i for i, name in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##d", "##e"])}
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from edgedistill.distillation.text_files import COMPRESSIONS
+from edgedistill.data.text_files import COMPRESSIONS
 from edgedistill.errors import DataError
 
 __all__ = ["KINDS", "SPLITS", "WORDS", "SplitFiles", "find_split_files", "kind_of", "suffix_of"]

@@ -1,74 +1,34 @@
-"""One record to one row: what a text and a label have to be for each task."""
+"""Read one value of a record as a text, as words, as a number or as classes, whichever kind of file it is from."""
 
 from __future__ import annotations
 
 import ast
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from edgedistill.distillation.labels import class_name, is_missing
-from edgedistill.distillation.tables import Table
 from edgedistill.errors import DataError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks.labels import class_name, is_missing
 
-__all__ = ["RawLabel", "Row", "Text", "rows_of"]
+__all__ = ["RawLabel", "Text", "parse_class", "parse_number", "parse_tags", "parse_text", "parse_words"]
 
 Text = str | tuple[str, ...]
 """A text, a pair of them, or the words of one."""
 RawLabel = str | float | tuple[str, ...]
 """A class's name, a number, or a class's name for each word."""
-Row = tuple[Text, RawLabel | None]
 _LARGEST = (2 - 2**-23) * 2.0**127  # of fp32, which models answer in
 
 _LIST_LIKE = (("['", "']"), ('["', '"]'), ("['", '"]'), ('["', "']"))
 _MAX_SHOWN = 60
 
 
-def rows_of(table: Table, task: TaskName, text_columns: Sequence[str], label_column: str | None) -> list[Row]:
-    """Return every record's text and label; None as the label where there is no label column.
+def parse_text(value: Any, place: str) -> str:
+    """Return a text; a number is the text that CSV would have for it.
 
     Raises:
-        DataError: a column is missing, or a row's text or label is not one for the task.
+        DataError: it is missing, blank, or not a text.
     """
-    texts = [_column(table, column) for column in text_columns]
-    label_column = None if label_column is None else _column(table, label_column)
-    names = table.label_names.get(label_column, []) if label_column is not None else []
-    rows: list[Row] = []
-    for index, record in enumerate(table.records):
-        place = table.place_of(index)
-        text = _text([record.get(column) for column in texts], task, place)
-        label = None if label_column is None else _label(record.get(label_column), names, text, task, place)
-        rows.append((text, label))
-    return rows
-
-
-def _column(table: Table, name: str) -> str:
-    """Find a column by its name, or by one that looks the same."""
-    if name in table.columns:
-        return name
-    same = [column for column in table.columns if _composed(column) == _composed(name)]
-    if len(same) == 1:
-        return same[0]
-    columns = ", ".join(map(repr, table.columns[:20]))
-    raise DataError(f"{table.place} has no column {name!r}; it has {columns}; name the columns, or give a header")
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-def _text(values: list[Any], task: TaskName, place: str) -> Text:
-    if task == "token-classification":
-        return _words(values[0], "word", place)
-    texts = tuple(_string(value, place) for value in values)
-    return texts[0] if len(texts) == 1 else texts
-
-
-def _string(value: Any, place: str) -> str:
-    """Return a text; a number is the text that CSV would have for it."""
     if is_missing(value):
         raise DataError(f"{place} has no text; expected a string that is not blank")
     if not isinstance(value, str | int | float):
@@ -94,8 +54,12 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
 
-def _words(value: Any, what: str, place: str) -> tuple[str, ...]:
-    """Return a list of strings, or those of a string: written as a list, or with blanks in between."""
+def parse_words(value: Any, what: str, place: str) -> tuple[str, ...]:
+    """Return a list of strings, or those of a string: written as a list, or with blanks in between.
+
+    Raises:
+        DataError: it is not a list of strings, or a string is blank; ``what`` names one of them.
+    """
     words = _listed(value, what, place) if isinstance(value, str) else value
     if not isinstance(words, list) or not words:
         raise DataError(f"{place} has no list of {what}s; expected strings in a list, or with blanks in between")
@@ -136,26 +100,37 @@ def _python_list(text: str) -> Any:
     return value
 
 
-def _label(value: Any, names: list[str], text: Text, task: TaskName, place: str) -> RawLabel:
-    if task == "text-classification":
-        return _encodable(class_name(value, names, place), "label", place)
-    if task == "token-classification":
-        return _tags(value, names, len(text), place)
-    return _number(value, place)
+def parse_class(value: Any, names: Sequence[str], place: str) -> str:
+    """Return the name of a row's class.
+
+    Raises:
+        DataError: the label is missing, or is not a class.
+    """
+    return _encodable(class_name(value, names, place), "label", place)
 
 
-def _tags(value: Any, names: list[str], words: int, place: str) -> tuple[str, ...]:
+def parse_tags(value: Any, names: Sequence[str], words: int, place: str) -> tuple[str, ...]:
+    """Return a class for each of a number of words.
+
+    Raises:
+        DataError: it is not a list of classes, or of another number.
+    """
     if isinstance(value, str):
         value = _listed(value, "tag", place)
     if isinstance(value, list):
         value = [tag if tag is None else class_name(tag, names, place) for tag in value]
-    tags = _words(value, "tag", place)
+    tags = parse_words(value, "tag", place)
     if len(tags) != words:
         raise DataError(f"{place} has {len(tags)} tags for {words} words; expected one for each")
     return tags
 
 
-def _number(value: Any, place: str) -> float:
+def parse_number(value: Any, place: str) -> float:
+    """Return a label that is a number.
+
+    Raises:
+        DataError: it is not a finite number that fp32 holds.
+    """
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
     except (TypeError, ValueError, OverflowError):

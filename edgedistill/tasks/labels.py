@@ -31,7 +31,7 @@ def class_name(value: Any, names: Sequence[str], place: str) -> str:
     """Return the name of a row's class: a string, a whole number, or a place in ``names``.
 
     Raises:
-        DataError: there is no label, or it is none of these.
+        DataError: the label is missing, or is none of these.
     """
     if is_missing(value) or (names and value == -1):
         raise DataError(f"{place} has no label; expected a name or a whole number")

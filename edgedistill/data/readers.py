@@ -7,106 +7,23 @@ their scores.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgedistill.distillation.data_files import kind_of, suffix_of
-from edgedistill.distillation.labels import name_classes, without_fractions
-from edgedistill.distillation.rows import RawLabel, Row, Text, rows_of
-from edgedistill.distillation.running_text import read_running_text
-from edgedistill.distillation.splits import complete, cut_missing
-from edgedistill.distillation.tables import SPLITS, Table, Tables, local_path, read_tables
-from edgedistill.distillation.text_files import read_lines
+from edgedistill.data.data_files import kind_of, suffix_of
+from edgedistill.data.dataset import Columns, Split, TaskData, classes_in, split_of
+from edgedistill.data.rows import Row, rows_of
+from edgedistill.data.running_text import read_running_text
+from edgedistill.data.splits import complete, cut_missing
+from edgedistill.data.tables import SPLITS, Table, Tables, local_path, read_tables
+from edgedistill.data.text_files import read_lines
 from edgedistill.errors import DataError
-from edgedistill.subnet import TaskName
+from edgedistill.tasks import TaskName, task_of
+from edgedistill.tasks.fields import RawLabel
+from edgedistill.tasks.labels import without_fractions
+from edgedistill.tasks.task import Task
 
-__all__ = ["Columns", "Label", "Split", "TaskData", "load_data", "load_texts", "load_unlabelled"]
-
-
-Label = int | float | tuple[int, ...]
-"""A class, a number, or a class for each word."""
-_WITH_CLASSES: tuple[TaskName, ...] = ("text-classification", "token-classification")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of one text column, or of a pair's two, and of the label's where there is one."""
-
-    text: tuple[str, ...] = ("text",)
-    label: str | None = "label"
-
-
-_DEFAULT_COLUMNS = Columns()
-
-
-@dataclass(frozen=True)
-class Split:
-    """Texts (strings, pairs, or the words of each), and for each its label where there are labels."""
-
-    texts: tuple[Text, ...]
-    labels: tuple[Label, ...] | None
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """Texts for one task.
-
-    Attributes:
-        task: what the labels are.
-        train: what is learnt from; without labels where a teacher alone says what is right.
-        validation: what choices are made by.
-        test: what is reported on.
-        label_names: of the classes, in the order of their numbers; empty where labels are numbers.
-        source: the folder's absolute path or the hub id; None where there are only texts without labels.
-        columns: as they were read.
-        sha256: over every row of every split, in order.
-        unlabelled: the absolute path of the file of training texts without labels, where they are from one.
-        notes: lines that say which files were chosen, and what was cut from train or left out.
-    """
-
-    task: TaskName
-    train: Split
-    validation: Split
-    test: Split
-    label_names: tuple[str, ...]
-    source: str | None
-    columns: Columns
-    sha256: str
-    unlabelled: str | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def labelled(self) -> bool:
-        """Whether train has labels; running text is its own."""
-        return self.train.labels is not None or self.task == "text-generation"
-
-    @classmethod
-    def from_rows(
-        cls,
-        rows: Mapping[str, Sequence[Row]],
-        source: str | None,
-        task: TaskName = "text-classification",
-        columns: Columns = _DEFAULT_COLUMNS,
-        label_names: Sequence[str] | None = None,
-        unlabelled: str | None = None,
-        notes: Sequence[str] = (),
-    ) -> TaskData:
-        """Number the classes: as ``label_names`` has them, or else those of train in alphabetical order.
-
-        Where words are labelled, tags that only validation or test has come after train's: rare ones are
-        natural there, cannot be learnt, and count as errors.
-
-        Raises:
-            DataError: a class that ``label_names``, or train, does not have.
-        """
-        names = _names(rows, source or unlabelled, task, label_names)
-        index = name_classes(names)
-        train, validation, test = (_split(rows[name], index) for name in SPLITS)
-        digest = hashlib.sha256(json.dumps([rows[name] for name in SPLITS]).encode()).hexdigest()
-        return cls(task, train, validation, test, names, source, columns, digest, unlabelled, tuple(notes))
+__all__ = ["load_data", "load_texts", "load_unlabelled"]
 
 
 def load_data(
@@ -135,17 +52,18 @@ def load_data(
     Raises:
         DataError: a file, column, text or label is missing or cannot be used.
     """
-    columns = _checked(Columns(tuple(text_columns), label_column), task)
+    kind = task_of(task)
+    columns = _checked(Columns(tuple(text_columns), label_column), kind)
     place = _absolute(source)
-    if task == "text-generation":
+    if kind.is_own_label:
         rows, notes = read_running_text(str(source), columns.text[0])
         return TaskData.from_rows(rows, place, task, columns, notes=notes)
     tables = read_tables(str(source))
     given, notes = _all_rows(tables, task, columns, label_names)
-    if task != "sentence-embedding":
+    if kind.learns_from_labels:
         _check_labels_differ(given["train"], str(source))
-    rows, cut = complete(given, str(source), stratified=task == "text-classification")
-    if task == "sentence-embedding":
+    rows, cut = complete(given, str(source), stratified=kind.stratified)
+    if kind.embeds:
         rows, repeated = _as_texts(rows, given, str(source))
         cut += repeated
     return TaskData.from_rows(rows, place, task, columns, label_names, notes=[*notes, *cut])
@@ -176,10 +94,11 @@ def load_unlabelled(
     Raises:
         DataError: a file, column, text or label is missing or cannot be used.
     """
-    columns = _checked(Columns(tuple(text_columns), label_column), task)
-    if task == "text-generation":
+    kind = task_of(task)
+    columns = _checked(Columns(tuple(text_columns), label_column), kind)
+    if kind.is_own_label:
         raise DataError("text-generation learns from text itself; give the texts by --data, and --fine-tuned if so")
-    if label_names is None and task in _WITH_CLASSES:
+    if label_names is None and kind.has_classes:
         raise DataError(f"{texts} has no labels, and the model names none; give one that is fine-tuned for {task}")
     given: dict[str, list[Row]] = {}
     notes: list[str] = []
@@ -189,9 +108,9 @@ def load_unlabelled(
         if "test" not in given:
             notes.append(f"{evaluation}: validation is reported on as test")
             given = {"test": given["validation"]}
-    pair = len(columns.text) == 2 and task != "sentence-embedding"
-    rows, cut = cut_missing(_lines(texts, task, pair=pair), given, str(texts))
-    if task == "sentence-embedding":
+    pair = len(columns.text) == 2 and not kind.embeds
+    rows, cut = cut_missing(_lines(texts, kind, pair=pair), given, str(texts))
+    if kind.embeds:
         rows, repeated = _as_texts(rows, given, str(texts))
         cut += repeated
     source, place = None if evaluation is None else _absolute(evaluation), _absolute(texts)
@@ -204,16 +123,15 @@ def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
     Raises:
         DataError: the file cannot be read, is empty, or a line is no text or pair.
     """
-    return _split(_lines(texts, task, pair=pair), {})
+    return split_of(_lines(texts, task_of(task), pair=pair), {})
 
 
-def _checked(columns: Columns, task: TaskName) -> Columns:
-    most = 1 if task in ("token-classification", "text-generation") else 2
-    if task == "text-generation":
+def _checked(columns: Columns, task: Task) -> Columns:
+    if task.is_own_label:
         columns = Columns(columns.text, None)
-    if not 1 <= len(columns.text) <= most:
-        expected = "one" if most == 1 else "one, or two for pairs"
-        raise DataError(f"{task} was given {len(columns.text)} text columns; expected {expected}")
+    if not 1 <= len(columns.text) <= task.max_texts:
+        expected = "one" if task.max_texts == 1 else "one, or two for pairs"
+        raise DataError(f"{task.name} was given {len(columns.text)} text columns; expected {expected}")
     if len({*columns.text, columns.label}) <= len(columns.text):
         raise DataError(f"the columns {', '.join(map(str, (*columns.text, columns.label)))} are not all different")
     return columns
@@ -233,8 +151,8 @@ def _all_rows(
         split: [row for table in parts for row in _rows(table, task, columns)] for split, parts in tables.splits.items()
     }
     notes = [*tables.notes, *(note for parts in tables.splits.values() for table in parts for note in table.notes)]
-    classes = {name for split in rows.values() for name in _classes(split)}
-    if task in _WITH_CLASSES and not classes & set(label_names or ()):
+    classes = {name for split in rows.values() for name in classes_in(split)}
+    if task_of(task).has_classes and not classes & set(label_names or ()):
         whole = without_fractions(classes)
         rows = {split: [(text, _renamed(label, whole)) for text, label in own] for split, own in rows.items()}
     return rows, notes
@@ -248,7 +166,7 @@ def _renamed(label: RawLabel | None, names: Mapping[str, str]) -> RawLabel | Non
 
 def _rows(table: Table, task: TaskName, columns: Columns) -> list[Row]:
     label = columns.label
-    if task == "sentence-embedding":
+    if task_of(task).embeds:
         return rows_of(table, task, columns.text, label if _has_scores(table, columns) else None)
     if label is None:
         raise DataError(f"{table.place} needs labels for {task}; name their column")
@@ -264,7 +182,7 @@ def _has_scores(table: Table, columns: Columns) -> bool:
     return len(columns.text) == 2
 
 
-def _lines(texts: Path, task: TaskName, *, pair: bool) -> list[Row]:
+def _lines(texts: Path, task: Task, *, pair: bool) -> list[Row]:
     if kind_of(texts) not in (None, "text") and suffix_of(texts) != ".tsv":
         raise DataError(f"{texts} is a table by its name; expected plain text, one text a line, for example texts.txt")
     rows: list[Row] = []
@@ -272,52 +190,13 @@ def _lines(texts: Path, task: TaskName, *, pair: bool) -> list[Row]:
         parts = line.split("\t") if pair else [line]
         if pair and (len(parts) != 2 or not all(part.strip() for part in parts)):
             raise DataError(f"{texts}, line {number} is not a pair; expected two texts with one tab in between")
-        words = tuple(line.split()) if task == "token-classification" else tuple(parts)
-        rows.append((words if pair or task == "token-classification" else line, None))
+        words = tuple(line.split()) if task.by_words else tuple(parts)
+        rows.append((words if pair or task.by_words else line, None))
     return rows
 
 
-def _classes(rows: Iterable[Row]) -> set[str]:
-    """Return the classes of rows or words."""
-    classes: set[str] = set()
-    for _, label in rows:
-        if isinstance(label, str):
-            classes.add(label)
-        elif isinstance(label, tuple):
-            classes.update(label)
-    return classes
-
-
-def _names(
-    rows: Mapping[str, Sequence[Row]], place: str | None, task: TaskName, given: Sequence[str] | None
-) -> tuple[str, ...]:
-    if task not in _WITH_CLASSES:
-        return ()
-    known = tuple(sorted(_classes(rows["train"]))) if given is None else tuple(given)
-    for split in SPLITS:
-        unseen = sorted(_classes(rows[split]) - name_classes(known).keys())
-        if unseen and given is None and task == "token-classification":
-            known += tuple(unseen)
-        elif unseen:
-            owner = "train has not" if given is None else f"the model has not; it has {', '.join(known[:5])}"
-            more = ", …" if given is not None and len(known) > 5 else ""
-            raise DataError(f"{place}: {split} has the label {unseen[0]!r}, which {owner}{more}")
-    return known
-
-
-def _split(rows: Sequence[Row], index: Mapping[str, int]) -> Split:
-    labels = tuple(_numbered(label, index) for _, label in rows if label is not None)
-    return Split(tuple(text for text, _ in rows), labels or None)
-
-
-def _numbered(label: RawLabel, index: Mapping[str, int]) -> Label:
-    if isinstance(label, str):
-        return index[label]
-    return tuple(index[tag] for tag in label) if isinstance(label, tuple) else label
-
-
 def _check_labels_differ(rows: Sequence[Row], source: str) -> None:
-    labels = _classes(rows) or {str(label) for _, label in rows}
+    labels = classes_in(rows) or {str(label) for _, label in rows}
     if len(labels) < 2:
         raise DataError(f"{source}: every row of train has the label {labels.pop()!r}; expected at least two labels")
 

@@ -10,7 +10,8 @@ from typing import Any
 import datasets
 import pytest
 
-from edgedistill.distillation.data import Columns, TaskData, load_data, load_unlabelled
+from edgedistill.data.dataset import Columns, TaskData
+from edgedistill.data.readers import load_data, load_unlabelled
 from edgedistill.errors import DataError
 
 ROWS = [

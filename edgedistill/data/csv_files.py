@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgedistill.distillation.text_files import empty, read_text
+from edgedistill.data.text_files import empty, read_text
 from edgedistill.errors import DataError
 
 __all__ = ["CsvRows", "read_csv"]

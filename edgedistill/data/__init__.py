@@ -1,0 +1,1 @@
+"""Tables, texts and files as examples: splits, batches and rows of packed text."""
