@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_checks import check_step_graph
-from edgedistill.exporters.decoder_steps import StepRunner
+from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import StepRunner as BoundSteps
+from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -63,7 +63,7 @@ def test_a_graph_of_other_weights_fails_its_check(tmp_path: Path) -> None:
 def test_logits_are_of_the_places_that_are_asked_for(name: str, tmp_path: Path) -> None:
     model = _decoder(name)
     written = decoder_graphs.write(model, tmp_path, [model.arch.full])
-    steps = StepRunner(written.graphs[model.arch.full], 20, 1)
+    steps = Steps(written.graphs[model.arch.full], 20, 1)
     every = steps.step(range(10))
     for asked in ([9], [3, 0, 7], []):
         steps.begin()
@@ -107,7 +107,7 @@ def test_greedy_texts_are_transformers_own(name: str, tmp_path: Path) -> None:
     expected, logits = _by_transformers(folder, prompts)
     session = create_session(graph, threads=1)
     cache = Cache(heads_of(session.get_inputs()), PROMPT + ANSWER)
-    steps, same = BoundSteps(session, cache), 0  # type: ignore[arg-type]
+    steps, same = StepRunner(session, cache), 0  # type: ignore[arg-type]
     for row, prompt in enumerate(prompts.tolist()):
         cache.tokens = 0
         answer = _greedy(steps, prompt, ANSWER)
@@ -140,7 +140,7 @@ def _by_transformers(folder: Path, prompts: torch.Tensor) -> tuple[torch.Tensor,
     return made.sequences[:, PROMPT:], torch.stack(made.logits)
 
 
-def _greedy(steps: BoundSteps, prompt: list[int], tokens: int, end: int | None = None) -> list[int]:
+def _greedy(steps: StepRunner, prompt: list[int], tokens: int, end: int | None = None) -> list[int]:
     found = [int(steps.run(prompt).argmax())]
     while len(found) < tokens and found[-1] != end:
         found.append(int(steps.run(found[-1:]).argmax()))
@@ -155,7 +155,7 @@ def test_stories260k_writes_its_documented_story(tmp_path: Path) -> None:
     documented = (data / "stories260K.md").read_text()
     story = documented[documented.index("Once upon a time, there was a little girl") :].partition("\n```")[0]
     session = create_session(graph, threads=1)
-    steps = BoundSteps(session, Cache(heads_of(session.get_inputs()), model.arch.positions))  # type: ignore[arg-type]
+    steps = StepRunner(session, Cache(heads_of(session.get_inputs()), model.arch.positions))  # type: ignore[arg-type]
     answer = _greedy(steps, [1], 256, end=1)
     assert tokenizer.decode(answer).strip() == story.strip()
 
