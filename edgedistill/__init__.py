@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from edgedistill.cli.terminal_progress import TerminalProgress
     from edgedistill.distillation.recipe import Recipe
     from edgedistill.errors import EdgeDistillError
-    from edgedistill.manifest import DeviceProfile, Palette
-    from edgedistill.manifest import load as open_palette
+    from edgedistill.palette import DeviceProfile, Palette
+    from edgedistill.palette import load as open_palette
     from edgedistill.workflows.exporting import ExportResult, export
     from edgedistill.workflows.extracting import extract
     from edgedistill.workflows.profiling import profile
@@ -42,10 +42,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 _PLACES = {
-    "DeviceProfile": "manifest:DeviceProfile",
+    "DeviceProfile": "palette:DeviceProfile",
     "EdgeDistillError": "errors:EdgeDistillError",
     "ExportResult": "workflows.exporting:ExportResult",
-    "Palette": "manifest:Palette",
+    "Palette": "palette:Palette",
     "ProgressEvent": "workflows.progress:ProgressEvent",
     "Recipe": "distillation.recipe:Recipe",
     "SearchResult": "workflows.searching:SearchResult",
@@ -53,7 +53,7 @@ _PLACES = {
     "TrainResult": "workflows.training:TrainResult",
     "export": "workflows.exporting:export",
     "extract": "workflows.extracting:extract",
-    "open_palette": "manifest:load",
+    "open_palette": "palette:load",
     "profile": "workflows.profiling:profile",
     "search": "workflows.searching:search",
     "train": "workflows.training:train",

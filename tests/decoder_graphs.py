@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedistill.exporters.decoder_graph import step_graph
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.weights import WeightsFile, write_weights
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 

@@ -13,7 +13,7 @@ import tiny_palette
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import LatencyPoint, Palette, SubnetProfile, load
+from edgedistill.palette import LatencyPoint, Palette, SubnetProfile, load
 from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, StageScore, Supernet, SupernetInfo
 from edgedistill.supernet.llama2c import load_llama2c

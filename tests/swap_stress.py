@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from waiting import wait_until
 
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
 from edgedistill.runtime.verification import TOLERANCE, verify
 

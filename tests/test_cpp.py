@@ -18,7 +18,7 @@ import tiny_palette
 import tiny_supernet
 
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.onnx import create_session
 
 EXAMPLE = readme.ROOT / "examples" / "cpp" / "ask.cpp"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.printable import get_logger, printable
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

@@ -15,7 +15,7 @@ import tiny_text
 from conftest import run_shell, write_commands
 from tiny_training import model_folder, rows
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
 
 SHORT_RECIPE = "rank = 8\nbatch_size = 8\n" + "".join(

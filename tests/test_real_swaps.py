@@ -10,7 +10,7 @@ import pytest
 from swap_stress import stress
 from waiting import wait_until
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession
 
 

@@ -10,7 +10,7 @@ import readme
 import tiny_palette
 
 from benchmarks.swapping import replacements
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ import onnx
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from edgedistill.manifest import (
+from edgedistill.files import write_json
+from edgedistill.palette import (
     MANIFEST_NAME,
     PROFILE_VERSION,
     SCHEMA_VERSION,
@@ -36,7 +37,6 @@ from edgedistill.manifest import (
     TensorSpec,
     TokenizerEntry,
     load,
-    write_atomically,
 )
 from edgedistill.runtime.onnx import create_session
 from edgedistill.tasks import TaskName
@@ -91,7 +91,7 @@ def write(folder: Path, kind: Kind = LABELLED) -> Path:
         onnx.save(_graph(width, offsets, kind), folder / f"{name}.onnx")
     _write_probes(folder, kind)
     tokenizer().save(str(folder / "tokenizer.json"))
-    write_atomically(folder / MANIFEST_NAME, _manifest(folder, kind).model_dump(mode="json"))
+    write_json(folder / MANIFEST_NAME, _manifest(folder, kind).model_dump(mode="json"))
     return folder
 
 
@@ -101,7 +101,7 @@ def reseal(folder: Path, **changes: object) -> Path:
     manifest = written.model_copy(update=changes)
     files = [_file(folder / entry.name) for entry in manifest.files]
     manifest = manifest.model_copy(update={"files": files}).sealed()
-    write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
 
 
@@ -129,7 +129,7 @@ def calibrate(folder: Path) -> Path:
     ]
     known = OutOfScope(texts=1000, sha256="0" * 64, halfway=0, ranks=np.linspace(0, 1, 101).tolist())
     manifest = load(folder).manifest.model_copy(update={"subnets": entries, "out_of_scope": known}).sealed()
-    write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
 
 

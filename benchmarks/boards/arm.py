@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.boards.install_size import build_wheel
 from benchmarks.shared import output
 from benchmarks.shared.arguments import DataFolder, Emulator, PaletteFolder, WorkFolder
-from edgedistill.manifest import Palette, Precision, load
+from edgedistill.palette import Palette, Precision, load
 
 BOARDS = ("pi4", "pi5")
 SENTENCES = 500

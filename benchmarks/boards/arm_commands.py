@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.boards.arm import BOARDS, unpack
 from benchmarks.shared import output
 from benchmarks.shared.arguments import Emulator, PaletteFolder, WorkFolder
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime.profiles import choose_profile
 
 _PROGRAM = """import sys

@@ -47,7 +47,7 @@ from edgedistill.device_profiles.measurement_plan import plan_measurements
 from edgedistill.device_profiles.prediction import complete_latencies
 from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import DeviceProfile, LatencyPoint, Palette, load
+from edgedistill.palette import DeviceProfile, LatencyPoint, Palette, load
 from edgedistill.runtime.control.decide import Policy, State, decide
 from edgedistill.runtime.predict.costs import ProfileCosts
 from edgedistill.runtime.predict.slowdown import Size

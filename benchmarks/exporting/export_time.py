@@ -42,7 +42,7 @@ from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats, WorkFolder
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder

@@ -26,7 +26,7 @@ from benchmarks.generation import generation_models
 from benchmarks.generation.generation_contest import Contender, Contest, Run, ratios, spread, times
 from benchmarks.shared import output
 from benchmarks.shared.arguments import DataFolder, Rounds, WorkFolder
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 _PROMPT = 32
 _TOKENS = 32

@@ -20,7 +20,7 @@ from benchmarks.shared.decoder_teacher import END, byte_level
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import MANIFEST_NAME, load
+from edgedistill.palette import MANIFEST_NAME, load
 from edgedistill.subnet import SearchSpace
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
 from edgedistill.supernet.decoder import ElasticDecoder

@@ -26,7 +26,7 @@ import typer
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.demo.load import CpuLoad
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import Generated, TextGenerator
 from edgedistill.runtime.onnx import give_back_memory
 

@@ -51,7 +51,7 @@ from edgedistill.device_profiles.timed_runs import Yardstick, full_speed_limit_u
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.graph_builder import OPSET
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder

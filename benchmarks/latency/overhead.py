@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.device_profiles.timed_runs import TimedRuns, Yardstick
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 

@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.memory.memory_worker import Figures, Worker
 from benchmarks.shared import output
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 
 SHARES = (0.5, 0.75)  # of what the largest takes, that a limit leaves over what the process has before
 _ROOM = 300e6  # of a roomy limit, in bytes as everything here

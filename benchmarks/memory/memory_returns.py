@@ -27,7 +27,7 @@ from benchmarks.memory.memory_limits import under_limits
 from benchmarks.memory.memory_worker import BATCH, REQUESTS, Figures, Worker, memory_of
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder, Repeats
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime.predict.candidates import Candidate, smallest, together_mb
 from edgedistill.runtime.predict.costs import costs_for
 from edgedistill.runtime.predict.slowdown import Size

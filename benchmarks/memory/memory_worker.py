@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session, import_onnxruntime
 

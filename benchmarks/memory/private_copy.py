@@ -22,14 +22,14 @@ from typing import Any
 
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder, Rounds
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 ROUNDS = 7
 WAYS = ("in place", "private copy")
 _PROBE = """
 import json, sys, time
 from pathlib import Path
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import external_data
 from edgedistill.runtime.onnx import create_session, import_onnxruntime
 from edgedistill.runtime.snapshot import private_copy

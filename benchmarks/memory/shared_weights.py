@@ -28,7 +28,7 @@ from benchmarks.shared.arguments import Repeats
 from edgedistill.device_profiles.job import Job, MemoryResult
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Precision, TensorSpec
+from edgedistill.palette import Precision, TensorSpec
 from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import full_tensors

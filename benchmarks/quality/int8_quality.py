@@ -19,7 +19,7 @@ from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.quality import graph_outputs
-from edgedistill.manifest import Palette, SubnetEntry
+from edgedistill.palette import Palette, SubnetEntry
 from edgedistill.supernet import checkpoint
 from edgedistill.workflows.exporting import ENCODER_PRECISIONS, export_family
 from edgedistill.workflows.searching import SearchOptions, find_family

@@ -25,7 +25,7 @@ from edgedistill.distillation import mlfs
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.exporters import write_palette
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import TextRegressor
 from edgedistill.tasks.metrics import correlations
 

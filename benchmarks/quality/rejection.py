@@ -35,7 +35,7 @@ from edgedistill.data.dataset import Split
 from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.quality import graph_outputs
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime import AdaptiveSession, TextClassifier
 from edgedistill.runtime.calibrated_scores import CalibratedScores, energy
 from edgedistill.supernet import checkpoint

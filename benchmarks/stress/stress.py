@@ -53,8 +53,8 @@ from benchmarks.stress.stress_failures import FAILURES, HANG_S, FailingSensors, 
 from benchmarks.stress.stress_palettes import as_bytes, broken_manifests, other_palette
 from edgedistill.demo.load import CpuLoad
 from edgedistill.errors import EdgeDistillError
-from edgedistill.exporters.files import put
-from edgedistill.manifest import MANIFEST_NAME, Palette, load
+from edgedistill.exporters.export_folder import put
+from edgedistill.palette import MANIFEST_NAME, Palette, load
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason
 from edgedistill.runtime.control import execute, loop
 from edgedistill.runtime.onnx import usable_cores

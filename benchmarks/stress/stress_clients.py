@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 

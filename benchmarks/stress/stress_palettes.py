@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgedistill.exporters.files import file_entry, put
-from edgedistill.manifest import PROFILES_FOLDER, FileEntry, Manifest, Palette, Probes, SubnetEntry
+from edgedistill.exporters.export_folder import file_entry, put
+from edgedistill.palette import PROFILES_FOLDER, FileEntry, Manifest, Palette, Probes, SubnetEntry
 from edgedistill.runtime.onnx import create_session
 
 

@@ -30,7 +30,7 @@ from benchmarks.shared import data_sets, output
 from benchmarks.shared.arguments import DataFolder, PaletteFolder, WorkFolder
 from benchmarks.swapping import traces
 from benchmarks.swapping.traces import Feeds, Trace
-from edgedistill.manifest import DeviceProfile, Palette, load
+from edgedistill.palette import DeviceProfile, Palette, load
 from edgedistill.runtime.control.decide import Policy
 from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.device import describe_device

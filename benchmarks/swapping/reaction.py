@@ -33,7 +33,7 @@ from benchmarks.shared.arguments import PaletteFolder, Repeats
 from edgedistill.demo.load import CpuLoad
 from edgedistill.demo.serve import budget_for
 from edgedistill.errors import EdgeDistillError
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession, Policy
 from edgedistill.runtime.onnx import OnnxSession, create_session, usable_cores
 from edgedistill.runtime.profiles import choose_profile

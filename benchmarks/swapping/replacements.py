@@ -34,8 +34,9 @@ import typer
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder
 from benchmarks.swapping.ssh_server import ssh_server
-from edgedistill.exporters.files import file_entry
-from edgedistill.manifest import MANIFEST_NAME, Palette, Probes, SubnetEntry, load, write_atomically
+from edgedistill.exporters.export_folder import file_entry
+from edgedistill.files import write_json
+from edgedistill.palette import MANIFEST_NAME, Palette, Probes, SubnetEntry, load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 
@@ -64,7 +65,7 @@ def other_palette(palette: Palette, folder: Path) -> Path:
     names |= {palette.manifest.tokenizer.file, palette.manifest.probes}
     changes = {"subnets": subnets, "files": [file_entry(folder / name) for name in sorted(names)]}
     manifest = palette.manifest.model_copy(update=changes).sealed()
-    write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.shared import output
 from edgedistill.demo.load import CpuLoad
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.onnx import create_session
 from edgedistill.runtime.sensors import Readings, SystemSensors
 

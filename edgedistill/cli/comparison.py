@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.errors import InputError
-from edgedistill.manifest import DeviceProfile, LatencyPoint, Palette, read_profile
+from edgedistill.palette import DeviceProfile, LatencyPoint, Palette, read_profile
 
 __all__ = ["show_comparison"]
 

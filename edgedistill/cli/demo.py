@@ -24,7 +24,7 @@ from edgedistill.workflows.task_data import DEFAULT_TASK, DEMO, LabelledSource, 
 if TYPE_CHECKING:
     from edgedistill.data.dataset import TaskData
     from edgedistill.demo.serve import Served, View
-    from edgedistill.manifest import DeviceProfile, Palette
+    from edgedistill.palette import DeviceProfile, Palette
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["demo"]

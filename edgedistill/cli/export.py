@@ -17,7 +17,7 @@ from edgedistill.tasks import task_of
 from edgedistill.workflows import exporting
 
 if TYPE_CHECKING:
-    from edgedistill.manifest import Palette
+    from edgedistill.palette import Palette
 
 __all__ = ["export"]
 

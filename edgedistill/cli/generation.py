@@ -10,7 +10,7 @@ import typer
 
 from edgedistill.cli.output import console, print_json_line, print_text, styled
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 
 if TYPE_CHECKING:
     from edgedistill.runtime import Generated, Stream, TextGenerator

@@ -12,7 +12,7 @@ from rich.table import Table
 from edgedistill.cli.common import AsJson, reported
 from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.cli.palette_table import palette_document, palette_table
-from edgedistill.manifest import Manifest, Palette, load
+from edgedistill.palette import Manifest, Palette, load
 from edgedistill.tasks import task_of
 
 __all__ = ["inspect"]

@@ -7,7 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from edgedistill.manifest import DeviceProfile, Palette, SubnetEntry
+from edgedistill.palette import DeviceProfile, Palette, SubnetEntry
 from edgedistill.workflows.figures import ERROR_TITLE, error_in, figures_of
 
 __all__ = ["palette_document", "palette_table"]

@@ -14,7 +14,7 @@ from edgedistill.cli.output import console, print_json
 from edgedistill.cli.palette_table import palette_document, palette_table
 from edgedistill.cli.terminal_progress import TerminalProgress
 from edgedistill.errors import InputError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.workflows import profiling
 
 __all__ = ["profile"]

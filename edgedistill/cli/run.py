@@ -28,7 +28,7 @@ from edgedistill.cli.generation import (
 from edgedistill.cli.output import lines, print_json_line, standard_output, styled
 from edgedistill.cli.streams import input_lines
 from edgedistill.errors import InputError, RunError
-from edgedistill.manifest import Manifest, load
+from edgedistill.palette import Manifest, load
 from edgedistill.tasks import task_of
 from edgedistill.tasks.task import Record, Task
 

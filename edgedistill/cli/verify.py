@@ -14,7 +14,7 @@ from edgedistill.cli.common import AsJson, Digest, reported
 from edgedistill.cli.output import print_json, standard_output, styled
 from edgedistill.cli.terminal_progress import TerminalProgress
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.workflows.progress import work
 
 __all__ = ["verify"]

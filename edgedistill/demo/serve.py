@@ -12,7 +12,7 @@ import numpy as np
 
 from edgedistill.demo.load import CpuLoad
 from edgedistill.errors import EdgeDistillError
-from edgedistill.manifest import DeviceProfile, Palette
+from edgedistill.palette import DeviceProfile, Palette
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier
 
 __all__ = ["Phase", "Served", "View", "budget_for", "serve"]

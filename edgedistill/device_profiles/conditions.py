@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from edgedistill.manifest import Conditions
+from edgedistill.palette import Conditions
 from edgedistill.runtime.kernel_files import read_number
 from edgedistill.runtime.sensors.thermal import ThermalSensor
 from edgedistill.runtime.sensors.throttling import ThrottlingSensor

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.manifest import SubnetEntry
+from edgedistill.palette import SubnetEntry
 from edgedistill.subnet import SubnetConfig
 
 __all__ = ["CostModel", "MeasuredLatency", "PassWork", "choose_spanning", "fit_line", "to_nanoseconds"]

@@ -13,7 +13,7 @@ from edgedistill.device_profiles.boards import Board
 from edgedistill.device_profiles.cost_model import PassWork
 from edgedistill.device_profiles.measurement_plan import DEFAULT_LENGTHS, usable_lengths
 from edgedistill.errors import BoardError
-from edgedistill.manifest import (
+from edgedistill.palette import (
     PROFILE_VERSION,
     Conditions,
     DeviceInfo,

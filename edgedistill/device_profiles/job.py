@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgedistill.manifest import LatencyPoint, TensorSpec
+from edgedistill.palette import LatencyPoint, TensorSpec
 
 __all__ = ["ROUND", "Job", "LatencyResult", "MemoryResult"]
 

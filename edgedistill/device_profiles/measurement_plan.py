@@ -8,7 +8,7 @@ from itertools import product
 
 from edgedistill.device_profiles.cost_model import PassWork, choose_spanning
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette, Precision, SubnetEntry
+from edgedistill.palette import Palette, Precision, SubnetEntry
 
 __all__ = ["DEFAULT_LENGTHS", "MeasurementPlan", "plan_measurements", "usable_lengths"]
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from edgedistill.manifest import write_atomically
+from edgedistill.files import write_json
 
 __all__ = ["PartialResults"]
 
@@ -43,4 +43,4 @@ class PartialResults:
         self._results[name] = result.model_dump(mode="json")
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, {"key": self._key, "pieces": self._results})
+            write_json(self._file, {"key": self._key, "pieces": self._results})

@@ -7,7 +7,7 @@ from statistics import median
 
 from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, to_nanoseconds
 from edgedistill.device_profiles.measurement_plan import MeasurementPlan
-from edgedistill.manifest import LatencyPoint, Palette, SubnetEntry
+from edgedistill.palette import LatencyPoint, Palette, SubnetEntry
 
 __all__ = ["complete_latencies"]
 

@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import DeviceInfo, DeviceProfile, Palette, plain_file_name, read_profile, write_profile
+from edgedistill.palette import DeviceInfo, DeviceProfile, Palette, plain_file_name, read_profile, write_profile
 
 __all__ = ["store_profile"]
 

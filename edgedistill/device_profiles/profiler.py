@@ -20,7 +20,7 @@ from edgedistill.device_profiles.partial_results import PartialResults
 from edgedistill.device_profiles.prediction import complete_latencies
 from edgedistill.device_profiles.worker_process import run_worker
 from edgedistill.errors import InputError
-from edgedistill.manifest import (
+from edgedistill.palette import (
     PROFILE_VERSION,
     DeviceInfo,
     DeviceProfile,

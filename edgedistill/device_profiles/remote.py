@@ -17,7 +17,7 @@ from edgedistill.device_profiles import ssh
 from edgedistill.device_profiles.profile_store import store_profile
 from edgedistill.device_profiles.remote_pipe import ERROR
 from edgedistill.errors import InputError, PaletteError, RemoteError
-from edgedistill.manifest import MANIFEST_NAME, PROFILE_VERSION, DeviceProfile, Palette, parse_profile
+from edgedistill.palette import MANIFEST_NAME, PROFILE_VERSION, DeviceProfile, Palette, parse_profile
 
 __all__ = ["default_requirement", "profile_remotely"]
 

@@ -25,7 +25,7 @@ from edgedistill.device_profiles.cost_model import to_nanoseconds
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
 from edgedistill.device_profiles.timed_runs import TimedRuns, Yardstick
 from edgedistill.errors import EdgeDistillError
-from edgedistill.manifest import LatencyPoint
+from edgedistill.palette import LatencyPoint
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session, give_back_memory, import_onnxruntime, is_decoder

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.manifest import Calibration, OutOfScope
+from edgedistill.palette import Calibration, OutOfScope
 from edgedistill.runtime.calibrated_scores import energy
 
 __all__ = ["Calibrator", "expected_calibration_error", "fitted_temperature", "spliced"]

@@ -9,7 +9,7 @@ from edgedistill.errors import ExportError
 from edgedistill.exporters.binding import read_tensors
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.weights import Holdings, StoredTensor, WeightsFile
-from edgedistill.manifest import Palette, SubnetEntry, write_profile
+from edgedistill.palette import Palette, SubnetEntry, write_profile
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import slice_tensors

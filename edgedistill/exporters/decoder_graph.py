@@ -17,7 +17,7 @@ from edgedistill.exporters.decoder_products import Products
 from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderStock
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import WeightsFile
-from edgedistill.manifest import TensorSpec
+from edgedistill.palette import TensorSpec
 from edgedistill.subnet import LayerShape, SubnetConfig
 
 __all__ = ["step_graph", "step_inputs"]

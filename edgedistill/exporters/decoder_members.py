@@ -19,7 +19,7 @@ from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.members import MAC_TOKENS, SCORED, member_name, put_graph
 from edgedistill.exporters.weights import WeightsFile
-from edgedistill.manifest import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
+from edgedistill.palette import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.printable import get_logger
 from edgedistill.runtime.generation.chat import template_fault
 from edgedistill.subnet import SubnetConfig

@@ -9,7 +9,7 @@ import torch
 from edgedistill.data.batches import Encoded
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.exporters.quality import bootstrap
-from edgedistill.manifest import Quality
+from edgedistill.palette import Quality
 from edgedistill.runtime.onnx import usable_cores
 from edgedistill.tasks.text_generation import TokenFigures
 

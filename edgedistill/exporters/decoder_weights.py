@@ -15,7 +15,7 @@ from torch import Tensor
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.errors import ExportError
 from edgedistill.exporters.blocks import block_extents, in_blocks, scale_name
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, rotations
 from edgedistill.supernet.slicing import extents, full_tensors

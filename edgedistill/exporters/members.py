@@ -18,13 +18,13 @@ from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.changes import known_entries
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs, output_shape
-from edgedistill.exporters.files import put
+from edgedistill.exporters.export_folder import put
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, qualities_of
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, WeightsFile
-from edgedistill.manifest import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
+from edgedistill.palette import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.runtime.onnx import create_session
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.retrieval import neighbours, recall_at_k
-from edgedistill.manifest import Mixing
+from edgedistill.palette import Mixing
 
 __all__ = ["distinct_rows", "measure_mixing"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from edgedistill.manifest import Provenance
+from edgedistill.palette import Provenance
 from edgedistill.supernet.checkpoint import SupernetInfo
 
 __all__ = ["provenance_of"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from edgedistill.data.batches import Batch, Encoded
 from edgedistill.distillation.evaluation import answers_to, score_outputs
 from edgedistill.exporters.graph_builder import OUTPUT
-from edgedistill.manifest import Quality
+from edgedistill.palette import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
 from edgedistill.tasks.task import Task
 

@@ -13,7 +13,7 @@ from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Manifest, Precision
+from edgedistill.palette import Manifest, Precision
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of

@@ -13,7 +13,7 @@ from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.places import install, scratch_folder
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet

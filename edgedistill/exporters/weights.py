@@ -16,7 +16,7 @@ from torch import Tensor
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.quantization import quantisable, quantised, scale_of, scale_shape
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from edgedistill.errors import InputError, LoadError, RunError
-from edgedistill.manifest import Palette, open_palette
+from edgedistill.palette import Palette, open_palette
 from edgedistill.runtime.arguments import checked_deadline
 from edgedistill.runtime.control.decide import Policy
 from edgedistill.runtime.decisions import DecisionRecord

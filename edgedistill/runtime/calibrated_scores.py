@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Manifest
+from edgedistill.palette import Manifest
 from edgedistill.runtime.arguments import is_real
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from edgedistill.manifest import DeviceInfo
+from edgedistill.palette import DeviceInfo
 from edgedistill.runtime.cgroup import memory_limit_bytes
 from edgedistill.runtime.kernel_files import read_text
 from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores

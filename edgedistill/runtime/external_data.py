@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgedistill.errors import LoadError, PaletteError
-from edgedistill.palette_files import Stamp, file_stat, read_file, stamp
+from edgedistill.palette.bounded_files import Stamp, file_stat, read_file, stamp
 
 __all__ = ["check_external_data"]
 

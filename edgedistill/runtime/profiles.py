@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import DeviceProfile, Palette
+from edgedistill.palette import DeviceProfile, Palette
 from edgedistill.runtime.device import cpu_name, device_name
 
 __all__ = ["choose_profile"]

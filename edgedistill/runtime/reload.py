@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import MANIFEST_NAME, Manifest, Palette, load, read_manifest
-from edgedistill.palette_files import Stamp, stamp
+from edgedistill.palette import MANIFEST_NAME, Manifest, Palette, load, read_manifest
+from edgedistill.palette.bounded_files import Stamp, stamp
 from edgedistill.runtime.backoff import Backoff
 from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from edgedistill.errors import InputError, SessionClosed
-from edgedistill.manifest import DeviceProfile, Manifest, Palette, write_profile
+from edgedistill.palette import DeviceProfile, Manifest, Palette, write_profile
 from edgedistill.runtime import forks
 from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.control.decide import Policy

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.runtime.onnx import OnnxSession, direct_run, make_run_options
 
 if TYPE_CHECKING:
-    from edgedistill.manifest import Palette
+    from edgedistill.palette import Palette
     from edgedistill.runtime.source import Source
 
 __all__ = ["Lease", "LoadedSubnet", "SessionState"]

@@ -23,8 +23,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import MANIFEST_NAME, Palette, write_atomically
-from edgedistill.palette_files import file_stat, open_file, read_file, sha256_of, stamp
+from edgedistill.files import write_json
+from edgedistill.palette import MANIFEST_NAME, Palette
+from edgedistill.palette.bounded_files import file_stat, open_file, read_file, sha256_of, stamp
 from edgedistill.printable import get_logger
 
 __all__ = ["private_copy", "restore"]
@@ -153,7 +154,7 @@ class _Copies:
                 _check_hash(original, original, entry.sha256)
                 stamps[entry.name] = [*stamp(file_stat(original))]
         if changed:
-            write_atomically(self._files / _STAMPS, stamps)
+            write_json(self._files / _STAMPS, stamps)
 
     def _copy(self) -> None:
         """Copy every file and check the copies, then rename the whole into place."""
@@ -168,7 +169,7 @@ class _Copies:
                 stamps[entry.name] = [*stamp(file_stat(original))]
                 _copy_file(original, fresh / entry.name, entry.size_bytes)
                 _check_hash(fresh / entry.name, original, entry.sha256)
-            write_atomically(fresh / _STAMPS, stamps)
+            write_json(fresh / _STAMPS, stamps)
             self._put(fresh)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.onnx import OnnxSession
 from edgedistill.runtime.predict.candidates import Candidate, smallest
 from edgedistill.runtime.predict.costs import Costs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import Manifest
+from edgedistill.palette import Manifest
 from edgedistill.tasks import TaskName, task_of
 
 __all__ = ["check_task", "wrong_task"]

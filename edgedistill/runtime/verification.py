@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import LoadError, PaletteError
-from edgedistill.manifest import Manifest, Palette, Precision, Probes, SubnetEntry
+from edgedistill.palette import Manifest, Palette, Precision, Probes, SubnetEntry
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session

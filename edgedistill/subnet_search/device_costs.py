@@ -8,7 +8,7 @@ from typing import Protocol
 from edgedistill.device_profiles import Board, estimate_subnet
 from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, fit_line
 from edgedistill.errors import SearchError
-from edgedistill.manifest import DeviceProfile, Palette
+from edgedistill.palette import DeviceProfile, Palette
 from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["Cost", "DeviceCosts", "EstimatedCosts", "FittedCosts"]

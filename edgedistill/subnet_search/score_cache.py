@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgedistill.manifest import write_atomically
+from edgedistill.files import write_json
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -56,7 +56,7 @@ def _key(supernet: Supernet) -> str:
 def _write(path: Path, key: str, kept: _Scores) -> None:
     """A supernet that lies on a read-only or a full disk can be searched too, only not remembered."""
     with suppress(OSError):
-        write_atomically(path, {"supernet": key, "scores": kept})
+        write_json(path, {"supernet": key, "scores": kept})
 
 
 def _read(path: Path, key: str) -> _Scores:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette, Precision, load, write_profile
+from edgedistill.palette import Palette, Precision, load, write_profile
 from edgedistill.places import lock
 from edgedistill.tasks import task_of
 from edgedistill.workflows import profiling
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgedistill.data.batches import Encoded
     from edgedistill.data.dataset import TaskData
     from edgedistill.device_profiles import Board
-    from edgedistill.manifest import DeviceProfile
+    from edgedistill.palette import DeviceProfile
     from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from edgedistill.errors import InputError
 from edgedistill.library_errors import disk_errors
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.places import install, lock, recover, scratch_folder
 from edgedistill.workflows.progress import ProgressCallback, silent, work
 from edgedistill.workflows.supernets import find_subnet, load_trained, plain_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgedistill.manifest import SubnetEntry
+from edgedistill.palette import SubnetEntry
 from edgedistill.tasks.task import MEAN_ABSOLUTE_ERROR
 
 __all__ = ["ERROR_TITLE", "error_in", "figures_of"]

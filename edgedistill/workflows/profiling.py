@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.places import lock
 from edgedistill.workflows.progress import ProgressCallback, silent, warn, work
 
 if TYPE_CHECKING:
-    from edgedistill.manifest import DeviceProfile, Palette
+    from edgedistill.palette import DeviceProfile, Palette
 
 __all__ = ["profile"]
 
@@ -52,7 +52,7 @@ def profile(
         OnnxruntimeMissing: there is no onnxruntime.
         RemoteError: the board cannot be reached, or the work failed there.
     """
-    from edgedistill.manifest import Palette
+    from edgedistill.palette import Palette
 
     if install is not None and ssh is None:
         raise InputError("--install is for the board of --ssh; here, use pip")

@@ -198,7 +198,7 @@ def _limits(options: SearchOptions) -> SearchLimits:
 def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
     """Return the device's costs: measured in the palette that was profiled there, else estimated."""
     from edgedistill.device_profiles import load_board
-    from edgedistill.manifest import load
+    from edgedistill.palette import load
     from edgedistill.runtime.profiles import choose_profile
     from edgedistill.subnet_search import EstimatedCosts, FittedCosts, SearchLimits
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edgedistill.errors import CheckpointError, InputError
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 
 if TYPE_CHECKING:
     from edgedistill.subnet import SubnetConfig

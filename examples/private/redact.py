@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 
 from edgedistill.errors import EdgeDistillError, InputError
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.printable import printable
 from edgedistill.runtime import TokenClassifier
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from commands import invoke, one_line
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.supernet import checkpoint
 

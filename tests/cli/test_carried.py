@@ -13,7 +13,7 @@ from commands import invoke, one_line
 from tiny_training import model_folder, rows
 
 import edgedistill
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
 
 RECIPE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import invoke, one_line
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 
 @pytest.fixture

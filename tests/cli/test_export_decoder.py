@@ -11,7 +11,7 @@ from commands import invoke, one_line
 from transformers import AutoModelForCausalLM
 
 from edgedistill.distillation.recipe import recipe_as_toml
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ import pytest
 import tiny_palette
 from commands import invoke, one_line
 
-from edgedistill import manifest
-from edgedistill.manifest import Probes
+from edgedistill.palette import Manifest, Probes, load, write_profile
 
 
 @pytest.fixture
@@ -26,14 +25,14 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
     document = json.loads((folder / "manifest.json").read_text())
     (entry,) = (entry for entry in document["files"] if entry["name"] == name)
     entry.update(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    sealed = manifest.Manifest.model_validate_json(json.dumps(document)).sealed()
+    sealed = Manifest.model_validate_json(json.dumps(document)).sealed()
     (folder / "manifest.json").write_text(sealed.model_dump_json())
 
 
 def test_inspect_shows_subnets_files_origin_and_devices(folder: Path) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     for name in ("pi", "jetson"):
-        manifest.write_profile(palette, tiny_palette.profile(palette.manifest, name=name, kind="estimated"))
+        write_profile(palette, tiny_palette.profile(palette.manifest, name=name, kind="estimated"))
     shown = invoke("inspect", folder)
     assert shown.exit_code == 0, shown.output
     for word in ("large", "middle", "small", "weights.bin", "3 graphs", "text-classification", "estimated on b"):
@@ -57,7 +56,7 @@ def test_a_palette_that_is_as_it_was_verifies(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", [("verify",), ("run", "turn on the lamp")])
 def test_a_pinned_digest_is_compared(folder: Path, command: tuple[str, ...]) -> None:
-    digest = manifest.load(folder).manifest.digest
+    digest = load(folder).manifest.digest
     name, *texts = command
     assert invoke(name, folder, *texts, "--digest", digest).exit_code == 0
     one_line(invoke(name, folder, *texts, "--digest", "0" * 64), f"has the digest {digest}, but {'0' * 64} is pinned")

@@ -18,7 +18,7 @@ from tiny_training import model_folder, rows
 
 from edgedistill import places
 from edgedistill.distillation import loop
-from edgedistill.manifest import load, write_profile
+from edgedistill.palette import load, write_profile
 
 _RECIPE = """
 rank = 2

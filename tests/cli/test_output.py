@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from edgedistill.cli.output import Terminal, lines, print_json, print_json_line, print_text, styled
 from edgedistill.device_profiles import board_detection
-from edgedistill.manifest import Manifest, load, write_profile
+from edgedistill.palette import Manifest, load, write_profile
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 BOARD = (Path(board_detection.__file__).parent / "boards" / "pi5.toml").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ import tiny_palette
 from commands import invoke, one_line
 from conftest import run_shell
 
-from edgedistill.manifest import load, write_profile
+from edgedistill.palette import load, write_profile
 from edgedistill.runtime.device import device_name
 
 

@@ -10,7 +10,7 @@ from commands import invoke, one_line
 from tiny_training import model_folder, rows
 
 from edgedistill.distillation.recipe import Recipe, read_recipe
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
 
 _SHORT = """

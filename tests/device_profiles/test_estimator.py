@@ -8,7 +8,7 @@ import pytest
 import tiny_palette
 
 from edgedistill.device_profiles import Board, estimate, load_board
-from edgedistill.manifest import Layer, Palette, load, write_profile
+from edgedistill.palette import Layer, Palette, load, write_profile
 from edgedistill.subnet import SubnetConfig
 
 ARCH = replace(minilm.ARCH, outputs=len(tiny_palette.LABELS), pooling="mean", dense=None)

@@ -9,7 +9,7 @@ import stories_palette
 
 from edgedistill.device_profiles import estimate, load_board, profile
 from edgedistill.errors import BoardError, InputError
-from edgedistill.manifest import load, write_profile
+from edgedistill.palette import load, write_profile
 from edgedistill.runtime import TextGenerator
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_palette
 
 from edgedistill.device_profiles.measurement_plan import MeasurementPlan, plan_measurements
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import tiny_palette
 
 from edgedistill.device_profiles import conditions, profile
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError
-from edgedistill.manifest import DeviceProfile, Palette, load, write_profile
+from edgedistill.palette import DeviceProfile, Palette, load, write_profile
 
 LENGTHS = (8, 16)
 

@@ -22,7 +22,7 @@ from ssh_board import Board, board
 
 from edgedistill.device_profiles.remote import default_requirement, profile_remotely
 from edgedistill.errors import InputError, RemoteError
-from edgedistill.manifest import DeviceProfile, Palette, load
+from edgedistill.palette import DeviceProfile, Palette, load
 from edgedistill.runtime.device import device_name
 
 FEW = ("--lengths", "8", "--threads", "1")
@@ -175,7 +175,7 @@ def test_an_interrupt_while_it_is_copied(whole: Board, ask: Ask, tmp_path: Path)
 _INTERRUPTED = """
 import signal, sys
 from edgedistill.device_profiles.remote import profile_remotely
-from edgedistill.manifest import load
+from edgedistill.palette import load
 # A test run in the background of a shell ignores SIGINT, and its children would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 profile_remotely(load(sys.argv[1]), "board", [], on_progress=print)

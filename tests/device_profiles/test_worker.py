@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryResult
 from edgedistill.device_profiles.worker import median_interval
-from edgedistill.manifest import TensorSpec
+from edgedistill.palette import TensorSpec
 
 ROWS, COLUMNS = 2048, 4096
 WEIGHTS_MB = ROWS * COLUMNS * 4 / 1e6

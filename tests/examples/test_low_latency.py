@@ -44,7 +44,7 @@ with AdaptiveSession(sys.argv[1], threads=1) as session:
 # The whole program over sessions that take a while.
 SLOW = """
 import sys, time, serve
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 

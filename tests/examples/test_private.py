@@ -8,7 +8,7 @@ import tiny_palette
 from tokenizers import Tokenizer, normalizers
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 
 PROGRAM = "private/redact.py"
 LETTER = b"  turn on\nthe lamp music\n\n \nset a timer, lamp\n"

@@ -10,7 +10,7 @@ import programs
 import pytest
 import tiny_palette
 
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
 
 PROGRAM = "real_time/answer.py"

@@ -19,7 +19,7 @@ from edgedistill.errors import ExportError
 from edgedistill.exporters.blocks import BLOCK, in_blocks, restored, scale_name
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.exporters.decoder_weights import DecoderStock
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.slicing import extents
 

@@ -22,7 +22,7 @@ from edgedistill.exporters import decoder_members, write_palette
 from edgedistill.exporters.blocks import scale_name
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.hugging_face import write_hugging_face
-from edgedistill.manifest import Manifest, Palette, Precision, SubnetEntry
+from edgedistill.palette import Manifest, Palette, Precision, SubnetEntry
 from edgedistill.runtime.verification import verify
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, StageScore, Supernet, SupernetInfo

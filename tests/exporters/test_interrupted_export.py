@@ -17,7 +17,7 @@ import tiny_supernet
 from edgedistill import places
 from edgedistill.errors import ExportError, InputError
 from edgedistill.exporters import check_place, members, write_palette
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.subnet import SubnetConfig
 
 SUBNETS = list(tiny_encoder.SPACE)

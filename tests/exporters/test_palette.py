@@ -17,7 +17,7 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import members, write_palette
 from edgedistill.exporters.sensitivity import losses_in, parts_that_cost
-from edgedistill.manifest import DeviceProfile, Palette, Precision, load, write_profile
+from edgedistill.palette import DeviceProfile, Palette, Precision, load, write_profile
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 

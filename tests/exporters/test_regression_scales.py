@@ -16,7 +16,7 @@ from edgedistill.distillation import mlfs
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.hugging_face import write_hugging_face
 from edgedistill.exporters.standalone import write_onnx
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import TextRegressor
 from edgedistill.runtime.onnx import create_session
 from edgedistill.runtime.verification import TOLERANCE, verify

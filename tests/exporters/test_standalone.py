@@ -12,7 +12,7 @@ import tiny_supernet
 
 from edgedistill.exporters import standalone
 from edgedistill.exporters.checks import largest_difference
-from edgedistill.manifest import Precision
+from edgedistill.palette import Precision
 from edgedistill.supernet.slicing import extents
 
 

@@ -17,7 +17,7 @@ from edgedistill.distillation.models import resolve_model
 from edgedistill.exporters import write_palette
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, qualities_of
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import TaskName, task_of
 

@@ -23,7 +23,7 @@ from commands import invoke
 from fuzz import mutations
 
 from edgedistill.errors import EdgeDistillError
-from edgedistill.manifest import Manifest, load, read_profile, write_profile
+from edgedistill.palette import Manifest, load, read_profile, write_profile
 
 __all__ = ["TARGETS", "UNCHANGED", "Target", "model_config", "outcome"]
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_palette
 from board_trees import BOARDS, Tree
 
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from swap_stress import feeds_for, plain_answers, stress
 from waiting import WAIT_S, wait_until
 
 from edgedistill.errors import InputError, LoadError, PaletteError, SessionClosed
-from edgedistill.manifest import MANIFEST_NAME, Palette, Provenance, load, write_profile
+from edgedistill.palette import MANIFEST_NAME, Palette, Provenance, load, write_profile
 from edgedistill.runtime import AdaptiveSession, DecisionRecord, Policy, Reason, TextClassifier
 from edgedistill.runtime.onnx import create_session
 from edgedistill.testing import FakeSessions
@@ -425,7 +425,7 @@ print(session.answer(None, {}).subnet)
 def test_the_interpreter_may_end_during_a_load(tiny: Path) -> None:
     code = """
 import sys, time
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.onnx import create_session
 palette = load(sys.argv[1])

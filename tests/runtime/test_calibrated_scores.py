@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from waiting import wait_until
 
 from edgedistill.errors import InputError, PaletteError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
 from edgedistill.runtime.calibrated_scores import CalibratedScores, energy
 

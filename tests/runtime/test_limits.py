@@ -12,7 +12,7 @@ import pytest
 from waiting import wait_until
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime import AdaptiveSession, Policy, Readings, Reason, SensorLimit, SystemSensors
 from edgedistill.runtime.control.decide import State, decide
 from edgedistill.runtime.limits import LimitReading, UnreadLimits, read_limits

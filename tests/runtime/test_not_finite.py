@@ -22,7 +22,7 @@ from waiting import wait_until
 
 from edgedistill.cli import app
 from edgedistill.errors import InputError, RunError
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import (
     AdaptiveSession,
     Policy,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime import profiles
 from edgedistill.runtime.profiles import choose_profile
 

@@ -17,7 +17,7 @@ from swap_stress import feeds_for
 from waiting import wait_until
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, snapshot
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.verification import verify
@@ -135,7 +135,7 @@ def test_an_emptied_cache_is_filled_again(folder: Path, cache: Path) -> None:
 def test_a_copy_that_was_interrupted_is_never_used(folder: Path, cache: Path) -> None:
     code = """
 import os, sys
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import snapshot
 copied = snapshot._copy_file
 def half(source, target, size):

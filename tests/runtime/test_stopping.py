@@ -17,7 +17,7 @@ from swap_stress import feeds_for
 from waiting import wait_until
 
 from edgedistill.errors import LoadError, SessionClosed
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier, residents, stopping
 from edgedistill.runtime.control import loop
 from edgedistill.runtime.stopping import Stop, apart, run_options
@@ -87,7 +87,7 @@ import sys, time
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import looping, tiny_palette
 from pathlib import Path
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession
 folder = Path({str(folder)!r})
 session = AdaptiveSession(folder, threads=1, interval_s=0.01)

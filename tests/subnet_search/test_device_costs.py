@@ -10,7 +10,7 @@ import tiny_palette
 
 from edgedistill.device_profiles import estimate_subnet, load_board
 from edgedistill.errors import SearchError
-from edgedistill.manifest import (
+from edgedistill.palette import (
     PROFILE_VERSION,
     Conditions,
     DeviceInfo,

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from edgedistill.errors import PaletteError
-from edgedistill.manifest import DeviceProfile, Palette, load
+from edgedistill.palette import DeviceProfile, Palette, load
 from edgedistill.runtime.control.decide import Policy, State, decide
 from edgedistill.runtime.device import cpu_name
 from edgedistill.runtime.doctor.finding import Finding

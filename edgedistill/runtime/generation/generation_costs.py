@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgedistill.manifest import DeviceProfile, Manifest, Precision
+from edgedistill.palette import DeviceProfile, Manifest, Precision
 from edgedistill.runtime.generation.demand import Demand
 from edgedistill.runtime.predict.candidates import Beside, Candidate, smallest
 from edgedistill.runtime.predict.costs import Costs, Rate, costs_for, qualities

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgedistill.errors import InputError, LoadError
-from edgedistill.manifest import DeviceProfile, Manifest, Palette, open_palette
+from edgedistill.palette import DeviceProfile, Manifest, Palette, open_palette
 from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.control.decide import Policy, Reason
 from edgedistill.runtime.control.loop import CLOSING_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Generation, Palette
+from edgedistill.palette import Generation, Palette
 from edgedistill.runtime.arguments import checked_items, is_integer
 from edgedistill.runtime.generation.chat_tokens import chat_ids
 from edgedistill.runtime.generation.detokenizer import Detokenizer

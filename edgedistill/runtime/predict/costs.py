@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Protocol
 
-from edgedistill.manifest import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
+from edgedistill.palette import DeviceProfile, LatencyPoint, Manifest, SubnetProfile
 from edgedistill.printable import get_logger
 from edgedistill.runtime.predict.candidates import Beside, Candidate
 from edgedistill.runtime.predict.slowdown import Size

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from statistics import median
 
-from edgedistill.manifest import DeviceProfile, LatencyPoint
+from edgedistill.palette import DeviceProfile, LatencyPoint
 from edgedistill.runtime.sensors import Readings
 
 __all__ = ["Drift", "Drifted", "corrected"]

@@ -8,7 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.adaptive import Answer
 from edgedistill.runtime.calibrated_scores import CalibratedScores
 from edgedistill.runtime.text.pipeline import OUTPUT, Pipeline, Source, countdown

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError, RunError
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
 from edgedistill.runtime.arguments import checked_deadline, checked_items
 from edgedistill.runtime.tasks import check_task

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import Manifest, Palette, load
+from edgedistill.palette import Manifest, Palette, load
 from edgedistill.runtime.adaptive import AdaptiveSession
 from edgedistill.runtime.text.pipeline import Pipeline, Source, countdown
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgedistill.errors import InputError, PaletteError
 from edgedistill.library_errors import is_library_error, library_errors
-from edgedistill.manifest import Palette
+from edgedistill.palette import Palette
 from edgedistill.runtime.text.graphemes import Span
 from edgedistill.runtime.text.unread import unread_spans
 from edgedistill.runtime.text.words import Words, joined, split

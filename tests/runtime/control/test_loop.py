@@ -11,7 +11,7 @@ import tiny_palette
 from waiting import wait_until
 
 from edgedistill.errors import LoadError, SessionClosed
-from edgedistill.manifest import Manifest, load
+from edgedistill.palette import Manifest, load
 from edgedistill.runtime import residents
 from edgedistill.runtime.control.decide import Policy, Reason
 from edgedistill.runtime.control.loop import Controller

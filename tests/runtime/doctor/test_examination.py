@@ -11,7 +11,7 @@ import pytest
 import tiny_palette
 from board_trees import BOARDS
 
-from edgedistill.manifest import load, write_profile
+from edgedistill.palette import load, write_profile
 from edgedistill.runtime import doctor
 from edgedistill.runtime.device import cpu_name, device_name
 from edgedistill.runtime.doctor import (

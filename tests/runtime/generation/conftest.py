@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import stories_palette
 
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime.onnx import create_session
 
 Continue = Callable[[str, list[int], int], list[int]]

@@ -15,7 +15,7 @@ import tiny_palette
 from tokenizers import Tokenizer
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import TextGenerator
 
 PROMPT = "Once upon"

@@ -9,7 +9,7 @@ import pytest
 from stories_palette import LARGE, MIDDLE, SMALL, profiled
 from waiting import wait_until
 
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import Policy, Reason, TextGenerator
 from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.generation_costs import STEP, StepCosts

@@ -15,7 +15,7 @@ from stories_palette import LARGE, MIDDLE, SMALL, profiled
 from waiting import wait_until
 
 from edgedistill.errors import GenerationError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import Generated, Policy, Reason, TextGenerator
 from edgedistill.runtime.onnx import create_session
 from edgedistill.runtime.sensors import Readings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny_palette
 
-from edgedistill.manifest import Manifest, Palette, load
+from edgedistill.palette import Manifest, Palette, load
 from edgedistill.runtime.predict.candidates import Beside
 from edgedistill.runtime.predict.costs import MacCosts, ProfileCosts, costs_for
 from edgedistill.runtime.predict.slowdown import Size

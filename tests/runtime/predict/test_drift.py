@@ -9,7 +9,7 @@ import pytest
 import tiny_palette
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import load, write_profile
+from edgedistill.palette import load, write_profile
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.device import device_name
 from edgedistill.runtime.predict.drift import Drift, Drifted, corrected

@@ -12,7 +12,7 @@ import tiny_palette
 from tokenizers import Tokenizer
 
 from edgedistill.errors import InputError, PaletteError, SessionClosed
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, TextClassifier
 
 

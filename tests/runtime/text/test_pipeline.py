@@ -13,7 +13,7 @@ import tiny_palette
 from tokenizers import Tokenizer
 
 from edgedistill.errors import InputError, RunError
-from edgedistill.manifest import Palette, load
+from edgedistill.palette import Palette, load
 from edgedistill.runtime import AdaptiveSession, SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
 from edgedistill.runtime.text import pipeline
 from edgedistill.runtime.text.pipeline import countdown

@@ -9,7 +9,7 @@ import pytest
 import tiny_palette
 
 from edgedistill.errors import InputError, PaletteError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, SentenceEncoder
 
 TEXTS = ["turn on the lamp", "play some music", "lamp " * 40]

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from edgedistill.data.batches import encode, make_batch
 from edgedistill.data.dataset import Split
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime.text.tokenization import EncodedText, TextTokenizer
 from edgedistill.tasks import TaskName
 from edgedistill.tasks.fields import Text

@@ -17,7 +17,7 @@ from odd_characters import KINDS
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from edgedistill.errors import InputError
-from edgedistill.manifest import load
+from edgedistill.palette import load
 from edgedistill.runtime import Tagged, TokenClassifier
 from edgedistill.runtime.text.entities import Word, entities_of
 from edgedistill.runtime.text.tokenization import EncodedWords, TextTokenizer

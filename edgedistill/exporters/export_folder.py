@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgedistill.errors import ExportError
-from edgedistill.manifest import MANIFEST_NAME, FileEntry
+from edgedistill.palette import MANIFEST_NAME, FileEntry
 from edgedistill.places import LOCK_INSIDE, lock, sync_folder
 
 __all__ = ["check_place", "file_entry", "new_files", "put", "sync"]

@@ -16,11 +16,12 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters.changes import carry_profiles, stored_weights
 from edgedistill.exporters.decoder_members import DecoderMembers
-from edgedistill.exporters.files import file_entry, new_files, put, sync
+from edgedistill.exporters.export_folder import file_entry, new_files, put, sync
 from edgedistill.exporters.members import EncoderMembers
 from edgedistill.exporters.provenance import provenance_of
 from edgedistill.exporters.weights import write_weights
-from edgedistill.manifest import (
+from edgedistill.files import write_json
+from edgedistill.palette import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     Manifest,
@@ -30,7 +31,6 @@ from edgedistill.manifest import (
     SubnetEntry,
     TokenizerEntry,
     load,
-    write_atomically,
 )
 from edgedistill.places import sync_folder
 from edgedistill.subnet import SubnetConfig
@@ -88,7 +88,7 @@ def write_palette(
         tokenizer = _write_tokenizer(supernet, folder)
         manifest = _manifest(supernet, entries, tokenizer, probes, members.described(), folder)
         sync(folder)
-        write_atomically(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+        write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
         sync_folder(folder)
     written = load(folder)
     if changing is not None:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import tiny_palette
 
-from edgedistill import manifest
 from edgedistill.errors import PaletteError
+from edgedistill.palette import Manifest, load, open_palette, profile_files, write_profile
 from edgedistill.runtime.profiles import choose_profile
 
 _GENERATION = {
@@ -48,39 +48,39 @@ def _edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     document = json.loads(path.read_text())
     change(document)
     with contextlib.suppress(ValueError):  # that it is refused is what the test is about
-        document = manifest.Manifest.model_validate_json(json.dumps(document)).sealed().model_dump(mode="json")
+        document = Manifest.model_validate_json(json.dumps(document)).sealed().model_dump(mode="json")
     path.write_text(json.dumps(document))
 
 
 def test_a_whole_palette_is_read_with_its_profiles(folder: Path) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     profile = tiny_palette.profile(palette.manifest, name="board-1")
-    manifest.write_profile(palette, profile)
-    again = manifest.load(folder)
+    write_profile(palette, profile)
+    again = load(folder)
     assert again.profiles == {"board-1": profile}
     assert again.manifest == palette.manifest
     again.check_hashes()
 
 
 def test_a_profile_breaks_no_digest_and_may_lie_elsewhere(folder: Path, tmp_path: Path) -> None:
-    palette = manifest.load(folder)
-    manifest.write_profile(palette, tiny_palette.profile(palette.manifest), folder=tmp_path / "mine")
-    assert manifest.load(folder).profiles == {}
-    assert list(manifest.load(folder, profiles=tmp_path / "mine").profiles) == ["here"]
+    palette = load(folder)
+    write_profile(palette, tiny_palette.profile(palette.manifest), folder=tmp_path / "mine")
+    assert load(folder).profiles == {}
+    assert list(load(folder, profiles=tmp_path / "mine").profiles) == ["here"]
 
 
 def test_a_profile_of_another_palette_is_not_used(folder: Path) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     stale = tiny_palette.profile(palette.manifest).model_copy(update={"manifest_digest": "0" * 64})
-    manifest.write_profile(palette, stale)
-    assert manifest.load(folder).profiles == {}
+    write_profile(palette, stale)
+    assert load(folder).profiles == {}
 
 
 @pytest.mark.parametrize("name", ["../outside.onnx", "/etc/passwd", "a/b.onnx", "..", ""])
 def test_names_stay_inside_the_folder(folder: Path, name: str) -> None:
     _edit(folder, lambda d: d["subnets"][0].update(graph=name))
     with pytest.raises(PaletteError, match="plain file name"):
-        manifest.load(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_bad_manifest_is_refused_in_one_line(
 ) -> None:
     _edit(folder, change)
     with pytest.raises(PaletteError, match=says) as caught:
-        manifest.load(folder)
+        load(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -133,42 +133,42 @@ def test_what_is_of_generation_is_there_together_or_not_at_all(
 ) -> None:
     _edit(folder, change)
     with pytest.raises(PaletteError, match=says):
-        manifest.load(folder)
+        load(folder)
 
 
 def test_an_edited_manifest_is_noticed(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"lamp"', '"lump"'))
     with pytest.raises(PaletteError, match="digest"):
-        manifest.load(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "weights.bin", "large.onnx", "tokenizer.json", "probes.json"])
 def test_a_link_counts_by_its_content(folder: Path, tmp_path: Path, name: str) -> None:
-    before = manifest.load(folder).manifest
+    before = load(folder).manifest
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
-    linked = manifest.load(folder)
+    linked = load(folder)
     linked.check_hashes()
     assert linked.manifest == before
     (tmp_path / "elsewhere").write_bytes(b"\0" * (tmp_path / "elsewhere").stat().st_size)
     with pytest.raises(PaletteError):
-        manifest.load(folder).check_hashes()
+        load(folder).check_hashes()
     (tmp_path / "elsewhere").unlink()
     with pytest.raises(PaletteError, match="is a link to a file that is missing"):
-        manifest.load(folder)
+        load(folder)
 
 
 def test_a_palette_of_links_to_blobs_named_by_hash_is_read(folder: Path, tmp_path: Path) -> None:
     """As the hub's cache has it."""
-    palette, snapshot = manifest.load(folder), tmp_path / "snapshots" / "revision"
+    palette, snapshot = load(folder), tmp_path / "snapshots" / "revision"
     snapshot.mkdir(parents=True)
     (tmp_path / "blobs").mkdir()
     for path in folder.iterdir():
         blob = tmp_path / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
         path.rename(blob)
         (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
-    opened = manifest.load(snapshot)
+    opened = load(snapshot)
     opened.check_hashes()
     assert opened.manifest == palette.manifest
     assert opened.probes().inputs.keys() == {"input_ids", "attention_mask"}
@@ -202,7 +202,7 @@ def test_what_is_not_a_sound_file_is_refused_at_once(
     (folder / name).unlink()
     make(folder / name)
     with pytest.raises(PaletteError) as caught:
-        manifest.load(folder).check_hashes()
+        load(folder).check_hashes()
     assert "\n" not in str(caught.value)
 
 
@@ -210,12 +210,12 @@ def test_what_is_not_a_sound_file_is_refused_at_once(
 def test_a_profile_that_is_not_sound_is_left_out_with_a_warning(
     folder: Path, make: Callable[[Path], object], caplog: pytest.LogCaptureFixture, bounded_memory: None
 ) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     sound = tiny_palette.profile(palette.manifest, name="sound")
-    manifest.write_profile(palette, sound)
+    write_profile(palette, sound)
     make(folder / "profiles" / "odd.json")
     for _ in range(2):
-        opened = manifest.load(folder)
+        opened = load(folder)
         assert opened.profiles == {"sound": sound}
         assert opened.unusable_profiles.keys() == {"odd"}
     (warning,) = caplog.messages  # once, however often it is read
@@ -227,23 +227,23 @@ def test_a_profile_that_is_not_sound_is_left_out_with_a_warning(
 def test_hidden_files_are_not_profiles(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "profiles").mkdir()
     (folder / "profiles" / "._here.json").write_bytes(b"\0\5\x16\7Mac OS X")
-    assert manifest.load(folder).unusable_profiles == {}
+    assert load(folder).unusable_profiles == {}
     assert caplog.messages == []
 
 
 def test_profiles_without_end_do_not_fill_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     for name in ("a", "b", "c"):
-        path = manifest.write_profile(palette, tiny_palette.profile(palette.manifest, name=name))
+        path = write_profile(palette, tiny_palette.profile(palette.manifest, name=name))
     size = path.stat().st_size
-    monkeypatch.setattr(manifest, "_MAX_PROFILES_BYTES", 2 * size)
-    opened = manifest.load(folder)
+    monkeypatch.setattr(profile_files, "_MAX_PROFILES_BYTES", 2 * size)
+    opened = load(folder)
     assert (opened.profiles.keys(), opened.unusable_profiles.keys()) == ({"a", "b"}, {"c"})
 
 
 def test_profiles_that_are_not_a_folder_are_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "profiles").write_text("none")
-    assert manifest.load(folder).profiles == {}
+    assert load(folder).profiles == {}
     assert "profiles" in caplog.text
 
 
@@ -252,11 +252,11 @@ def test_a_relative_path_is_resolved_once_and_a_link_is_not(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("current").symlink_to(folder)
-    palette = manifest.load("current", profiles="mine")
+    palette = load("current", profiles="mine")
     monkeypatch.chdir("/")
     assert (palette.folder, palette.profiles_folder) == (tmp_path / "current", tmp_path / "mine")
     palette.check_hashes()
-    assert manifest.write_profile(
+    assert write_profile(
         palette, tiny_palette.profile(palette.manifest), folder=palette.profiles_folder
     ).is_relative_to(tmp_path)
 
@@ -266,24 +266,24 @@ def test_a_working_directory_that_is_gone_is_our_own_error(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(PaletteError, match="absolute path"):
-        manifest.load("palette")
+        load("palette")
 
 
 def test_a_pinned_digest_opens_that_palette_alone(folder: Path) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     digest = palette.manifest.digest
-    assert manifest.load(folder, digest=digest).pinned
-    assert manifest.open_palette(palette, digest) is palette
+    assert load(folder, digest=digest).pinned
+    assert open_palette(palette, digest) is palette
     assert palette.pinned
     for wrong, says in (("0" * 64, "is pinned"), (digest.upper(), "64 hexadecimal digits"), ("", "64 hexadecimal")):
         with pytest.raises(PaletteError, match=says):
-            manifest.load(folder, digest=wrong)
+            load(folder, digest=wrong)
         with pytest.raises(PaletteError, match=says):
-            manifest.open_palette(palette, wrong)
+            open_palette(palette, wrong)
 
 
 def test_an_altered_byte_is_noticed_also_the_second_time(folder: Path) -> None:
-    palette = manifest.load(folder)
+    palette = load(folder)
     palette.check_hashes()
     weights = folder / "weights.bin"
     content = bytearray(weights.read_bytes())
@@ -292,12 +292,3 @@ def test_an_altered_byte_is_noticed_also_the_second_time(folder: Path) -> None:
     os.utime(weights, ns=(1, 1))
     with pytest.raises(PaletteError, match=r"weights\.bin was altered"):
         palette.check_hashes()
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "document.json"
-    manifest.write_atomically(path, {"a": 1})
-    with pytest.raises(TypeError):
-        manifest.write_atomically(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["document.json"]

@@ -14,8 +14,8 @@ import onnx
 import pytest
 import tiny_palette
 
-from edgedistill import manifest
 from edgedistill.errors import EdgeDistillError, LoadError, PaletteError
+from edgedistill.palette import PROFILE_VERSION, SCHEMA_VERSION, Manifest, load, write_profile
 from edgedistill.runtime import AdaptiveSession
 from edgedistill.runtime.verification import verify
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 def _refused(folder: Path) -> bool:
     """Whether reading it all is refused, in one line; anything but our own error fails the test."""
     try:
-        manifest.load(folder).check_hashes()
+        load(folder).check_hashes()
     except PaletteError as error:
         return "\n" not in str(error)
     return False
@@ -40,19 +40,19 @@ def _seal(folder: Path) -> None:
     for entry in document["files"]:
         content = (folder / entry["name"]).read_bytes()
         entry.update(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    sealed = manifest.Manifest.model_validate_json(json.dumps(document)).sealed()
+    sealed = Manifest.model_validate_json(json.dumps(document)).sealed()
     (folder / "manifest.json").write_text(sealed.model_dump_json())
 
 
 def test_every_flipped_byte_of_the_manifest_is_refused_or_means_nothing(folder: Path) -> None:
     path = folder / "manifest.json"
-    whole, before = path.read_bytes(), manifest.load(folder).manifest
+    whole, before = path.read_bytes(), load(folder).manifest
     harmless = 0
     for place in range(len(whole)):
         for bit in (0, 5):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
             if not _refused(folder):
-                assert manifest.load(folder).manifest == before  # a space became another space
+                assert load(folder).manifest == before  # a space became another space
                 harmless += 1
     assert harmless < len(whole) / 2
 
@@ -85,8 +85,8 @@ def test_a_file_cut_anywhere_is_refused(folder: Path, name: str) -> None:
         lambda d: d["outputs"][0].update(dtype="string"),
         lambda d: d["subnets"][0].update(precision="int4"),
         lambda d: d["subnets"][0].update(weights="elsewhere.bin"),
-        lambda d: d.update(schema_version=manifest.SCHEMA_VERSION + 1),
-        lambda d: d.update(schema_version=str(manifest.SCHEMA_VERSION)),
+        lambda d: d.update(schema_version=SCHEMA_VERSION + 1),
+        lambda d: d.update(schema_version=str(SCHEMA_VERSION)),
         lambda d: d.update(labels=["one"]),
         lambda d: d.update(probes="../probes.json"),
     ],
@@ -141,7 +141,7 @@ def test_a_graph_that_reads_past_its_weights_is_refused(folder: Path, key: str, 
 
 def _ask(folder: Path) -> None:
     """What an application does, and what ``verify`` does."""
-    faults = [one.fault for one in verify(manifest.load(folder))]
+    faults = [one.fault for one in verify(load(folder))]
     assert all(faults)
     with AdaptiveSession(folder) as session:
         rows = np.ones((1, 3), np.int64)
@@ -149,11 +149,11 @@ def _ask(folder: Path) -> None:
 
 
 def test_profiles_that_are_missing_or_of_another_version(folder: Path) -> None:
-    palette = manifest.load(folder)
-    path = manifest.write_profile(palette, tiny_palette.profile(palette.manifest))
-    path.write_text(path.read_text().replace(f'"schema_version": {manifest.PROFILE_VERSION}', '"schema_version": 99'))
+    palette = load(folder)
+    path = write_profile(palette, tiny_palette.profile(palette.manifest))
+    path.write_text(path.read_text().replace(f'"schema_version": {PROFILE_VERSION}', '"schema_version": 99'))
     assert not _refused(folder)
-    assert manifest.load(folder).profiles == {}
+    assert load(folder).profiles == {}
     shutil.rmtree(path.parent)
     assert not _refused(folder)
     with AdaptiveSession(folder) as session:
