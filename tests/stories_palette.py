@@ -125,7 +125,6 @@ def _profiled(name: str, share: float) -> SubnetProfile:
     peak_mb = 40.0 * share
     return SubnetProfile(
         subnet=name,
-        precision="fp32",
         latency=points,
         load_ms=1.0,
         cold_load_ms=3.0,

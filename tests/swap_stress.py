@@ -23,7 +23,7 @@ def feeds_for(palette: Palette, count: int, *, tokens: int = 14) -> list[Feeds]:
     shapes = [(int(rng.integers(1, 4)), int(rng.integers(3, tokens + 1))) for _ in range(count)]
     fills = {"attention_mask": lambda s: np.ones(s, np.int64), "token_type_ids": lambda s: np.zeros(s, np.int64)}
     ids = {"input_ids": lambda s: rng.integers(0, 14, s)}
-    return [{spec.name: (ids | fills)[spec.name](shape) for spec in palette.manifest.inputs} for shape in shapes]
+    return [{spec.name: (ids | fills)[spec.name](shape) for spec in palette.manifest.graph_inputs} for shape in shapes]
 
 
 def plain_answers(palette: Palette, feeds: list[Feeds]) -> dict[str, list[NDArray[np.float32]]]:

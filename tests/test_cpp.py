@@ -109,7 +109,7 @@ def _assert_as_in_python(done: subprocess.CompletedProcess[str], graph: Path, id
 
 
 def test_every_member_answers_as_in_python(program: Path, exported: Palette) -> None:
-    assert "token_type_ids" in {one.name for one in exported.manifest.inputs}
+    assert "token_type_ids" in {one.name for one in exported.manifest.graph_inputs}
     assert {member.precision for member in exported.manifest.subnets} == {"fp32", "int8"}
     ids = [7, 31, 4, 49, 0, 12]
     for member in exported.manifest.subnets:

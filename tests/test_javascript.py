@@ -41,9 +41,9 @@ def test_every_member_answers_as_it_did_where_it_was_exported(program: Path, pal
     answered = [json.loads(line) for line in done.stdout.splitlines()]
     members = json.loads((palette / "manifest.json").read_text())["subnets"]
     assert [one["subnet"] for one in answered] == [member["name"] for member in members]
-    assert {member["precision"] for member in members} == {"fp32", "int8"}
+    assert {member["quantization"]["scheme"] for member in members} == {"none", "int8-dynamic"}
     for one, member in zip(answered, members, strict=True):
-        assert one["difference"] < (1e-4 if member["precision"] == "fp32" else 0.1)
+        assert one["difference"] < (1e-4 if member["quantization"]["scheme"] == "none" else 0.1)
 
 
 def test_an_answer_that_differs_is_told(program: Path, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ from edgedistill.palette import (
     SubnetEntry,
     SubnetProfile,
     TensorSpec,
+    TextInput,
     TokenizerEntry,
+    Unquantized,
     load,
 )
 from edgedistill.runtime.onnx import create_session
@@ -186,7 +188,6 @@ def _subnet_profile(name: str, p50_ms: float, peak_mb: float) -> SubnetProfile:
     ]
     return SubnetProfile(
         subnet=name,
-        precision="fp32",
         latency=points,
         load_ms=1.0,
         cold_load_ms=3.0,
@@ -302,16 +303,16 @@ def tokenizer() -> Tokenizer:
 
 
 def _manifest(folder: Path, kind: Kind) -> Manifest:
+    tokenizer_entry = TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]")
     mixing = Mixing(k=10, split="validation", texts=100, reference="large", bound=0.03, recall=RECALL)
     return Manifest(
         schema_version=SCHEMA_VERSION,
-        texts=kind.texts,
         task=kind.task,
+        input=TextInput(kind="text", texts=2 if kind.texts == 2 else 1, tokenizer=tokenizer_entry),
         labels=list(kind.labels),
-        tokenizer=TokenizerEntry(file="tokenizer.json", max_tokens=MAX_TOKENS, pad_token_id=0, pad_token="[PAD]"),
         probes="probes.json",
-        inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in kind.inputs],
-        outputs=[TensorSpec(name="logits", dtype="float32", shape=_output_shape(kind))],
+        graph_inputs=[TensorSpec(name=name, dtype="int64", shape=["batch", "tokens"]) for name in kind.inputs],
+        graph_outputs=[TensorSpec(name="logits", dtype="float32", shape=_output_shape(kind))],
         provenance=Provenance(
             base_model="none",
             base_revision=None,
@@ -334,7 +335,7 @@ def _subnet(name: str, width: int) -> SubnetEntry:
     score = 0.5 + width / 40
     return SubnetEntry(
         name=name,
-        precision="fp32",
+        quantization=Unquantized(scheme="none"),
         graph=f"{name}.onnx",
         weights="weights.bin",
         layers=[Layer(index=0, heads=1, ffn=1)],

@@ -306,7 +306,7 @@ def memory_ratio(palette: Palette, name: str) -> float:
         task="memory",
         graphs={name: str(palette.graph_path(name))},
         weights=str(palette.folder / palette.manifest.subnet(name).weights),
-        inputs=palette.manifest.inputs,
+        inputs=palette.manifest.graph_inputs,
         shapes=[(1, tokens) for tokens in LENGTHS],
         threads=1,
         vocabulary=1000,

@@ -52,7 +52,7 @@ def contenders(folder: Path, domain: Path, work: Path) -> dict[str, Contender]:
 
 def tokenizer_of(palette: Path) -> Tokenizer:
     """That of its texts."""
-    return Tokenizer.from_file(str(palette / load(palette).manifest.tokenizer.file))
+    return Tokenizer.from_file(str(palette / load(palette).manifest.text_input.tokenizer.file))
 
 
 def _palette(work: Path, model: str) -> Path:

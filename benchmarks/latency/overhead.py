@@ -48,7 +48,7 @@ def feeds_of(palette: Palette) -> Feeds:
     """Random ids [1, 16], all of them attended to."""
     ids = np.random.default_rng(0).integers(0, 1000, (1, TOKENS))
     made = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    return {spec.name: made[spec.name] for spec in palette.manifest.inputs}
+    return {spec.name: made[spec.name] for spec in palette.manifest.graph_inputs}
 
 
 def timed(runs: dict[str, Run], feeds: Feeds, count: int) -> tuple[Times, Times]:

@@ -125,7 +125,7 @@ def make_feeds(palette: Palette) -> list[Feeds]:
 
 
 def _feed(palette: Palette, rng: np.random.Generator) -> Feeds:
-    longest = min(LONGEST, palette.manifest.tokenizer.max_tokens)
+    longest = min(LONGEST, palette.manifest.text_input.tokenizer.max_tokens)
     shape = int(rng.integers(1, LARGEST + 1)), int(rng.integers(2, longest + 1))
     lengths = rng.integers(1, shape[1] + 1, shape[0])
     made = {
@@ -133,7 +133,7 @@ def _feed(palette: Palette, rng: np.random.Generator) -> Feeds:
         "attention_mask": (np.arange(shape[1]) < lengths[:, None]).astype(np.int64),
         "token_type_ids": np.zeros(shape, np.int64),
     }
-    return {spec.name: made[spec.name] for spec in palette.manifest.inputs}
+    return {spec.name: made[spec.name] for spec in palette.manifest.graph_inputs}
 
 
 def plain_answers(palette: Palette, feeds: list[Feeds]) -> Expected:

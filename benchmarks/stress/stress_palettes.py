@@ -18,7 +18,7 @@ def other_palette(palette: Palette) -> Palette:
     folder, old = palette.folder, palette.manifest
     entries = [_shifted(folder, entry) for entry in old.subnets[1:]]
     asked = palette.probes().inputs
-    feeds = {spec.name: np.array(asked[spec.name], np.int64) for spec in old.inputs}
+    feeds = {spec.name: np.array(asked[spec.name], np.int64) for spec in old.graph_inputs}
     answers = {
         entry.name: create_session(folder / entry.graph, 1).run(None, feeds)[0].ravel().tolist() for entry in entries
     }
@@ -61,7 +61,7 @@ def _shifted_weights(folder: Path, weights: str, start: int, length: int) -> str
 
 def _manifest(folder: Path, like: Manifest, probes: str, entries: list[SubnetEntry]) -> Manifest:
     """Of these subnets and probes, and otherwise alike; with the sizes and hashes of the files as they are."""
-    names = sorted({like.tokenizer.file, probes, *(e.graph for e in entries), *(e.weights for e in entries)})
+    names = sorted({*like.input.files, probes, *(e.graph for e in entries), *(e.weights for e in entries)})
     files = [file_entry(folder / name) for name in names]
     return like.model_copy(update={"probes": probes, "subnets": entries, "files": files, "mixing": None}).sealed()
 

@@ -67,7 +67,7 @@ class World:
 
 def batches(palette: Palette, texts: list[str]) -> Iterator[Feeds]:
     """Eight texts at a time, all padded to the same length."""
-    entry = palette.manifest.tokenizer
+    entry = palette.manifest.text_input.tokenizer
     tokenizer = Tokenizer.from_file(str(palette.folder / entry.file))
     tokenizer.enable_truncation(entry.max_tokens)
     length = max(len(tokenizer.encode(text).ids) for text in texts)
@@ -79,7 +79,7 @@ def batches(palette: Palette, texts: list[str]) -> Iterator[Feeds]:
             "attention_mask": [e.attention_mask for e in found],
             "token_type_ids": [e.type_ids for e in found],
         }
-        yield {spec.name: np.array(made[spec.name], dtype=np.int64) for spec in palette.manifest.inputs}
+        yield {spec.name: np.array(made[spec.name], dtype=np.int64) for spec in palette.manifest.graph_inputs}
 
 
 def rights(palette: Palette, subnets: list[str], feeds: list[Feeds], labels: NDArray[np.str_]) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ def other_palette(palette: Palette, folder: Path) -> Path:
     answers = {e.name: create_session(folder / e.graph, 1).run(None, feeds)[0].ravel().tolist() for e in subnets}
     (folder / palette.manifest.probes).write_text(Probes(inputs=inputs, answers=answers).model_dump_json())
     names = {e.graph for e in subnets} | {e.weights for e in subnets}
-    names |= {palette.manifest.tokenizer.file, palette.manifest.probes}
+    names |= {palette.manifest.text_input.tokenizer.file, palette.manifest.probes}
     changes = {"subnets": subnets, "files": [file_entry(folder / name) for name in sorted(names)]}
     manifest = palette.manifest.model_copy(update=changes).sealed()
     write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
@@ -168,7 +168,7 @@ class Counts:
 def feeds_of(palette: Palette) -> Feeds:
     """Return the feeds of the stored probes."""
     inputs = palette.probes().inputs
-    return {spec.name: np.array(inputs[spec.name], np.int64) for spec in palette.manifest.inputs}
+    return {spec.name: np.array(inputs[spec.name], np.int64) for spec in palette.manifest.graph_inputs}
 
 
 def plain_answers(palette: Palette, feeds: Feeds) -> dict[str, list[Any]]:

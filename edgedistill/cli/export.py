@@ -112,6 +112,6 @@ def _next_command(palette: Palette) -> str:
     """Return what to try with the palette."""
     if palette.manifest.generation is not None:
         return f"edgedistill run {palette.folder} --prompt 'a text that goes on'"
-    if task_of(palette.manifest.task).is_calibrated and palette.manifest.texts == 1:
+    if task_of(palette.manifest.task).is_calibrated and palette.manifest.text_input.texts == 1:
         return f"edgedistill run {palette.folder} 'a text'"
     return "edgedistill.runtime.AdaptiveSession, with token ids"

@@ -119,10 +119,8 @@ def _lines(palette: Palette) -> dict[str, str]:
     manifest, origin = palette.manifest, palette.manifest.provenance
     labels = f", {len(manifest.labels)} labels" if manifest.labels else ""
     revision = f" at {origin.base_revision}" if origin.base_revision else ""
-    given = manifest.generation
-    longest = f"texts of up to {manifest.tokenizer.max_tokens if given is None else given.context_tokens} tokens"
     return {
-        "task": f"{manifest.task}{labels}; {longest}",
+        "task": f"{manifest.task}{labels}; texts of up to {manifest.max_tokens} tokens",
         "model": f"{origin.base_model}{revision}",
         "data": " and ".join(filter(None, [origin.data, origin.unlabelled])),
         "made with": ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items())),

@@ -109,7 +109,7 @@ def _utf8(argument: str) -> str:
 
 def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]:
     """The texts as they would stand on standard input."""
-    if pair != (manifest.texts == 2):
+    if pair != (manifest.text_input.texts == 2):
         kind = "single texts; leave out --pair" if pair else "pairs; give --pair and two texts for each"
         raise InputError(f"the palette is for {manifest.task} of {kind}")
     if not pair:

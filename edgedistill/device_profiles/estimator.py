@@ -114,7 +114,6 @@ def _subnet(entry: SubnetEntry, labels: int, board: Board, lengths: tuple[int, .
     load_ms = round(_SESSION_LOAD_MS + _LOAD_MS_A_MB * weights_mb, 1)
     return SubnetProfile(
         subnet=entry.name,
-        precision=entry.precision,
         latency=[_point(board.cores, n, _latency_ms(work, n, entry.precision, board)) for n in lengths],
         load_ms=load_ms,
         cold_load_ms=load_ms,

@@ -96,10 +96,9 @@ def usable_lengths(palette: Palette, lengths: Iterable[int]) -> tuple[int, ...]:
 
     For generation they are prompt lengths, and 1 is added: a token after the prompt.
     """
-    generation = palette.manifest.generation
-    longest = palette.manifest.tokenizer.max_tokens if generation is None else generation.context_tokens
-    alone = set() if generation is None else {1}
-    return tuple(sorted({min(length, longest) for length in lengths} | alone))
+    manifest = palette.manifest
+    alone = set() if manifest.generation is None else {1}
+    return tuple(sorted({min(length, manifest.max_tokens) for length in lengths} | alone))
 
 
 def _ends(values: Sequence[int]) -> tuple[int, ...]:

@@ -177,7 +177,6 @@ class _Run:
         assert isinstance(memory, MemoryResult)
         return SubnetProfile(
             subnet=entry.name,
-            precision=entry.precision,
             latency=latency,
             load_ms=round(memory.load_ms, 2),
             cold_load_ms=round(memory.cold_load_ms, 2),
@@ -213,7 +212,7 @@ def _job(palette: Palette, plan: MeasurementPlan, width: float, rounds: int) -> 
         task="latency",
         graphs={name: str(palette.graph_path(name)) for name in plan.subnets},
         weights="",
-        inputs=palette.manifest.inputs,
+        inputs=palette.manifest.graph_inputs,
         shapes=plan.measured_shapes,
         threads=plan.threads[0],
         vocabulary=min(_MAX_IDS, load_tokenizer(palette).get_vocab_size()),

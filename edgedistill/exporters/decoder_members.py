@@ -93,7 +93,7 @@ class DecoderMembers:
         heads = [arch.kv_heads_of(layer.heads) for layer in subnet.layers]
         return SubnetEntry(
             name=member_name(subnet, precision),
-            precision=precision,
+            quantization=stock.quantization,
             graph=path.name,
             weights=weights.name,
             layers=[
@@ -130,8 +130,8 @@ class DecoderMembers:
         """What a manifest says of all members, their caches aside: those of a subnet are as many as its layers."""
         given = self._generation
         return {
-            "inputs": step_inputs(self._arch),
-            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=[1, "m", self._arch.vocabulary])],
+            "graph_inputs": step_inputs(self._arch),
+            "graph_outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=[1, "m", self._arch.vocabulary])],
             "generation": Generation(
                 context_tokens=given.context_tokens,
                 eos_token_ids=given.eos_token_ids,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.errors import ExportError
-from edgedistill.exporters.blocks import block_extents, in_blocks, scale_name
-from edgedistill.palette import Precision
+from edgedistill.exporters.blocks import BLOCK, block_extents, in_blocks, scale_name
+from edgedistill.palette import BlockQuantization, Precision, Quantization, Unquantized
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, rotations
 from edgedistill.supernet.slicing import extents, full_tensors
@@ -24,7 +25,7 @@ __all__ = ["COSINES", "HEAD", "POSITIONS", "SINES", "WORDS", "DecoderStock"]
 
 WORDS, POSITIONS, HEAD = "word.weight", "position.weight", "head.weight"
 COSINES, SINES = "rotations.cosines", "rotations.sines"
-_BITS = {"int8": 8, "int4": 4}
+_BITS: dict[Precision, Literal[4, 8]] = {"int8": 8, "int4": 4}
 _EMBEDDINGS = "embeddings"
 
 
@@ -78,6 +79,13 @@ class DecoderStock:
         if WORDS in bits:  # rows are gathered from two dimensions, and multiplied from three
             tensors[WORDS] = tensors[WORDS].flatten(1)
         return cls(arch, model.eps, context, precision, tensors, bits)
+
+    @property
+    def quantization(self) -> Quantization:
+        """Return the scheme of the graphs' weights, as a manifest records it."""
+        if self.precision == "fp32":
+            return Unquantized(scheme="none")
+        return BlockQuantization(scheme="blocks", bits=_BITS[self.precision], block_size=BLOCK)
 
     def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
         """What a subnet keeps of each tensor, scales among them."""

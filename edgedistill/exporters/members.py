@@ -98,7 +98,7 @@ class EncoderMembers:
         name = member_name(subnet, precision)
         return SubnetEntry(
             name=name,
-            precision=precision,
+            quantization=stock.quantization,
             graph=path.name,
             weights=weights.name,
             layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
@@ -136,10 +136,10 @@ class EncoderMembers:
         """What a manifest says of all members."""
         arch = self._supernet.encoder.arch
         return {
-            "inputs": [
+            "graph_inputs": [
                 TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)
             ],
-            "outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=output_shape(arch))],
+            "graph_outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=output_shape(arch))],
             "mixing": measure_mixing(self._vectors, _MIXED_SPLIT) if self._vectors else None,
             "out_of_scope": None if self._calibrator is None else self._calibrator.recorded(),
         }

@@ -29,6 +29,7 @@ from edgedistill.palette import (
     Precision,
     Probes,
     SubnetEntry,
+    TextInput,
     TokenizerEntry,
     load,
 )
@@ -136,9 +137,8 @@ def _manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         task=info.task,
-        texts=2 if info.pairs else 1,
+        input=TextInput(kind="text", texts=2 if info.pairs else 1, tokenizer=tokenizer),
         labels=info.labels,
-        tokenizer=tokenizer,
         probes=probes,
         provenance=provenance_of(info),
         subnets=entries,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from edgedistill.exporters.graph_builder import GraphBuilder
 
-__all__ = ["integer_product", "integer_rows", "quantisable", "quantised", "scale_of", "scale_shape"]
+__all__ = ["ZERO_POINT", "integer_product", "integer_rows", "quantisable", "quantised", "scale_of", "scale_shape"]
 
 ZERO_POINT = 128
 _LARGEST = 127

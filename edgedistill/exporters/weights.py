@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from edgedistill.errors import ExportError
-from edgedistill.exporters.quantization import quantisable, quantised, scale_of, scale_shape
-from edgedistill.palette import Precision
+from edgedistill.exporters.quantization import ZERO_POINT, quantisable, quantised, scale_of, scale_shape
+from edgedistill.palette import DynamicInt8, Precision, Quantization, Unquantized
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
 
@@ -119,6 +119,13 @@ class Stock:
             return cls(arch, precision, held)
         whole = quantisable({name: tuple(tensor.shape) for name, tensor in held.items()}, keep_fp32)
         return cls(arch, precision, quantised(held, whole), tuple(whole))
+
+    @property
+    def quantization(self) -> Quantization:
+        """Return the scheme of the graphs' weights, as a manifest records it."""
+        if self.precision == "fp32":
+            return Unquantized(scheme="none")
+        return DynamicInt8(scheme="int8-dynamic", zero_point=ZERO_POINT)
 
     def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
         """Return the shape that a subnet keeps of each tensor, scales included."""

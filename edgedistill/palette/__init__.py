@@ -9,6 +9,7 @@ from edgedistill.palette.device_profile import (
     SubnetProfile,
 )
 from edgedistill.palette.entries import Calibration, Layer, Quality, SubnetEntry
+from edgedistill.palette.input_kinds import TextInput, TokenizerEntry
 from edgedistill.palette.palette_folder import MANIFEST_NAME, PROFILES_FOLDER, Palette
 from edgedistill.palette.profile_files import parse_profile, read_profile, write_profile
 from edgedistill.palette.schema import (
@@ -21,20 +22,22 @@ from edgedistill.palette.schema import (
     Probes,
     Provenance,
     TensorSpec,
-    TokenizerEntry,
 )
 from edgedistill.palette.store import load, open_palette, read_manifest
 from edgedistill.palette.values import Precision, plain_file_name
+from edgedistill.palette.weight_schemes import BlockQuantization, DynamicInt8, Quantization, Unquantized
 
 __all__ = [
     "MANIFEST_NAME",
     "PROFILES_FOLDER",
     "PROFILE_VERSION",
     "SCHEMA_VERSION",
+    "BlockQuantization",
     "Calibration",
     "Conditions",
     "DeviceInfo",
     "DeviceProfile",
+    "DynamicInt8",
     "FileEntry",
     "Generation",
     "LatencyPoint",
@@ -47,10 +50,13 @@ __all__ = [
     "Probes",
     "Provenance",
     "Quality",
+    "Quantization",
     "SubnetEntry",
     "SubnetProfile",
     "TensorSpec",
+    "TextInput",
     "TokenizerEntry",
+    "Unquantized",
     "load",
     "open_palette",
     "parse_profile",

@@ -6,17 +6,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from edgedistill.palette.values import Count, Finite, Items, Positive, Precision, StrictModel
+from edgedistill.palette.values import Count, Finite, Items, Positive, StrictModel
 
 __all__ = ["PROFILE_VERSION", "Conditions", "DeviceInfo", "DeviceProfile", "LatencyPoint", "SubnetProfile"]
 
-PROFILE_VERSION: Final = 6
+PROFILE_VERSION: Final = 7
 
 
 class DeviceInfo(StrictModel):
-    """The machine that a profile speaks of. ``memory_mb`` is all of its memory.
+    """Describe the machine of a profile. ``memory_mb`` is all of its memory.
 
-    ``emulated``: programs are emulated there, so that no latency says anything of a device.
+    ``emulated``: the machine emulates the programs, so its latencies predict no device.
     """
 
     name: str
@@ -31,7 +31,7 @@ class DeviceInfo(StrictModel):
 
 
 class Conditions(StrictModel):
-    """Under which a profile was measured.
+    """Record the conditions of a measurement.
 
     ``threads``: the first of the numbers that were asked for. ``other_load``: share of all cores that others used, 0
     to 1. ``kept_pace``: share of the timed runs about which the processor was as fast as at its best, 0 to 1; of these
@@ -77,7 +77,6 @@ class SubnetProfile(StrictModel):
     """
 
     subnet: str
-    precision: Precision
     latency: Annotated[Items[LatencyPoint], Field(min_length=1)]
     load_ms: Finite
     cold_load_ms: Finite
@@ -87,7 +86,7 @@ class SubnetProfile(StrictModel):
     predicted: bool = False
 
     def latency_at(self, tokens: int) -> LatencyPoint:
-        """Of the smallest batch and the first number of threads, the point of the nearest length; the longer of two."""
+        """Return the point of the nearest length, the longer of two, for the smallest batch and first thread count."""
         batch, threads = min(point.batch for point in self.latency), self.latency[0].threads
         own = [point for point in self.latency if point.batch == batch and point.threads == threads]
         return min(own, key=lambda point: (abs(point.tokens - tokens), -point.tokens))
@@ -102,7 +101,7 @@ class DeviceProfile(StrictModel):
     fastest subnet, which `SubnetProfile.with_smallest_mb` speaks of.
     """
 
-    schema_version: Literal[6]
+    schema_version: Literal[7]
     kind: Literal["measured", "quick", "estimated"]
     method: str
     manifest_digest: str
@@ -112,5 +111,5 @@ class DeviceProfile(StrictModel):
     subnets: Items[SubnetProfile]
 
     def subnet(self, name: str) -> SubnetProfile | None:
-        """That subnet's figures; None where the profile has none."""
+        """Return that subnet's figures; None where the profile has none."""
         return next((s for s in self.subnets if s.subnet == name), None)

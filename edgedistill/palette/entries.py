@@ -18,6 +18,7 @@ from edgedistill.palette.values import (
     StrictModel,
     SubnetName,
 )
+from edgedistill.palette.weight_schemes import Quantization
 from edgedistill.subnet import LayerShape, SubnetConfig
 
 __all__ = ["Calibration", "Layer", "Quality", "SubnetEntry"]
@@ -47,12 +48,12 @@ class Quality(StrictModel):
 
 
 class Calibration(StrictModel):
-    """What a classifier's scores mean, where the score is the largest of softmax(logits / ``temperature``).
+    """Calibrate a classifier's scores; a score is the largest of softmax(logits / ``temperature``).
 
     ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
     ``flip_rate``: the share of test rows that it labels otherwise than the palette's first member. ``energies``: the
-    energy scores (`runtime.calibrated_scores.energy`) that 0, 1, ... 100 % of the texts stay below by which members are
-    matched (`OutOfScope`); None where there were none.
+    percentiles (0 to 100) of the energy score (`runtime.calibrated_scores.energy`) on the texts of `OutOfScope`; None
+    where there were no such texts.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -63,13 +64,13 @@ class Calibration(StrictModel):
 
 
 class SubnetEntry(StrictModel):
-    """A subnet in one precision. ``macs`` are of one sequence of 64 tokens.
+    """A subnet in one quantization. ``macs`` are of one sequence of 64 tokens.
 
     ``cache_bytes_a_token``: what each token of a text adds to its cache, where the task is generation.
     """
 
     name: SubnetName
-    precision: Precision
+    quantization: Quantization
     graph: FileName
     weights: FileName
     layers: Annotated[Items[Layer], Field(min_length=1)]
@@ -83,14 +84,19 @@ class SubnetEntry(StrictModel):
     cache_bytes_a_token: Positive | None = None
 
     @property
+    def precision(self) -> Precision:
+        """Return the number type of the weights: what names and options call its quantization."""
+        return self.quantization.precision
+
+    @property
     def config(self) -> SubnetConfig:
-        """The configuration as the rest of the code has it."""
+        """Return the configuration as the rest of the code has it."""
         return SubnetConfig(tuple(LayerShape(la.index, la.heads, la.ffn) for la in self.layers), self.hidden)
 
     def metric(self, split: str) -> str:
-        """What the first quality measured on ``split`` is; of another split where there is none."""
+        """Return the metric of the first quality on ``split``, or of another split where it has none."""
         return next((q.metric for q in self.quality if q.split == split), self.quality[0].metric)
 
     def score(self, split: str) -> float:
-        """The value of the first quality measured on ``split``; NaN where there is none."""
+        """Return the value of the first quality on ``split``; NaN where it has none."""
         return next((q.value for q in self.quality if q.split == split), float("nan"))

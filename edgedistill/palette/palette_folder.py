@@ -20,7 +20,7 @@ _MAX_PROBE_VALUES = 4_000_000
 
 
 class Palette:
-    """A palette that was read and found whole: its folder, its manifest and its profiles by device.
+    """Hold an opened palette: its folder, its manifest and its profiles by device.
 
     Attributes:
         folder: where it was opened; what is written goes there.
@@ -66,13 +66,13 @@ class Palette:
         return content
 
     def probes(self) -> Probes:
-        """Return what `verify` asks, and what it should hear.
+        """Return the recorded requests and answers that `verify` compares with.
 
         Raises:
             PaletteError: the file is damaged.
         """
         name = self.manifest.probes
-        return parse_json(self.files / name, self.read(name), Probes, most_values=_MAX_PROBE_VALUES)
+        return parse_json(self.files / name, self.read(name), Probes, max_values=_MAX_PROBE_VALUES)
 
     def check_hashes(self) -> None:
         """Read every file and compare it with its recorded SHA-256.
@@ -85,7 +85,7 @@ class Palette:
         self._check({entry.name for entry in self.manifest.files})
 
     def check_member(self, subnet: str) -> None:
-        """As `check_hashes`, of one subnet's graph and weights.
+        """Check one subnet's graph and weights as `check_hashes` does.
 
         Raises:
             PaletteError: there is no such subnet, or a file of its was altered.

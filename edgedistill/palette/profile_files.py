@@ -7,8 +7,9 @@ from pathlib import Path
 from edgedistill.errors import PaletteError
 from edgedistill.files import write_json
 from edgedistill.palette.bounded_files import file_stat, read_file
-from edgedistill.palette.device_profile import DeviceProfile
-from edgedistill.palette.documents import parse_json
+from edgedistill.palette.device_profile import PROFILE_VERSION, DeviceProfile
+from edgedistill.palette.documents import parse_versioned
+from edgedistill.palette.migrations import PROFILE_STEPS
 from edgedistill.palette.palette_folder import PROFILES_FOLDER, Palette
 from edgedistill.palette.schema import Manifest
 from edgedistill.palette.values import plain_file_name
@@ -80,7 +81,8 @@ def parse_profile(content: bytes, source: Path) -> DeviceProfile:
     Raises:
         PaletteError: it is damaged, or of another version.
     """
-    return parse_json(source, content, DeviceProfile, "remove it, and run 'edgedistill profile' on that device again")
+    again = "remove it, and run 'edgedistill profile' on that device again"
+    return parse_versioned(source, content, DeviceProfile, PROFILE_VERSION, PROFILE_STEPS, again)[0]
 
 
 def write_profile(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from edgedistill.errors import PaletteError
 from edgedistill.palette.entries import SubnetEntry
+from edgedistill.palette.input_kinds import AnyInput, TextInput
 from edgedistill.palette.values import (
     Count,
     FileName,
@@ -36,10 +37,10 @@ __all__ = [
     "Probes",
     "Provenance",
     "TensorSpec",
-    "TokenizerEntry",
+    "digest_of",
 ]
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 
 
 class FileEntry(StrictModel):
@@ -58,20 +59,8 @@ class TensorSpec(StrictModel):
     shape: Items[int | str]
 
 
-class TokenizerEntry(StrictModel):
-    """The tokenizer's file, and how texts are cut: ``max_tokens`` with the special ones.
-
-    A palette for generation may have no ``pad_token``: its texts are never padded.
-    """
-
-    file: FileName
-    max_tokens: Positive
-    pad_token_id: Count
-    pad_token: str | None
-
-
 class Provenance(StrictModel):
-    """Where the supernet came from: the model, and labelled data, texts without labels, or both."""
+    """Name the supernet's sources: the model, and labelled data, texts without labels, or both."""
 
     base_model: str
     base_revision: str | None
@@ -86,10 +75,10 @@ class Provenance(StrictModel):
 
 
 class Mixing(StrictModel):
-    """Whether one member's vectors may ask an index of another's.
+    """Record how well one member's vectors query an index of another's.
 
     ``recall`` by querying and by indexing member: the share of the reference's ``k`` nearest neighbours that
-    are found, among ``texts`` texts of a split. ``bound``: how far it may lie below the querying member's
+    are found, among ``texts`` texts of a split. ``bound``: how far it may be below the querying member's
     recall in an index of its own.
     """
 
@@ -101,16 +90,16 @@ class Mixing(StrictModel):
     recall: dict[str, dict[str, float]]
 
     def is_of(self, names: set[str]) -> bool:
-        """Return whether it says of each two of these subnets, and of no others, how far they mix."""
+        """Return whether it covers each pair of these subnets, and no others."""
         return self.recall.keys() == names and all(row.keys() == names for row in self.recall.values())
 
-    def allowed(self, asked: str, index: str) -> bool:
-        """Whether ``asked`` may query an index that ``index`` built."""
-        return self.recall[asked][index] >= self.recall[asked][asked] - self.bound
+    def allowed(self, querying: str, index: str) -> bool:
+        """Return whether the subnet ``querying`` may query an index that the subnet ``index`` built."""
+        return self.recall[querying][index] >= self.recall[querying][querying] - self.bound
 
 
 class OutOfScope(StrictModel):
-    """By which texts a classifier's members tell what to reject.
+    """Describe the texts by which a classifier's members learn what to reject.
 
     ``texts`` of them are out of scope, whose token ids have this ``sha256``; as many as ``halfway`` are made of halves
     of two texts in scope, and lie in between. ``ranks``: of all these, the share to which the first member gives less
@@ -124,7 +113,7 @@ class OutOfScope(StrictModel):
 
 
 class Generation(StrictModel):
-    """What a runtime needs to know to generate text.
+    """Hold the settings of text generation.
 
     ``context_tokens``: how many a prompt and its answer may have together. ``chat_template``: the tokenizer's, in
     Jinja. ``head_size``: of a head in the cache, whose tensors are [1, KV heads, capacity, head size].
@@ -150,19 +139,18 @@ class Probes(StrictModel):
 
 
 class Manifest(StrictModel):
-    """What a palette holds; written once, replaced as a whole, never edited.
+    """Describe a palette; written once, replaced as a whole, never edited.
 
-    ``texts``: how many make a sequence, 2 where the task is about pairs. ``probes``: the file of `Probes`.
+    ``probes``: the file of `Probes`. ``graph_inputs`` and ``graph_outputs``: the tensors of every member's graph.
     """
 
-    schema_version: Literal[7]
+    schema_version: Literal[8]
     task: TaskName
-    texts: Literal[1, 2]
+    input: AnyInput
     labels: Items[str]
-    tokenizer: TokenizerEntry
     probes: FileName
-    inputs: Items[TensorSpec]
-    outputs: Items[TensorSpec]
+    graph_inputs: Items[TensorSpec]
+    graph_outputs: Items[TensorSpec]
     provenance: Provenance
     subnets: Annotated[Items[SubnetEntry], Field(min_length=1)]
     files: Items[FileEntry]
@@ -184,28 +172,47 @@ class Manifest(StrictModel):
             raise ValueError("cache_bytes_a_token belongs to all subnets of text-generation, and to no others")
         if self.mixing is not None and not self.mixing.is_of(set(names)):
             raise ValueError("mixing is not of the palette's subnets")
-        found = [subnet.calibration for subnet in self.subnets]
-        if any(one is None for one in found) and any(one is not None for one in found):
+        calibrated = [subnet.calibration is not None for subnet in self.subnets]
+        if any(calibrated) and not all(calibrated):
             raise ValueError("calibration is not of all the palette's subnets")
-        if any((one is not None and one.energies is not None) != (self.out_of_scope is not None) for one in found):
+        rejecting = [
+            subnet.calibration is not None and subnet.calibration.energies is not None for subnet in self.subnets
+        ]
+        if any(rejects != (self.out_of_scope is not None) for rejects in rejecting):
             raise ValueError("energies and out_of_scope belong together, for all subnets or for none")
         listed = {entry.name for entry in self.files}
-        used = {self.tokenizer.file, self.probes} | {s.graph for s in self.subnets} | {s.weights for s in self.subnets}
+        used = {self.probes, *self.input.files, *(s.graph for s in self.subnets), *(s.weights for s in self.subnets)}
         if listed != used:
             raise ValueError(f"files differ from what the entries use: {', '.join(sorted(listed ^ used))}")
         return self
 
     @model_validator(mode="after")
     def _answering(self) -> Manifest:
-        shape = self.outputs[0].shape if self.outputs else []
+        shape = self.graph_outputs[0].shape if self.graph_outputs else []
         if not shape or not isinstance(shape[-1], int) or shape[-1] < 1:
-            raise ValueError("the first of outputs says not how many numbers a graph answers: no last dimension")
+            raise ValueError("the first of graph_outputs has no last dimension: how many numbers a graph gives")
         if task_of(self.task).has_classes and shape[-1] != len(self.labels):
             raise ValueError(f"labels has {len(self.labels)} names, and the graphs give {shape[-1]} outputs")
         return self
 
+    @property
+    def max_tokens(self) -> int:
+        """Return the most tokens that a text may have, with what is generated from it."""
+        return self.text_input.tokenizer.max_tokens if self.generation is None else self.generation.context_tokens
+
+    @property
+    def text_input(self) -> TextInput:
+        """Return how texts are read.
+
+        Raises:
+            PaletteError: the palette takes no texts.
+        """
+        if not isinstance(self.input, TextInput):
+            raise PaletteError(f"the palette takes inputs of kind {self.input.kind!r}; expected one that takes texts")
+        return self.input
+
     def subnet(self, name: str) -> SubnetEntry:
-        """The entry of that name.
+        """Return the entry of that name.
 
         Raises:
             PaletteError: no subnet has it.
@@ -213,13 +220,15 @@ class Manifest(StrictModel):
         for entry in self.subnets:
             if entry.name == name:
                 return entry
-        known = ", ".join(s.name for s in self.subnets)
-        raise PaletteError(f"no subnet {name!r} in this palette; it has {known}")
+        names = ", ".join(entry.name for entry in self.subnets)
+        raise PaletteError(f"no subnet {name!r} in this palette; it has {names}")
 
     def sealed(self) -> Manifest:
-        """A copy that carries its own digest."""
-        return self.model_copy(update={"digest": self._digest()})
+        """Return a copy that carries its own digest."""
+        return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
 
-    def _digest(self) -> str:
-        content = self.model_dump(mode="json", exclude={"digest"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+def digest_of(document: dict[str, Any]) -> str:
+    """Return the digest of a manifest of any version, as its JSON has it."""
+    content = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

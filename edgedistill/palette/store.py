@@ -16,10 +16,12 @@ from pathlib import Path
 
 from edgedistill.errors import PaletteError
 from edgedistill.palette.bounded_files import file_stat, read_file
-from edgedistill.palette.documents import MAX_JSON_BYTES, parse_json
+from edgedistill.palette.documents import MAX_JSON_BYTES, parse_versioned
+from edgedistill.palette.input_kinds import READABLE_KINDS
+from edgedistill.palette.migrations import MANIFEST_STEPS
 from edgedistill.palette.palette_folder import MANIFEST_NAME, PROFILES_FOLDER, Palette
 from edgedistill.palette.profile_files import load_profiles
-from edgedistill.palette.schema import Manifest
+from edgedistill.palette.schema import SCHEMA_VERSION, Manifest, digest_of
 
 __all__ = ["load", "open_palette", "read_manifest"]
 
@@ -40,7 +42,7 @@ def load(folder: str | Path, *, profiles: str | Path | None = None, digest: str 
         _check_digest(folder, manifest, digest)
     for entry in manifest.files:
         _check_size(folder / entry.name, entry.size_bytes)
-    for name in (manifest.tokenizer.file, manifest.probes):
+    for name in (*sorted(manifest.input.files), manifest.probes):
         _check_json_size(folder / name)
     profiles_folder = _absolute(profiles or folder / PROFILES_FOLDER)
     usable, unusable = load_profiles(profiles_folder, manifest)
@@ -56,9 +58,15 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     if not os.path.lexists(path):
         raise PaletteError(f"{folder} is not a palette: it has no {MANIFEST_NAME}; write one with 'edgedistill export'")
-    manifest = parse_json(path, read_file(path, MAX_JSON_BYTES), Manifest)
-    if manifest.sealed().digest != manifest.digest:
+    content = read_file(path, MAX_JSON_BYTES)
+    manifest, document = parse_versioned(path, content, Manifest, SCHEMA_VERSION, MANIFEST_STEPS)
+    if digest_of(document) != manifest.digest:
         raise PaletteError(f"{path} was altered: its digest does not match; export the palette again")
+    if manifest.input.kind not in READABLE_KINDS:
+        raise PaletteError(
+            f"{path}: input.kind is {manifest.input.kind!r}, which this edgedistill cannot read; "
+            f"expected {' or '.join(READABLE_KINDS)}"
+        )
     return manifest
 
 

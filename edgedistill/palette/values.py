@@ -25,6 +25,7 @@ __all__ = [
     "plain_file_name",
 ]
 
+_FILE_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}"
 MAX_INT64 = 2**63 - 1  # numpy and tokenizers take no larger numbers
 
 
@@ -34,7 +35,7 @@ def plain_file_name(name: str) -> str:
     Raises:
         ValueError: it may not.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", name):
+    if not re.fullmatch(_FILE_NAME, name):
         raise ValueError("expected a plain file name: up to 200 letters, digits, '.', '_', '-', no folder")
     return name
 
@@ -45,7 +46,7 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
-FileName = Annotated[str, AfterValidator(plain_file_name)]
+FileName = Annotated[str, AfterValidator(plain_file_name), Field(json_schema_extra={"pattern": f"^{_FILE_NAME}$"})]
 SubnetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["fp32", "int8", "int4"]

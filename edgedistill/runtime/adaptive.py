@@ -109,11 +109,11 @@ class AdaptiveSession(Serving):
         if opened.manifest.generation is not None:
             raise wrong_task(opened.manifest)
         # onnxruntime would ask its session for them in every run.
-        self._output_names = [spec.name for spec in opened.manifest.outputs]
+        self._output_names = [spec.name for spec in opened.manifest.graph_outputs]
         super().__init__(
             opened,
             policy=_policy(policy, max_latency_ms, max_memory_mb),
-            size=Size(1, min(_USUAL_TOKENS, opened.manifest.tokenizer.max_tokens)),
+            size=Size(1, min(_USUAL_TOKENS, opened.manifest.text_input.tokenizer.max_tokens)),
             costs_of=costs_for,
             warm_up=_warm_up,
             threads=threads,

@@ -160,14 +160,15 @@ class _OtherUseError(PaletteError):
 def _check_same_use(old: Manifest, new: Manifest) -> None:
     """What an application holds on to must stay as it is."""
     before, after = _hashes(old), _hashes(new)
+    tokenizer, other = old.text_input.tokenizer, new.text_input.tokenizer
     embeds = task_of(old.task).embeds
     same = {
-        "the task": old.task == new.task and old.texts == new.texts,
+        "the task": old.task == new.task and old.text_input.texts == new.text_input.texts,
         "the labels": old.labels == new.labels,
-        "the inputs": old.inputs == new.inputs,
-        "the outputs": old.outputs == new.outputs,
+        "the inputs": old.graph_inputs == new.graph_inputs,
+        "the outputs": old.graph_outputs == new.graph_outputs,
         "how it generates": old.generation == new.generation,
-        "the tokenizer": old.tokenizer == new.tokenizer and before[old.tokenizer.file] == after[new.tokenizer.file],
+        "the tokenizer": tokenizer == other and before[tokenizer.file] == after[other.file],
         "whether it knows texts out of scope": (old.out_of_scope is None) == (new.out_of_scope is None),
         # An index holds vectors of some subnet, and whoever asks it was checked against the mixing.
         "its vectors": not embeds or (_members(old) == _members(new) and old.mixing == new.mixing),

@@ -264,7 +264,7 @@ def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | N
 def _creator(
     palette: Palette, threads: int | None, warm_up: Callable[[OnnxSession], None]
 ) -> Callable[[str], OnnxSession]:
-    decoder = is_decoder(palette.manifest.inputs)
+    decoder = is_decoder(palette.manifest.graph_inputs)
 
     def create(subnet: str) -> OnnxSession:
         cores = usable_cores() if threads is None else threads

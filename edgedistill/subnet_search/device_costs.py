@@ -56,8 +56,9 @@ class FittedCosts:
 
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens
-        found = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
-        own = {subnet: known for subnet, known in found if known is not None and known.precision == "fp32"}
+        entries = [entry for entry in palette.manifest.subnets if entry.precision == "fp32"]
+        profiled = [(entry.config, profile.subnet(entry.name)) for entry in entries]
+        own = {subnet: measured for subnet, measured in profiled if measured is not None}
         exact = {subnet: known for subnet, known in own.items() if any(point.samples for point in known.latency)}
         if len(exact) < _LEAST:
             raise SearchError(

@@ -12,7 +12,7 @@ import process from "node:process";
 import * as ort from "onnxruntime-node";
 
 // Largest difference over the largest answer or 1; in int8 a sum that rounds the other way moves by a whole step.
-const TOLERANCE = { fp32: 1e-3, int8: 0.1 };
+const TOLERANCE = { none: 1e-3, "int8-dynamic": 0.1 };
 
 async function readJson(folder, name) {
   return JSON.parse(await readFile(path.join(folder, name), "utf8"));
@@ -53,7 +53,7 @@ for (const subnet of manifest.subnets) {
   const first = answers.slice(0, manifest.labels.length);
   const label = manifest.labels[first.indexOf(Math.max(...first))];
   console.log(JSON.stringify({ subnet: subnet.name, label, difference: gap }));
-  if (!(gap <= TOLERANCE[subnet.precision])) {
+  if (!(gap <= TOLERANCE[subnet.quantization.scheme])) {
     console.error(`${subnet.name} answers otherwise than where it was exported`);
     process.exitCode = 1;
   }

@@ -99,7 +99,7 @@ def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -
     trained = invoke("train", place / "model", *columns, "--recipe", place / "recipe.toml", "-o", place / "out")
     assert trained.exit_code == 0, trained.output
     assert invoke("export", place / "out", "-o", place / "palette", "--no-profile", "--count", 2).exit_code == 0
-    assert load(place / "palette").manifest.texts == 2
+    assert load(place / "palette").manifest.text_input.texts == 2
     one_line(invoke("run", place / "palette", "w1 w2"), "the palette is for text-classification of pairs")
     one_line(invoke("demo", *columns, "-o", place / "demo"), "the demo serves single texts")
 

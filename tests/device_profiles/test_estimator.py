@@ -36,8 +36,9 @@ def palette(tmp_path: Path) -> Palette:
         )
         for entry in manifest.subnets
     ]
-    tokenizer = manifest.tokenizer.model_copy(update={"max_tokens": 512})
-    changed = manifest.model_copy(update={"subnets": entries, "tokenizer": tokenizer}).sealed()
+    tokenizer = manifest.text_input.tokenizer.model_copy(update={"max_tokens": 512})
+    texts = manifest.text_input.model_copy(update={"tokenizer": tokenizer})
+    changed = manifest.model_copy(update={"subnets": entries, "input": texts}).sealed()
     return Palette(tiny.folder, changed, {})
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_palette
 
 from edgedistill.device_profiles.measurement_plan import MeasurementPlan, plan_measurements
-from edgedistill.palette import Palette, load
+from edgedistill.palette import DynamicInt8, Palette, Unquantized, load
 
 
 @pytest.fixture
@@ -18,9 +18,13 @@ def palette(tmp_path: Path) -> Palette:
     first = tiny.manifest.subnets[0]
     entries = [
         first.model_copy(
-            update={"name": f"{precision}-{size}", "precision": precision, "layer_parameters": 10_000_000 + size}
+            update={
+                "name": f"{quantization.precision}-{size}",
+                "quantization": quantization,
+                "layer_parameters": 10_000_000 + size,
+            }
         )
-        for precision in ("fp32", "int8")
+        for quantization in (Unquantized(scheme="none"), DynamicInt8(scheme="int8-dynamic", zero_point=128))
         for size in range(12)
     ]
     manifest = tiny.manifest.model_copy(update={"subnets": entries})

@@ -98,7 +98,7 @@ def test_the_manifest_says_what_generating_needs(manifest: Manifest) -> None:
         "chat_template": "{{ x }}",
         "head_size": 8,
     }
-    assert [spec.name for spec in manifest.inputs] == [
+    assert [spec.name for spec in manifest.graph_inputs] == [
         "input_ids", "seqlens_k", "total_sequence_length", "logit_positions"
     ]  # fmt: skip
     assert [entry.name for entry in manifest.subnets] == [

@@ -23,7 +23,8 @@ from commands import invoke
 from fuzz import mutations
 
 from edgedistill.errors import EdgeDistillError
-from edgedistill.palette import Manifest, load, read_profile, write_profile
+from edgedistill.palette import load, read_profile, write_profile
+from edgedistill.palette.schema import digest_of
 
 __all__ = ["TARGETS", "UNCHANGED", "Target", "model_config", "outcome"]
 
@@ -100,7 +101,7 @@ def _manifest(kind: str) -> Any:
 def _put_manifest(folder: Path, document: Any) -> None:
     """Write it, with its digest where it has any."""
     with suppress(Exception):
-        document = Manifest.model_validate_json(json.dumps(document)).sealed().model_dump(mode="json")
+        document = document | {"digest": digest_of(document)}
     (folder / "manifest.json").write_text(json.dumps(document))
     with suppress(Exception):  # the profile is of the old digest
         profile = json.loads((folder / "profiles" / "here.json").read_text()) | {"manifest_digest": document["digest"]}
@@ -112,7 +113,7 @@ def _ask(folder: Path, texts: list[Any] | None = None) -> None:
     from edgedistill.runtime import AdaptiveSession, SentenceEncoder, TextClassifier, TextRegressor, TokenClassifier
 
     palette = load(folder)
-    task, pair = palette.manifest.task, palette.manifest.texts == 2
+    task, pair = palette.manifest.task, palette.manifest.text_input.texts == 2
     with AdaptiveSession(palette, max_latency_ms=50, interval_s=60, threads=1) as session:
         session.explain()
         asked: list[Any] = texts or (
@@ -133,13 +134,28 @@ def _ask(folder: Path, texts: list[Any] | None = None) -> None:
 def _manifest_target(kind: str) -> Target:
     def check(given: Any, place: Path) -> None:
         with _copied(kind, place) as folder:
-            _put_manifest(folder, given)
-            palette = load(folder)
-            palette.check_hashes()
-            palette.probes()
-            _ask(folder)
+            _check_manifest(folder, given)
 
     return Target(lambda random: mutations.document(_manifest(kind), random), check)
+
+
+def _check_manifest(folder: Path, document: Any) -> None:
+    _put_manifest(folder, document)
+    palette = load(folder)
+    palette.check_hashes()
+    palette.probes()
+    _ask(folder)
+
+
+_OLD_PALETTE = Path(__file__).parent.parent / "palettes" / "schema-7"
+
+
+def _old_manifest() -> Any:
+    return json.loads((_OLD_PALETTE / "manifest.json").read_text(encoding="utf-8"))
+
+
+def _check_old_manifest(given: Any, place: Path) -> None:
+    _check_manifest(Path(shutil.copytree(_OLD_PALETTE, place / "palette")), given)
 
 
 def _check_manifest_bytes(given: bytes, place: Path) -> None:
@@ -586,6 +602,7 @@ def _check_options(given: list[str], place: Path) -> None:
 
 TARGETS: dict[str, Target] = {
     **{f"manifest-{kind}": _manifest_target(kind) for kind in _KINDS},
+    "manifest-schema-7": Target(lambda random: mutations.document(_old_manifest(), random), _check_old_manifest),
     "manifest-bytes": Target(
         lambda random: mutations.bytes_of((_palette("labelled") / "manifest.json").read_bytes(), random),
         _check_manifest_bytes,
@@ -626,6 +643,7 @@ def _content(name: str) -> Callable[[], bytes]:
 
 UNCHANGED: dict[str, Callable[[], Any]] = {
     **{f"manifest-{kind}": lambda kind=kind: _manifest(kind) for kind in _KINDS},  # type: ignore[misc]
+    "manifest-schema-7": _old_manifest,
     "manifest-bytes": _content("manifest.json"),
     "manifest-commands": lambda: _manifest("labelled"),
     "profile": _profile,

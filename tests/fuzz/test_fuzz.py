@@ -38,7 +38,7 @@ def _tokenizer(**changes: Any) -> bytes:
 def _with_tokenizer(**changes: Any) -> dict[str, Any]:
     """Return a manifest with parts of its tokenizer's entry exchanged."""
     manifest = targets.UNCHANGED["manifest-vectors"]()
-    return {**manifest, "tokenizer": {**manifest["tokenizer"], **changes}}
+    return {**manifest, "input": {**manifest["input"], "tokenizer": {**manifest["input"]["tokenizer"], **changes}}}
 
 
 _LACKING = {  # the special tokens that it names
@@ -65,7 +65,7 @@ FOUND: dict[str, tuple[str, Callable[[], Any]]] = {
         "manifest-vectors",
         lambda: (
             targets.UNCHANGED["manifest-vectors"]()
-            | {"outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch"]}]}
+            | {"graph_outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch"]}]}
         ),
     ),
     "a length beyond 64 bits": ("manifest-vectors", lambda: _with_tokenizer(max_tokens=10**30)),

@@ -94,8 +94,8 @@ def test_names_stay_inside_the_folder(folder: Path, name: str) -> None:
         (lambda d: d["subnets"].clear(), "subnets"),
         (lambda d: d["files"][0].update(size_bytes=-1), "size_bytes"),
         (lambda d: d["labels"].append("another"), "labels has 4 names, and the graphs give 3 outputs"),
-        (lambda d: d["outputs"].clear(), "no last dimension"),
-        (lambda d: d["outputs"][0].update(shape=["batch"]), "no last dimension"),
+        (lambda d: d["graph_outputs"].clear(), "no last dimension"),
+        (lambda d: d["graph_outputs"][0].update(shape=["batch"]), "no last dimension"),
     ],
     ids=[
         "unknown key",

@@ -136,7 +136,7 @@ def test_a_graph_that_vanishes_keeps_the_old_one_serving(tiny: Path, tmp_path: P
 
 def test_a_budget_chooses_by_the_profile_from_the_start(profiled: Callable[..., Palette]) -> None:
     palette = profiled({"name": "board"})  # p95 at 64 tokens: 5, 2.5 and 1.25 ms
-    length = min(64, palette.manifest.tokenizer.max_tokens)
+    length = min(64, palette.manifest.text_input.tokenizer.max_tokens)
     assert length < 64, "below the first point counts as the first"
     for budget_ms, subnet in ((5.0, "large"), (3.0, "middle"), (0.1, "small")):
         with AdaptiveSession(palette, max_latency_ms=budget_ms, profile="board", create=FakeSessions()) as session:

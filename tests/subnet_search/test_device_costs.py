@@ -54,7 +54,6 @@ def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) ->
     measured = [
         SubnetProfile(
             subnet=subnet.name,
-            precision="fp32",
             latency=[_point(tokens, factor * _latency_ms(subnet, tokens)) for tokens in (16, 64)],
             load_ms=1.0,
             cold_load_ms=1.0,

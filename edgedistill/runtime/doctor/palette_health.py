@@ -61,7 +61,7 @@ def memory_fit(folder: Path, root: Path) -> Finding:
     palette, free_mb = load(folder), free_memory_mb(root)
     chosen = choose_profile(palette)
     costs = MacCosts(palette.manifest) if chosen is None else ProfileCosts(palette.manifest, chosen)
-    candidates = costs.candidates(Size(1, palette.manifest.tokenizer.max_tokens))
+    candidates = costs.candidates(Size(1, palette.manifest.text_input.tokenizer.max_tokens))
     expected = decide(candidates, Readings(free_mb=free_mb), State(), Policy(), 0.0).expected
     misfits = {forecast.subnet for forecast in expected if forecast.misfit is not None}
     fits = _listed(palette, {forecast.subnet for forecast in expected} - misfits)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgedistill.palette import DeviceProfile, Manifest, Precision
+from edgedistill.palette import DeviceProfile, Manifest
 from edgedistill.runtime.generation.demand import Demand
 from edgedistill.runtime.predict.candidates import Beside, Candidate, smallest
 from edgedistill.runtime.predict.costs import Costs, Rate, costs_for, qualities
@@ -20,7 +20,6 @@ __all__ = ["STEP", "GenerationCosts", "StepCosts", "generation_costs"]
 STEP = Size(1, 1)
 """One token after another."""
 
-_BYTES: dict[Precision, float] = {"fp32": 4.0, "int8": 1.0, "int4": 0.5}
 _MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of so many
 
 
@@ -31,7 +30,7 @@ class StepCosts:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._bytes = {one.name: one.total_parameters * _BYTES[one.precision] for one in manifest.subnets}
+        self._bytes = {one.name: one.total_parameters * one.quantization.bytes_per_weight for one in manifest.subnets}
         self._macs = {one.name: float(one.macs) for one in manifest.subnets}
         self._sizes_mb = {one.name: one.size_mb for one in manifest.subnets}
         self._qualities = qualities(manifest)

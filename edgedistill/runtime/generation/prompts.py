@@ -29,9 +29,9 @@ class Prompts:
 
     def __init__(self, palette: Palette) -> None:
         self.generation = generation_of(palette)
-        self._vocabulary = palette.manifest.outputs[0].shape[-1]
+        self._vocabulary = palette.manifest.graph_outputs[0].shape[-1]
         self._tokenizer = load_tokenizer(palette)
-        self._pad_token = palette.manifest.tokenizer.pad_token
+        self._pad_token = palette.manifest.text_input.tokenizer.pad_token
 
     def ids(self, prompt: Prompt) -> list[int]:
         """Return token ids, which leave room for at least one more token.

@@ -49,7 +49,7 @@ class Pipeline:
         try:
             check_task(self._session.palette.manifest, self.task)
             self._reader = TextTokenizer(self._session.palette)
-            self._width = self._session.palette.manifest.outputs[0].shape[-1]
+            self._width = self._session.palette.manifest.graph_outputs[0].shape[-1]
         except PaletteError:
             self.close()
             raise

@@ -79,7 +79,7 @@ class SentenceEncoder(Pipeline):
         import numpy as np
 
         found = list(self._answered(countdown(deadline_ms), self._read(texts)))
-        shape = len(found), int(self.session.palette.manifest.outputs[0].shape[-1])
+        shape = len(found), int(self.session.palette.manifest.graph_outputs[0].shape[-1])
         return Vectors(
             np.array([outputs for _, outputs, _ in found], dtype=np.float32).reshape(shape),
             tuple(answer.subnet for _, _, answer in found),

@@ -61,17 +61,17 @@ class TextTokenizer:
 
     def __init__(self, palette: Palette) -> None:
         manifest = palette.manifest
-        self._inputs = [spec.name for spec in manifest.inputs]
+        self._inputs = [spec.name for spec in manifest.graph_inputs]
         for name in self._inputs:
             if name not in _INPUTS:
                 raise PaletteError(f"the graphs want an input {name!r}; a text gives {', '.join(_INPUTS)}")
         if "input_ids" not in self._inputs:
             raise PaletteError("the graphs want no 'input_ids', which is what a text is to a model; export them again")
-        self._pairs = manifest.texts == 2
-        self._pad_id = manifest.tokenizer.pad_token_id
-        self._most = manifest.tokenizer.max_tokens * _MOST_CHARACTERS
+        self._pairs = manifest.text_input.texts == 2
+        self._pad_id = manifest.text_input.tokenizer.pad_token_id
+        self._most = manifest.text_input.tokenizer.max_tokens * _MOST_CHARACTERS
         self._tokenizer = load_tokenizer(palette)
-        self._tokenizer.enable_truncation(manifest.tokenizer.max_tokens)
+        self._tokenizer.enable_truncation(manifest.text_input.tokenizer.max_tokens)
 
     def read(self, text: object, place: int) -> EncodedText:
         """A text, or a pair of them where the palette's task is about pairs; the caller's ``place``-th, from 1.
@@ -191,7 +191,7 @@ def load_tokenizer(palette: Palette) -> Tokenizer:
     """
     from tokenizers import Tokenizer
 
-    name = palette.manifest.tokenizer.file
+    name = palette.manifest.text_input.tokenizer.file
     content = palette.read(name)
     with library_errors(PaletteError, f"{palette.files / name} is not a tokenizer", "export the palette again"):
         tokenizer = Tokenizer.from_buffer(content)

@@ -72,7 +72,7 @@ def test_what_is_not_a_prompt_is_refused(generator: TextGenerator, prompt: Any, 
 
 def test_a_text_with_a_token_that_the_model_does_not_have_is_refused(stories: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(stories, tmp_path / "palette"))
-    path = str(folder / load(folder).manifest.tokenizer.file)
+    path = str(folder / load(folder).manifest.text_input.tokenizer.file)
     tokenizer = Tokenizer.from_file(path)
     tokenizer.add_tokens(["zq3"])
     tokenizer.save(path)

@@ -113,7 +113,7 @@ def test_a_broken_tokenizer_is_told(tiny: Path, tmp_path: Path) -> None:
 
 def test_an_input_that_a_text_does_not_give_is_told(tiny: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "palette"))
-    inputs = load(folder).manifest.inputs
+    inputs = load(folder).manifest.graph_inputs
     with pytest.raises(PaletteError, match="'pixels'"):
         TextClassifier(tiny_palette.reseal(folder, inputs=[inputs[0].model_copy(update={"name": "pixels"})]))
 
