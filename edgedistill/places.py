@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgedistill.errors import InputError
+from edgedistill.files import put_in_place, sync
 from edgedistill.printable import get_logger
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "lock",
     "recover",
     "scratch_folder",
-    "sync_folder",
     "was_moved",
 ]
 
@@ -168,16 +168,17 @@ def install(source: Path, target: Path) -> None:
         OSError: it cannot be written or renamed.
     """
     place = target.resolve()
-    _sync_tree(source)
+    for path in source.rglob("*"):
+        sync(path)
     if source.is_dir() and place.is_dir():  # which no rename replaces
         old = beside(place, _OLD)
+        sync(source)
         place.rename(old)
         source.rename(place)
-        sync_folder(place.parent)
+        sync(place.parent)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        source.replace(place)
-        sync_folder(place.parent)
+        put_in_place(source, place)
 
 
 def recover(target: Path) -> None:
@@ -202,29 +203,3 @@ def was_moved(target: Path) -> bool:
 def is_vacant(folder: Path) -> bool:
     """Return whether ``folder`` is missing, or empty but for a lock."""
     return not folder.exists() or (folder.is_dir() and all(path.name == LOCK_INSIDE for path in folder.iterdir()))
-
-
-def _sync_tree(source: Path) -> None:
-    for path in source.rglob("*"):
-        _sync(path)
-    _sync(source)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the folder's list of names on the disk.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:  # network file systems that cannot sync a folder
-            raise
-    finally:
-        os.close(handle)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgedistill.errors import ExportError
+from edgedistill.files import write_bytes
 from edgedistill.palette import MANIFEST_NAME, FileEntry
-from edgedistill.places import LOCK_INSIDE, lock, sync_folder
+from edgedistill.places import LOCK_INSIDE, lock
 
-__all__ = ["check_place", "file_entry", "new_files", "put", "sync"]
+__all__ = ["check_place", "file_entry", "new_files", "put"]
 
 _CONTENT = re.compile(
     r"weights-\w+-[0-9a-f]{12}\.bin|l\d+-d\d+-[\w-]+-[0-9a-f]{12}\.onnx|(?:tokenizer|probes)-[0-9a-f]{12}\.json"
@@ -101,20 +101,6 @@ def file_entry(path: Path) -> FileEntry:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write beside, then rename: the same file may be open in a session of the palette that is there.
-
-    A file that has this content stays, as it is on the disk already.
-    """
-    if path.is_file() and path.read_bytes() == content:
-        return
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def sync(folder: Path) -> None:
-    """Put the files and their names on the disk before the manifest names them."""
-    for path in _written(folder):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
+    """Write a file, which may be open in a session of the palette that is there; one that has this content stays."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)

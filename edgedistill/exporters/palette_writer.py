@@ -16,7 +16,7 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters.changes import carry_profiles, stored_weights
 from edgedistill.exporters.decoder_members import DecoderMembers
-from edgedistill.exporters.export_folder import file_entry, new_files, put, sync
+from edgedistill.exporters.export_folder import file_entry, new_files, put
 from edgedistill.exporters.members import EncoderMembers
 from edgedistill.exporters.provenance import provenance_of
 from edgedistill.exporters.weights import write_weights
@@ -33,7 +33,6 @@ from edgedistill.palette import (
     TokenizerEntry,
     load,
 )
-from edgedistill.places import sync_folder
 from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -88,9 +87,7 @@ def write_palette(
         probes = _write_probes(members.probes(entries, folder), folder)
         tokenizer = _write_tokenizer(supernet, folder)
         manifest = _manifest(supernet, entries, tokenizer, probes, members.described(), folder)
-        sync(folder)
         write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
-        sync_folder(folder)
     written = load(folder)
     if changing is not None:
         carry_profiles(changing, written)

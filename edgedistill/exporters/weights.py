@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.quantization import ZERO_POINT, quantisable, quantised, scale_of, scale_shape
+from edgedistill.files import put_in_place
 from edgedistill.palette import DynamicInt8, Precision, Quantization, Unquantized
 from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
@@ -150,10 +150,8 @@ def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]
                     file.write(part)
                     digest.update(part)
             stored[name] = StoredTensor(union[name], places[memory], sources[name].dtype)
-        file.flush()
-        os.fsync(file.fileno())
     name = f"weights-{stock.precision}-{digest.hexdigest()[:12]}.bin"
-    scratch.replace(folder / name)
+    put_in_place(scratch, folder / name)
     return WeightsFile(name, stored)
 
 
