@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import readme
+
+import edgedistill
 
 FORBIDDEN = ("torch", "transformers", "onnx", "datasets", "sklearn")
 
@@ -45,15 +48,26 @@ def test_the_sdist_and_the_wheel_hold_every_module(dist: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_wheel_answers_elsewhere_with_the_device_side_alone(dist: Path, palette: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
+def test_the_wheel_answers_elsewhere_with_the_device_side_alone(dist: Path, real_palette: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     wheel = next(dist.glob("*.whl"))
-    install = [python, "-m", "pip", "install", "-q", "-c", readme.ROOT / "constraints.txt", f"{wheel}[cpu]"]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "-q",
+        "-c",
+        readme.ROOT / "constraints.txt",
+        f"{wheel}[cpu]",
+    ]
     subprocess.run(install, check=True, capture_output=True)
     imported = f"import edgedistill.runtime, sys; print([m for m in {FORBIDDEN} if m in sys.modules])"
     assert _output([python, "-c", imported], tmp_path) == "[]\n"
-    command = [tmp_path / "venv" / "bin" / "edgedistill", "run", palette, "turn on the lights", "--json"]
+    command = [tmp_path / "venv" / "bin" / "edgedistill", "run", real_palette, "turn on the lights", "--json"]
     assert json.loads(_output(command, tmp_path))["label"]
     without = subprocess.run(
         [*command[:1], "train", "model", "--data", "demo", "-o", "out"],
@@ -69,3 +83,9 @@ def test_the_wheel_answers_elsewhere_with_the_device_side_alone(dist: Path, pale
 
 def _output(command: list[object], folder: Path) -> str:
     return subprocess.run([str(c) for c in command], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    newest = re.search(r"^## (\S+?),? ", (readme.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == edgedistill.__version__

@@ -13,17 +13,17 @@ from waiting import wait_until
 from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
-def test_no_request_is_lost_or_wrong_on_real_subnets(palette: Path) -> None:
-    _, swaps = stress(palette, swaps=20, seconds=2.0)
+
+def test_no_request_is_lost_or_wrong_on_real_subnets(real_palette: Path) -> None:
+    _, swaps = stress(real_palette, swaps=20, seconds=2.0)
     assert swaps >= 20
 
 
-@pytest.mark.slow
-def test_swaps_keep_no_memory(palette: Path) -> None:
-    names = [entry.name for entry in load(palette).manifest.subnets]
-    with AdaptiveSession(palette, threads=1) as session:
+def test_swaps_keep_no_memory(real_palette: Path) -> None:
+    names = [entry.name for entry in load(real_palette).manifest.subnets]
+    with AdaptiveSession(real_palette, threads=1) as session:
 
         def resident_mb_after(swaps: int) -> float:
             for turn in range(swaps):

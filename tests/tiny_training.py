@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,18 @@ RECIPE = Recipe(
 )
 
 
-def model_folder(folder: Path, *, outputs: int = 2, head: str = "SequenceClassification", **sizes: int) -> Path:
-    """A tiny BERT with a tokenizer of forty words."""
+def model_folder(
+    folder: Path,
+    *,
+    outputs: int = 2,
+    head: str = "SequenceClassification",
+    words: Sequence[str] = WORDS,
+    **sizes: int,
+) -> Path:
+    """A tiny BERT with a tokenizer of these words."""
+    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *words])}
+    sizes = {"vocab_size": max(50, len(vocabulary))} | sizes
     tiny_encoder.hugging_face_checkpoint(folder, num_labels=outputs, head=head, **sizes)
-    vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)

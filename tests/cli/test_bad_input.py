@@ -8,14 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from commands import invoke, one_line
+from tiny_training import model_folder, rows
+from waiting import wait_until
 
+from edgedistill.distillation.resume import FOLDER
 from edgedistill.palette import load
 from edgedistill.runtime.profiles import choose_profile
 from edgedistill.supernet import checkpoint
@@ -27,7 +28,11 @@ def _rows(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
 
 
 GOOD = [{"text": f"say {label} {i}", "label": label} for label in ("yes", "no") for i in range(12)]
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_folder(tmp_path_factory.mktemp("model") / "model")
 
 
 @pytest.mark.parametrize(
@@ -40,15 +45,17 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
     ],
     ids=["text column", "label column", "one class", "empty file"],
 )
-def test_data_that_cannot_be_used(tmp_path: Path, rows: list[dict[str, str]], options: list[str], says: str) -> None:
+def test_data_that_cannot_be_used(
+    tmp_path: Path, model: Path, rows: list[dict[str, str]], options: list[str], says: str
+) -> None:
     _rows(tmp_path / "data", "train", rows)
-    result = invoke("train", MINILM, "--data", tmp_path / "data", "-o", tmp_path / "supernet", *options)
+    result = invoke("train", model, "--data", tmp_path / "data", "-o", tmp_path / "supernet", *options)
     one_line(result, says)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_data_that_are_not_there(tmp_path: Path) -> None:
-    one_line(invoke("train", MINILM, "--data", tmp_path / "none", "-o", tmp_path / "out"), "none")
+def test_data_that_are_not_there(tmp_path: Path, model: Path) -> None:
+    one_line(invoke("train", model, "--data", tmp_path / "none", "-o", tmp_path / "out"), "none")
     assert not (tmp_path / "out").exists()
 
 
@@ -143,18 +150,8 @@ def test_no_onnxruntime(palette: Path) -> None:
 
 def test_a_budget_that_nothing_meets_is_answered_by_the_fastest(palette: Path) -> None:
     """By the profile, at the 64 tokens that are expected before any text: which precision that is, the machine says."""
-    command = [
-        sys.executable,
-        "-m",
-        "edgedistill",
-        "run",
-        palette,
-        "turn it on",
-        "--max-latency-ms",
-        "0.0001",
-        "--json",
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = ["run", palette, "turn it on", "--max-latency-ms", "0.0001", "--json"]
+    result = subprocess.run([sys.executable, "-m", "edgedistill", *command], capture_output=True, text=True, check=True)
     profile = choose_profile(load(palette))
     assert profile is not None
     p50_ms = {subnet.subnet: subnet.latency_at(64).p50_ms for subnet in profile.subnets}
@@ -174,30 +171,45 @@ def test_one_bad_line_does_not_stop_the_others(palette: Path) -> None:
     assert set(records[0]) == {"text", "label", "score", "subnet", "latency_ms"}
 
 
-@pytest.mark.parametrize("seconds", [0.0, 4.0])
-def test_ctrl_c_during_training_leaves_what_can_go_on(tmp_path: Path, workplace: Path, seconds: float) -> None:
+_TRAIN = """
+from edgedistill.cli import main
+from edgedistill.distillation import loop
+loop._SAVED_EVERY_S = 0.0
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("saved", [False, True], ids=["at once", "after its state was saved"])
+def test_ctrl_c_during_training_leaves_what_can_go_on(tmp_path: Path, saved: bool) -> None:
     """Nothing, or a supernet that the same command takes up; no scratch folder."""
-    command = [sys.executable, "-m", "edgedistill", "train", MINILM, "--data", "demo", "-o", "supernet"]
-    # A test run in the background of a shell ignores SIGINT, and its children would too.
-    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
+    model_folder(tmp_path / "model", hidden_size=32, num_attention_heads=4)
+    _rows(tmp_path / "data", "train", [{"text": text, "label": str(label)} for text, label in rows()])
+    (tmp_path / "place").mkdir()
+    command = ["train", "../model", "--data", "../data", "-o", "supernet", "--set", "teacher.epochs=3000"]
+    with subprocess.Popen(
+        [sys.executable, "-c", _TRAIN, *command], cwd=tmp_path / "place", stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
-            rest = _interrupted(process, seconds)
+            rest = _interrupted(process, tmp_path / "place" / "supernet" / FOLDER if saved else None)
         finally:
             process.kill()
     assert process.returncode == 130
     assert "interrupted" in rest
     assert "Traceback" not in rest
-    assert {path.name for path in tmp_path.iterdir()} <= {"supernet"}
-    if (tmp_path / "supernet").exists():
-        assert checkpoint.load(tmp_path / "supernet").info.stages == []
+    assert {path.name for path in (tmp_path / "place").iterdir()} <= {"supernet"}
+    if saved or (tmp_path / "place" / "supernet").exists():
+        assert checkpoint.load(tmp_path / "place" / "supernet").info.stages == []
 
 
-def _interrupted(process: subprocess.Popen[str], seconds: float) -> str:
-    """Wait until it trains, send what Ctrl-C sends, and give what it says then."""
+def _interrupted(process: subprocess.Popen[str], waits_for: Path | None) -> str:
+    """Wait until it trains and that folder exists, send what Ctrl-C sends, and return what it says then."""
     assert process.stderr is not None
-    while "stage 0 trains" not in process.stderr.readline():
-        assert process.poll() is None
-    time.sleep(seconds)
+    lines = [""]
+    while "stage 0 trains" not in lines[-1]:
+        lines.append(process.stderr.readline())
+        assert lines[-1], lines
+    if waits_for is not None:
+        wait_until(waits_for.exists)
     process.send_signal(signal.SIGINT)
     return process.communicate(timeout=60)[1]

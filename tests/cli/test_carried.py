@@ -72,6 +72,7 @@ def _leaks(folder: Path, home: Path) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_palette_and_what_is_extracted_name_no_folder_user_or_host(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

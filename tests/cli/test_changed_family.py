@@ -22,6 +22,7 @@ def _export(workplace: Path, palette: Path, *options: object) -> tuple[object, .
     return ("export", workplace / "supernet", "-o", palette, "--data", workplace / "commands", "--no-profile", *options)
 
 
+@pytest.mark.slow
 def test_one_goes_and_comes_back(workplace: Path, copied: Path) -> None:
     before = load(copied)
     gone = before.manifest.subnets[1].config.name

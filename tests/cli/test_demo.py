@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FEWER_STEPS
-from typer.testing import CliRunner
+from commands import invoke, one_line
+from conftest import FEWER_STEPS, MODEL
 
-from edgedistill.cli import app
-
-_TRAIN = ["train", "sentence-transformers/all-MiniLM-L6-v2", "--data", "commands", "-o", "supernet", *FEWER_STEPS]
+_TRAIN = ["train", MODEL, "--data", "commands", "-o", "supernet", *FEWER_STEPS]
 
 SUBNET_KEYS = {
     "name", "layers", "heads", "ffn", "hidden", "precision", "layer_parameters", "total_parameters",
@@ -23,8 +21,9 @@ SUBNET_KEYS = {
 
 
 @pytest.mark.long
-def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
+def test_the_demo_swaps_under_real_load_and_tells_all(real_workplace: Path, tmp_path: Path) -> None:
     # Training is the same as in `train`, and done: the demo goes on from there.
+    workplace = _copy(real_workplace, tmp_path)
     shutil.copytree(workplace / "supernet", workplace / "demo" / "supernet")
     command = [sys.executable, "-m", "edgedistill", "demo", "--data", "commands", "-o", "demo", "--json"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=500, check=False)
@@ -48,7 +47,7 @@ def test_the_demo_swaps_under_real_load_and_tells_all(workplace: Path) -> None:
     "command", ["demo", "train", "search", "export", "extract", "inspect", "verify", "profile", "run"]
 )
 def test_every_command_helps_with_an_example(command: str) -> None:
-    result = CliRunner().invoke(app, [command, "--help"])
+    result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"Example: edgedistill {command}" in " ".join(result.output.split())
 
@@ -70,26 +69,32 @@ def test_a_second_export_goes_on_with_an_estimate_beside_the_measurement(palette
     assert sorted(p["kind"] for p in profiles.values()) == ["estimated", "measured"]
 
 
-def test_the_same_train_command_again_has_nothing_left_to_do(workplace: Path) -> None:
+def _copy(workplace: Path, folder: Path) -> Path:
+    """Return a copy for a test that writes, without the palette."""
+    shutil.copytree(workplace, folder / "copy", ignore=lambda *_: ["palette"])
+    return folder / "copy"
+
+
+@pytest.mark.slow
+def test_the_same_train_command_again_has_nothing_left_to_do(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = (workplace / "supernet" / "lowrank.safetensors").read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-m", "edgedistill", *_TRAIN, "--json"],
-        cwd=workplace,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    monkeypatch.chdir(_copy(workplace, tmp_path))
+    done = invoke(*_TRAIN, "--json")
+    assert done.exit_code == 0, done.output
     assert [score["stage"] for score in json.loads(done.stdout)["stages"]] == [0, 1, 2]
-    assert (workplace / "supernet" / "lowrank.safetensors").read_bytes() == before
+    assert Path("supernet", "lowrank.safetensors").read_bytes() == before
 
 
-def test_other_settings_do_not_go_on_with_a_supernet(workplace: Path) -> None:
-    command = [*_TRAIN, "--seed", "1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "edgedistill", *command], cwd=workplace, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "other settings" in done.stderr
+@pytest.mark.slow
+def test_other_settings_do_not_go_on_with_a_supernet(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(_copy(workplace, tmp_path))
+    done = invoke(*_TRAIN, "--seed", 1)
+    one_line(done, "other settings")
+    assert done.exit_code == 1
 
 
 def test_a_graph_runs_with_nothing_but_onnxruntime(palette: Path) -> None:

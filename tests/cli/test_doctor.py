@@ -13,6 +13,7 @@ import tiny_palette
 from commands import invoke, one_line
 
 
+@pytest.mark.slow
 def test_this_machine_with_a_palette(tmp_path: Path) -> None:
     folder = tiny_palette.write(tmp_path / "palette")
     done = invoke("doctor", folder)
@@ -23,6 +24,7 @@ def test_this_machine_with_a_palette(tmp_path: Path) -> None:
     assert f"  edgedistill profile {folder}" in done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_same_for_machines(tmp_path: Path) -> None:
     folder = tiny_palette.write(tmp_path / "palette")
     done = invoke("doctor", folder, "--json")
@@ -47,6 +49,7 @@ def test_without_onnxruntime_the_exit_status_is_1(tmp_path: Path, monkeypatch: p
     assert [check["name"] for check in document["checks"] if check["fatal"]] == ["onnxruntime"]
 
 
+@pytest.mark.slow
 def test_a_palette_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     done = invoke("doctor", tmp_path)
     one_line(done, "palette: ")

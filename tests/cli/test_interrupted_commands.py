@@ -76,6 +76,7 @@ def _again_after_kills(
         assert [path.name for path in state.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_a_kill_at_any_moment(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_checkpoint_is_extracted_again(place: Path, tmp_path: Path) -> None:
     _again_after_kills(tmp_path, lambda path: (*command, path), "checkpoint", states=3)
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_again(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     _again_after_kills(tmp_path, lambda path: ("search", place / "supernet", "--picture", path), "it.png", states=3)
@@ -199,6 +201,7 @@ def test_without_room_a_command_ends_in_a_line_and_leaves_nothing(place: Path, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_as_good_as_none(place: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     _done(*_train(place, tmp_path / "out"))

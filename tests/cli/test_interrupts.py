@@ -61,6 +61,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["verify"], ["run", "TEXT"], ["run"]], ids=" ".join)
 @pytest.mark.parametrize("endless", [looping, bottomless])
 def test_ctrl_c_ends_a_command_on_a_graph_that_never_ends(tmp_path: Path, command: list[str], endless: object) -> None:
@@ -84,6 +85,7 @@ session.run(None, {node.name: np.ones((1, 2), np.int64) for node in session.get_
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_within_a_call_that_does_not_hear_it(tmp_path: Path) -> None:
     folder = looping(tiny_palette.write(tmp_path / "palette"))
     process = _started(["-c", _WITHIN_A_CALL, str(folder / "small.onnx")], "begun")

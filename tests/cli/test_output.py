@@ -130,6 +130,7 @@ def check(result: Result, code: int = 0) -> None:
     assert hidden_in(result.output) == set()
 
 
+@pytest.mark.slow
 @FUZZ
 @given(FOREIGN, FOREIGN, FOREIGN)
 @example(ALL, ALL, ALL)
@@ -168,6 +169,7 @@ def test_texts_that_are_answered(folder: Path, text: str) -> None:
     check(invoke("run", folder, "--", text), line.exit_code)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(FOREIGN)
 @example(ALL)

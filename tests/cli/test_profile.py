@@ -20,6 +20,7 @@ def palette(tmp_path: Path) -> Path:
     return tiny_palette.write(tmp_path / "palette")
 
 
+@pytest.mark.slow
 def test_every_length_batch_and_number_of_threads_is_measured(palette: Path) -> None:
     done = invoke("profile", palette, "--lengths", "4,8", "--batches", "1,2", "--threads", "2,1", "--json")
     document = json.loads(done.stdout)
@@ -31,6 +32,7 @@ def test_every_length_batch_and_number_of_threads_is_measured(palette: Path) -> 
     assert [path.name for path in (palette / "profiles").iterdir()] == [f"{device_name()}.json"]
 
 
+@pytest.mark.slow
 def test_a_quick_one_says_what_it_is(palette: Path) -> None:
     done = invoke("profile", palette, "--lengths", "4,8,16", "--quick")
     assert "measured or predicted on" in done.output
@@ -38,6 +40,7 @@ def test_a_quick_one_says_what_it_is(palette: Path) -> None:
     assert found.kind == "quick"
 
 
+@pytest.mark.slow
 def test_a_processor_that_seldom_kept_its_pace_is_told_of(palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A neighbour on a shared host cannot be had here."""
     monkeypatch.setattr("edgedistill.device_profiles.profiler.mean", lambda _shares: 0.25)
@@ -78,6 +81,7 @@ def test_what_cannot_be_done_is_one_line(palette: Path, options: tuple[str, ...]
     one_line(invoke("profile", palette, *options), told)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_profiles_page_run(tmp_path: Path) -> None:
     tiny_palette.write(tmp_path / "palette")
     done = run_shell(readme.block("profile", "docs/profiles.md"), tmp_path)

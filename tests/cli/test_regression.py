@@ -37,6 +37,7 @@ def _train(folder: Path, place: Path, *more: str) -> tuple[object, ...]:
     return (*command, "--recipe", folder / "recipe.toml", "-o", folder / "out", *more)
 
 
+@pytest.mark.slow
 def test_every_command_tells_the_error_in_the_unit_of_the_labels(tmp_path: Path) -> None:
     years = [str(int(label)) for label in data(SCALES["years"]).train.labels or ()]  # whole numbers as strings
     trained = invoke(*_train(tmp_path, _write(tmp_path / "years", years), "--json"))

@@ -57,6 +57,7 @@ def test_a_line_for_machines(stories: Path) -> None:
     assert record["first_token_ms"] > 0 < record["tokens_per_s"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_interrupt_ends_it_cleanly(stories: Path, as_json: bool) -> None:
     arguments = ["run", str(stories), "--prompt", PROMPT, *(["--json"] if as_json else [])]

@@ -1,4 +1,4 @@
-"""``search`` on a real supernet: limits of a board, a picture, and scores that are asked for once."""
+"""``search`` on a trained supernet: limits of a board, a picture, and scores that are asked for once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from commands import invoke, one_line
 
 from edgedistill.subnet_search.score_cache import QUALITY
@@ -15,6 +16,7 @@ def _search(workplace: Path, *options: object) -> tuple[object, ...]:
     return ("search", workplace / "supernet", "--data", workplace / "commands", *options)
 
 
+@pytest.mark.slow
 def test_a_search_within_a_boards_limits(workplace: Path, tmp_path: Path) -> None:
     assert (workplace / "supernet" / QUALITY).is_file()  # the export searched already
     free = json.loads(invoke(*_search(workplace, "--device", "pi5", "--json")).stdout)
@@ -41,6 +43,7 @@ def test_figures_of_a_measured_palette_replace_the_estimate(workplace: Path) -> 
     assert all(member["latency_ms"] > 0 for member in found["family"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_met_or_asked_is_said_in_one_line(workplace: Path, tmp_path: Path) -> None:
     one_line(invoke(*_search(workplace, "--device", "pi5", "--max-latency-ms", 0.001)), "the least is")
     one_line(invoke(*_search(workplace, "--max-latency-ms", 5)), "--device or --profiled")
@@ -50,10 +53,14 @@ def test_what_cannot_be_met_or_asked_is_said_in_one_line(workplace: Path, tmp_pa
     one_line(invoke("search", tmp_path), "no supernet")
 
 
+@pytest.mark.slow
 def test_an_export_takes_the_family_that_was_searched_for(workplace: Path, tmp_path: Path) -> None:
     """Under limits the maxnet may be left out."""
     shutil.copytree(workplace / "supernet", tmp_path / "supernet")
-    options = ("--data", workplace / "commands", "--device", "pi5", "--max-memory-mb", 40, "--count", 3)
+    free = json.loads(invoke(*_search(workplace, "--device", "pi5", "--json")).stdout)
+    memory_mb = sorted({member["memory_mb"] for member in free["family"]})
+    limit_mb = (memory_mb[-2] + memory_mb[-1]) / 2
+    options = ("--data", workplace / "commands", "--device", "pi5", "--max-memory-mb", limit_mb, "--count", 3)
     found = json.loads(invoke("search", tmp_path / "supernet", *options, "--json").stdout)
     written = invoke(
         "export", tmp_path / "supernet", "-o", tmp_path / "palette", *options, "--no-profile", "--json",
@@ -62,10 +69,12 @@ def test_an_export_takes_the_family_that_was_searched_for(workplace: Path, tmp_p
     assert written.exit_code == 0, written.output
     names = [subnet["name"] for subnet in json.loads(written.stdout)["subnets"]]
     assert names == [member["name"] for member in found["family"]]
-    assert "l6-d384-h12-f1536" not in names
+    assert "l6-d48-h12-f192" not in names
 
 
-def test_a_trimmed_vocabulary_makes_smaller_files_and_says_what_it_costs(workplace: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_trimmed_vocabulary_makes_smaller_files_and_says_what_it_costs(real_workplace: Path, tmp_path: Path) -> None:
+    workplace = real_workplace
     written = invoke(
         "export", workplace / "supernet", "-o", tmp_path / "small", "--data", workplace / "commands", "--no-profile",
         "--vocabulary", 15000, "--count", 2, "--precision", "fp32", "--json",

@@ -72,6 +72,7 @@ def test_a_full_device_fails_the_output_once_and_messages_never() -> None:
         assert messages.write(b"one") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "code", "says"),
     [
@@ -94,6 +95,7 @@ def test_where_the_streams_go(folder: Path, script: str, code: int, says: str) -
     assert (len(errors), says in "".join(errors)) == (int(bool(says)), True), errors
 
 
+@pytest.mark.slow
 def test_json_lines_are_utf8_whatever_the_locale(folder: Path) -> None:
     texts = ["café ☕", "lamp"]
     given = (
@@ -112,6 +114,7 @@ def test_json_lines_are_utf8_whatever_the_locale(folder: Path) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_table_and_an_argument_where_the_locale_is_ascii(folder: Path) -> None:
     done = shell(
         "e run $P 'café ☕'; e run $P 'café ☕' --json", folder, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0"

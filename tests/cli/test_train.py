@@ -59,6 +59,7 @@ def test_what_recipe_prints_is_a_recipe(tmp_path: Path) -> None:
     assert all(f"{key} = " in printed.stdout or f"[{key}]" in printed.stdout for key in Recipe.model_fields)
 
 
+@pytest.mark.slow
 def test_texts_alone_become_a_palette(place: Path) -> None:
     """By a model that knows the task: its labels, and agreement with it as the score."""
     given = ("--unlabelled", place / "texts.txt", "--recipe", place / "recipe.toml", "-o", place / "out")
@@ -81,6 +82,7 @@ def test_texts_alone_become_a_palette(place: Path) -> None:
     assert invoke(*export, "--count", 2).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_sentence_encoder_goes_on_and_the_demos_commands_have_one_task(place: Path) -> None:
     model = model_folder(place / "bare", head="")
     command = ("train", model, "--data", place / "data", "--task", "sentence-embedding", "-o", place / "out")
@@ -91,6 +93,7 @@ def test_a_sentence_encoder_goes_on_and_the_demos_commands_have_one_task(place: 
     one_line(invoke(*other), "the demo's commands are for text-classification")
 
 
+@pytest.mark.slow
 def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -> None:
     lines = [json.dumps({"a": text, "b": "w1 w2", "label": label}) for text, label in rows()]
     for split in ("train", "validation", "test"):

@@ -29,6 +29,7 @@ def _train(place: Path, *more: object, model: object = "model", data: object = "
     return ("train", place / str(model), *given, "-o", place / "out", "--json")
 
 
+@pytest.mark.slow
 def test_text_becomes_a_supernet_and_the_command_again_goes_on(place: Path) -> None:
     first, again = invoke(*_train(place)), invoke(*_train(place))
     assert first.exit_code == 0, first.output
@@ -42,6 +43,7 @@ def test_text_becomes_a_supernet_and_the_command_again_goes_on(place: Path) -> N
     one_line(invoke(*_train(place, "--set", "alpha=0.5")), "with other settings")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--fine-tuned", "--random-weights"])
 def test_where_stage_0_begins(place: Path, flag: str) -> None:
     trained = invoke(*_train(place, flag))
@@ -50,6 +52,7 @@ def test_where_stage_0_begins(place: Path, flag: str) -> None:
     assert (first["steps"] == 0) == (flag == "--fine-tuned")
 
 
+@pytest.mark.slow
 def test_a_folder_of_llama2c_is_a_model(place: Path) -> None:
     stories = shared_data.folder("stories260K")
     options = ("--set", "max_tokens=32", "--set", "head_shares=[1.0, 0.75]", "--fine-tuned")
@@ -62,6 +65,7 @@ def test_a_folder_of_llama2c_is_a_model(place: Path) -> None:
     assert supernet.tokenizer.encode("Once upon a time").ids[0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2", "gpt_bigcode"])
 def test_other_families_train(place: Path, name: str) -> None:
     tiny_text.model_folder(place / "other", name)

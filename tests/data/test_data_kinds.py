@@ -123,6 +123,7 @@ LABELS = TEXTS | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.fixed_dictionaries({"text": TEXTS, "label": LABELS}), min_size=2, max_size=6))
 @example([{"text": 'a "quoted"; text,\twith | all', "label": "on"}, {"text": "two\r\nlines\n\nhere", "label": "off"}])

@@ -18,6 +18,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stories_palette.write(tmp_path_factory.mktemp("stories") / "palette")
 
 
+@pytest.mark.slow
 def test_tokens_and_prompts_are_measured_and_budgets_go_by_them(stories: Path) -> None:
     measured = profile(load(stories), lengths=(40, 9999), threads=(1,), rounds=20)
     for subnet in measured.subnets:

@@ -89,6 +89,7 @@ def program(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
+@pytest.mark.slow
 def test_the_command_measures_on_the_board(whole: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{whole.bin}{os.pathsep}{os.environ['PATH']}")
     folder = tiny_palette.write(tmp_path / "palette")
@@ -102,6 +103,7 @@ def test_the_command_measures_on_the_board(whole: Board, tmp_path: Path, monkeyp
     one_line(invoke("profile", folder, "--install", "edgedistill"), "--install is for the board of --ssh")
 
 
+@pytest.mark.slow
 def test_the_profile_of_the_board_comes_back(whole: Board, ask: Ask, palette: Palette, tmp_path: Path) -> None:
     seen: list[str] = []
     found = ask(whole, f"{ssh_board.USER}@127.0.0.1:{whole.port}", on_progress=seen.append)
@@ -182,6 +184,7 @@ profile_remotely(load(sys.argv[1]), "board", [], on_progress=print)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_board_clean(whole: Board, palette: Palette) -> None:
     environment = os.environ | {"PATH": f"{whole.bin}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-c", _INTERRUPTED, palette.folder]
@@ -300,6 +303,7 @@ def test_a_run_that_fails_there(tmp_path: Path, tools: Path, fails: Callable[...
         assert says in fails(on)
 
 
+@pytest.mark.slow
 def test_an_altered_palette_is_found_there(whole: Board, tmp_path: Path, fails: Callable[..., str]) -> None:
     altered = load(tiny_palette.write(tmp_path / "altered"))
     weights = altered.folder / "weights.bin"
@@ -327,6 +331,7 @@ def test_what_a_login_shell_says_stands_before_the_profile(
         assert ask(on) == profile
 
 
+@pytest.mark.slow
 def test_two_boards_of_one_name_keep_both_profiles(tmp_path: Path, tools: Path, ask: Ask, palette: Palette) -> None:
     first = tiny_palette.profile(palette.manifest, name="raspberrypi")
     second = first.model_copy(update={"device": first.device.model_copy(update={"cpu": "another"})})

@@ -74,6 +74,7 @@ def test_ports_that_there_are_not(serve: Serve, port: str) -> None:
         ssh.run(f"board:{port}", "", [], lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("does", "says"),
     [
@@ -99,6 +100,7 @@ def test_a_board_that_does_not_stop_is_left(serve: Serve, does: str, says: str) 
     assert leftover.stdout == b""
 
 
+@pytest.mark.slow
 def test_what_is_fed_counts_as_a_sign_of_life(serve: Serve) -> None:
     serve("echo connected >&2; for i in 0 1 2 3 4 5 6 7 8 9; do head -c 100000 >/dev/null; sleep 0.2; done")
     assert ssh.run("board", "", [bytes(100_000)] * 11, lambda _: None, ReceiveLimits(silence_s=1.5)) == b""
@@ -112,6 +114,7 @@ def test_the_last_lines_are_kept(serve: Serve) -> None:
     assert seen == ["connected", *map(str, range(1, 151)), *map(str, range(1, 51))]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_within_two_seconds(serve: Serve) -> None:
     serve("echo connected >&2; trap '' TERM INT; sleep 98765 & wait")
 

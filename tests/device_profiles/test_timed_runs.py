@@ -46,6 +46,7 @@ def test_fewer_than_twenty_are_all_that_there_are() -> None:
     assert runs.counted("other") == []
 
 
+@pytest.mark.alone
 def test_the_yardstick_shows_who_shares_the_core() -> None:
     """Another process on the one core that both may use: what is looked at is then interrupted now and again."""
     yardstick, core = Yardstick(), min(os.sched_getaffinity(0))

@@ -58,6 +58,7 @@ def _lines(job: Job) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_memory_is_the_sessions_not_the_imports_nor_the_parents(tmp_path: Path) -> None:
     ballast = np.ones(300_000_000 // 8)  # resident here: a child's ru_maxrss would start from it
     large, small = (
@@ -73,6 +74,7 @@ def test_memory_is_the_sessions_not_the_imports_nor_the_parents(tmp_path: Path) 
     assert large.cpu_s > 0
 
 
+@pytest.mark.slow
 def test_memory_with_the_smallest_is_of_both(tmp_path: Path) -> None:
     large, other = (_graph(tmp_path, rows, COLUMNS) for rows in (ROWS, ROWS - 1))
     alone, both = (
@@ -83,6 +85,7 @@ def test_memory_with_the_smallest_is_of_both(tmp_path: Path) -> None:
     assert both.with_smallest_mb - alone.with_smallest_mb > WEIGHTS_MB / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rounds", "budget_s", "samples"),
     [(22, 60.0, 22), (22, 0.0, 20), (3, 0.0, 3)],
@@ -99,6 +102,8 @@ def test_latency_ends_with_its_rounds_or_its_budget(tmp_path: Path, rounds: int,
     assert 0 <= found.kept_pace <= 1
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_latency_ends_when_its_medians_are_known(tmp_path: Path) -> None:
     job = _job("latency", _graph(tmp_path, 16, 8), vocabulary=16, rounds=500, width=5.0)
     *progress, last = _lines(job)
@@ -107,6 +112,7 @@ def test_latency_ends_when_its_medians_are_known(tmp_path: Path) -> None:
         assert point.low_ms <= point.p50_ms <= point.high_ms <= point.p99_ms
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_median_holds_it_nineteen_times_of_twenty() -> None:
     rng = np.random.default_rng(0)
     assert median_interval([3.0]) == (3.0, 3.0)

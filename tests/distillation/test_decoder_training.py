@@ -47,6 +47,7 @@ def _losses(supernet: Supernet) -> list[float]:
     return [evaluate(supernet.model, subnet, rows, TASK, names=()).loss for subnet in (arch.full, small)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -74,6 +75,7 @@ def test_every_stage_learns(tmp_path: Path, source: ResolvedModel, changes: dict
     assert scores[0].metric == "next_token_accuracy"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"dropout": 0.2}, {"random_weights": True, "teach": "maxnet", "maxnet": True, "in_turn": False}],

@@ -75,6 +75,7 @@ def _accuracy(model: ElasticEncoder, small: bool) -> float:
     return evaluate(model, subnet, first_tokens(), TASK, names="abcde").value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["low-rank", "full"])
 def test_all_three_stages_teach_the_smallest_subnet(parameters: str) -> None:
     stages = {name: getattr(RECIPE, name).model_copy(update={"parameters": parameters}) for name in STAGES}
@@ -96,6 +97,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [0, 1, 2])
 @pytest.mark.parametrize("features", ["projections", "relations"])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(stage: int, features: str) -> None:

@@ -28,6 +28,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load(folder).model.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -145,6 +146,7 @@ def test_a_recipe_that_changed_since_stage_0_has_its_frozen_teacher(tmp_path: Pa
     assert {name for report in log.reports for name in report.losses} == {"minnet", "random"}
 
 
+@pytest.mark.slow
 def test_a_recipe_in_which_the_maxnet_teaches_has_no_use_for_stored_answers(
     tmp_path: Path, source: ResolvedModel
 ) -> None:

@@ -56,6 +56,7 @@ def _assert_same_answers(ours: tuple[Supernet, TaskData], theirs: tuple[Supernet
     np.testing.assert_allclose((found - offset) / factor, expected, atol=1e-3 * expected.std())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCALES)
 def test_every_stage_is_the_same_on_every_scale(name: str, near_zero: Supernet, tmp_path: Path) -> None:
     factor, offset = SCALES[name]
@@ -75,6 +76,7 @@ def test_every_stage_is_the_same_on_every_scale(name: str, near_zero: Supernet, 
     assert all(score.metrics["mean_absolute_error"] < mean_gap / 2 for score in ours.info.scores)
 
 
+@pytest.mark.slow
 def test_a_regressor_that_is_fine_tuned_teaches_the_same_on_every_scale(tmp_path: Path) -> None:
     sides = []
     for scale in (PRICES, NEAR_ZERO):
@@ -84,6 +86,7 @@ def test_a_regressor_that_is_fine_tuned_teaches_the_same_on_every_scale(tmp_path
     _assert_same_answers(*sides, PRICES)
 
 
+@pytest.mark.slow
 def test_a_teacher_without_labels_is_standardised_by_its_own_answers(tmp_path: Path) -> None:
     given, sides = without_labels(), []
     for scale in (PRICES, NEAR_ZERO):
@@ -96,6 +99,7 @@ def test_a_teacher_without_labels_is_standardised_by_its_own_answers(tmp_path: P
     assert set(sides[0][0].info.scores[0].metrics) == {"spearman_to_teacher", "mean_absolute_error_to_teacher"}
 
 
+@pytest.mark.slow
 def test_a_head_of_another_unit_begins_where_a_new_one_does(tmp_path: Path) -> None:
     """As where a regressor of prices learns ratings; its answers are not the labels' yet."""
     given, sides = data(NEAR_ZERO), []
@@ -107,6 +111,7 @@ def test_a_head_of_another_unit_begins_where_a_new_one_does(tmp_path: Path) -> N
     assert all(side.info.scores[0].metrics["mean_absolute_error"] < mean_gap for side, _ in sides)
 
 
+@pytest.mark.slow
 def test_a_run_on_years_goes_on_as_if_never_stopped(
     near_zero: Supernet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +125,7 @@ def test_a_run_on_years_goes_on_as_if_never_stopped(
     assert stored.info.label_scale is not None
 
 
+@pytest.mark.slow
 def test_a_teacher_that_was_standardised_goes_on_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, given = regressor(tmp_path / "model", PRICES), without_labels()
     whole = taught(model, given, tmp_path / "whole")
@@ -142,6 +148,7 @@ def test_a_teacher_that_answers_all_alike_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "supernet" / "supernet.json").exists()
 
 
+@pytest.mark.slow
 def test_all_labels_but_one_alike_is_something_to_learn(tmp_path: Path) -> None:
     source = resolve_model(model_folder(tmp_path / "model", head=""))
     given = data(NEAR_ZERO, [7.0] + [5.0] * 39)

@@ -45,6 +45,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
     assert {mark for mark, _ in blocks(page)} == MARKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_s_commands_run_one_after_the_other(place: Path, page: str) -> None:
     scripts = marked(page, "run")

@@ -221,6 +221,8 @@ def test_many_clients_at_once_lose_no_request_while_subnets_swap(palette: Path) 
         assert get(port, "/health")[1]["swaps"] > 1
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_slow_runs_block_no_health_check_and_sigterm_waits_for_them(palette: Path) -> None:
     port = programs.free_port()
     command = [sys.executable, "-c", SLOW, str(palette), str(port), "--max-latency-ms", "10000"]
@@ -241,6 +243,8 @@ def test_slow_runs_block_no_health_check_and_sigterm_waits_for_them(palette: Pat
     assert [deadline <= 10_000 / 2 for deadline in deadlines[1:]] == [True, False]
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_clients_that_ask_again_at_once_are_refused_once_a_second(palette: Path) -> None:
     """So that refusing them takes no time from those that are answered."""
     port, seconds, clients = programs.free_port(), 3, 12
@@ -256,6 +260,7 @@ def test_clients_that_ask_again_at_once_are_refused_once_a_second(palette: Path)
     assert 0 < statuses[503] <= clients * (seconds + 1)
 
 
+@pytest.mark.slow
 def test_what_does_not_arrive_in_time_is_refused_and_holds_nothing(palette: Path) -> None:
     port = programs.free_port()
     late = (408, {"error": "no whole request within 0.5 s"})

@@ -94,6 +94,7 @@ def test_members_reject_alike_whatever_the_scale_and_shift_of_their_energies() -
         assert rejects == pytest.approx([rejected, rejected], abs=0.02)
 
 
+@pytest.mark.slow
 def test_every_member_of_a_palette_is_calibrated(tmp_path: Path) -> None:
     supernet, rows = tiny_supernet.supernet(), tiny_supernet.rows()
     family = list(tiny_encoder.SPACE)[:3]

@@ -153,6 +153,7 @@ def test_a_classifier_in_transformers_pipeline(tmp_path: Path, model_type: str, 
     assert config.label2id == {label: i for i, label in enumerate(LABELS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", CLASSES)
 def test_a_regression_in_transformers_pipeline(tmp_path: Path, model_type: str) -> None:
     palette, extracted = _written(*_supernet(tmp_path, model_type, "text-regression"), tmp_path)
@@ -178,6 +179,7 @@ def test_a_tagger_in_transformers_pipeline(tmp_path: Path, model_type: str) -> N
             assert by_place[word.start] == word.tag
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", CLASSES)
 def test_a_sentence_encoder_in_sentence_transformers(tmp_path: Path, model_type: str) -> None:
     palette, extracted = _written(*_supernet(tmp_path, model_type, "sentence-embedding"), tmp_path)

@@ -39,6 +39,7 @@ def _names(folder: Path) -> list[str]:
     return [entry.name for entry in palette.manifest.subnets]
 
 
+@pytest.mark.slow
 def test_a_new_folder_takes_the_same_export_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -53,6 +54,7 @@ def test_a_new_folder_takes_the_same_export_after_a_kill_at_any_moment(tmp_path:
         assert [path.name for path in state.iterdir()] == ["palette"]
 
 
+@pytest.mark.slow
 def test_a_palette_is_the_old_or_the_new_one_whenever_its_export_is_killed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     _export(home / "palette", SUBNETS[0])

@@ -174,6 +174,7 @@ def test_a_part_that_is_not_there_cannot_be_kept(supernet: Supernet, rows: Encod
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.slow
 def test_a_family_changes_without_its_weights_or_what_is_known_of_others(
     supernet: Supernet, rows: EncodedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

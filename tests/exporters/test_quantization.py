@@ -64,6 +64,7 @@ def test_the_head_norms_and_biases_stay_as_they_are_and_so_does_what_is_named() 
     }
 
 
+@pytest.mark.slow
 def test_every_subnet_slices_one_quantisation(whole: Exported) -> None:
     """A subnet multiplies its slice of the full matrix's integers and scales, and reads rows of the full table.
 

@@ -10,6 +10,7 @@ import pytest
 import tiny_palette
 import torch
 from tiny_regression import NEAR_ZERO, SCALES, TEXTS, data, trained
+from tiny_training import RECIPE
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from edgedistill.distillation import mlfs
@@ -22,6 +23,8 @@ from edgedistill.runtime.onnx import create_session
 from edgedistill.runtime.verification import TOLERANCE, verify
 from edgedistill.supernet.checkpoint import Supernet
 
+pytestmark = pytest.mark.slow
+
 Exported = dict[str, tuple[Supernet, Palette]]
 ALL = {"near zero": NEAR_ZERO, "years": SCALES["years"], "tiny": SCALES["tiny"]}
 
@@ -32,7 +35,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     found = {}
     for name, scale in ALL.items():
         folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
-        supernet = trained(scale, folder)
+        supernet = trained(scale, folder, recipe=RECIPE)
         members = [supernet.space.maxnet, supernet.space.minnet]
         rows = mlfs.encode_data(supernet, data(scale))
         write_palette(supernet, members, rows, folder / "palette", lambda _: None, precisions=("fp32", "int8"))

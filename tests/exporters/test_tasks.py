@@ -66,6 +66,7 @@ def _exported(kind: str, folder: Path) -> tuple[Supernet, mlfs.EncodedData, Pale
     return supernet, encoded, load(folder / "palette")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", _ROWS)
 def test_a_palette_of_every_task_says_what_it_is_and_how_good(kind: str, tmp_path: Path) -> None:
     supernet, encoded, palette = _exported(kind, tmp_path)

@@ -67,6 +67,7 @@ def test_no_request_is_lost_or_wrong_while_subnets_swap(tiny: Path) -> None:
     assert swaps >= 20
 
 
+@pytest.mark.alone
 def test_requests_go_on_while_a_slow_load_runs(tiny: Path) -> None:
     sessions = FakeSessions(load_ms=400.0)
     with AdaptiveSession(tiny, create=sessions) as session:
