@@ -19,11 +19,11 @@ import typer
 
 from benchmarks.shared import data_sets, output, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -76,7 +76,7 @@ def changed(base: Recipe, changes: dict[str, Any]) -> Recipe:
     return Recipe.model_validate(values | {stage: values[stage] | of_stages for stage in ("widths", "depths")})
 
 
-def scores(supernet: Supernet, data: TaskData, sizes: dict[str, SubnetConfig]) -> dict[str, dict[str, float]]:
+def scores(supernet: Supernet, data: TaskData, sizes: dict[str, Subnet]) -> dict[str, dict[str, float]]:
     """By size, and of the maxnet: the score on validation and test, the loss on validation."""
     rows, task, names = encode_data(supernet, data), task_of(supernet.info.task), supernet.info.labels
     supernet.model.to(training_runs.DEVICE)

@@ -18,10 +18,10 @@ from typing import Any
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.architecture import LayerShape, Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.evaluation import evaluate
-from edgedistill.subnet import LayerShape, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -30,7 +30,7 @@ FULL_RATE, PAIR_RATE = 1e-3, 2e-3
 RANKS = (8, 16, 64)
 
 
-def uniform(supernet: Supernet) -> dict[str, SubnetConfig]:
+def uniform(supernet: Supernet) -> dict[str, Subnet]:
     """Shapes of equal layers, which can be repaired."""
     layers = {len(kept): kept for kept in supernet.space.layers}
     return {
@@ -42,7 +42,7 @@ def uniform(supernet: Supernet) -> dict[str, SubnetConfig]:
     }
 
 
-def uneven(supernet: Supernet) -> dict[str, SubnetConfig]:
+def uneven(supernet: Supernet) -> dict[str, Subnet]:
     """Shapes whose layers differ: the FFN narrower in the middle alone, or towards one end."""
     widths = {
         "FFN narrower in the four middle layers": (640, 192, 192, 192, 192, 640),
@@ -51,7 +51,7 @@ def uneven(supernet: Supernet) -> dict[str, SubnetConfig]:
     }
     hidden = supernet.model.arch.hidden
     return {
-        name: SubnetConfig(tuple(LayerShape(index, 8, ffn) for index, ffn in enumerate(of)), hidden)
+        name: Subnet(tuple(LayerShape(index, 8, ffn) for index, ffn in enumerate(of)), hidden)
         for name, of in widths.items()
     }
 
@@ -70,7 +70,7 @@ def repaired(start: Path, data: TaskData, folder: Path, name: str, steps: int, r
     return loss(supernet, subnet, rows)
 
 
-def loss(supernet: Supernet, subnet: SubnetConfig, rows: mlfs.EncodedData) -> float:
+def loss(supernet: Supernet, subnet: Subnet, rows: mlfs.EncodedData) -> float:
     """In nats a token, on some rows of validation."""
     found = evaluate(supernet.model, subnet, decoders.watched(rows), task_of(supernet.info.task), names=())
     return round(found.loss, 4)

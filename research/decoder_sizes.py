@@ -23,12 +23,12 @@ import torch
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.recipe import Recipe, defaults_for
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -61,13 +61,13 @@ WIDTHS_SHARE = 1 / 3  # of the steps, for stage 1
 PROMPTS, PROMPT_TOKENS, MADE_TOKENS, WINDOW = 20, 32, 64, 4
 
 
-def subnets(supernet: Supernet) -> dict[str, SubnetConfig]:
+def subnets(supernet: Supernet) -> dict[str, Subnet]:
     """Of a teacher that has every depth named."""
     layers = {len(kept): kept for kept in supernet.space.layers}
     return {size: decoders.sized(supernet, layers[depth], h, f) for size, (depth, h, f) in SIZES.items()}
 
 
-def scores(supernet: Supernet, sizes: dict[str, SubnetConfig], rows: EncodedData) -> dict[str, dict[str, float]]:
+def scores(supernet: Supernet, sizes: dict[str, Subnet], rows: EncodedData) -> dict[str, dict[str, float]]:
     """Of each size."""
     task, found = task_of(supernet.info.task), {}
     for size, subnet in sizes.items():
@@ -83,7 +83,7 @@ def scores(supernet: Supernet, sizes: dict[str, SubnetConfig], rows: EncodedData
     return found
 
 
-def repetition(supernet: Supernet, subnet: SubnetConfig, rows: EncodedData) -> float:
+def repetition(supernet: Supernet, subnet: Subnet, rows: EncodedData) -> float:
     """The share of windows of greedy text that were there before in the same text, prompts from test."""
     step = len(rows.test) // PROMPTS
     prompts = torch.tensor([rows.test.ids[place * step][:PROMPT_TOKENS] for place in range(PROMPTS)])
@@ -93,7 +93,7 @@ def repetition(supernet: Supernet, subnet: SubnetConfig, rows: EncodedData) -> f
 
 
 @torch.no_grad()
-def greedy(supernet: Supernet, subnet: SubnetConfig, prompts: torch.Tensor) -> torch.Tensor:
+def greedy(supernet: Supernet, subnet: Subnet, prompts: torch.Tensor) -> torch.Tensor:
     """[b, n] → [b, MADE_TOKENS]."""
     ids = prompts
     for _ in range(MADE_TOKENS):

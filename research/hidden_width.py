@@ -19,15 +19,15 @@ from typing import Any
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 
 _NARROWED = ("1/2", "1/4", "1/9")  # sizes that are also taken with half of the hidden width
 
 
-def sizes_of(teacher: Path) -> dict[str, SubnetConfig]:
+def sizes_of(teacher: Path) -> dict[str, Subnet]:
     """Members of all the spaces, then those that are narrow."""
     sizes = {"1/1": checkpoint.load(teacher).model.arch.full, **training_runs.reference_subnets(teacher)}
     narrow = {f"{size}, half hidden": replace(sizes[size], hidden=sizes[size].hidden // 2) for size in _NARROWED}

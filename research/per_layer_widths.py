@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.architecture import Architecture, LayerShape, SearchSpace, Subnet
 from edgedistill.data.dataset import TaskData
-from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -27,19 +27,19 @@ _CANDIDATES = 60
 _NEAR = 0.02
 
 
-def candidates(space: SearchSpace, arch: Architecture, parameters: int) -> Iterator[SubnetConfig]:
+def candidates(space: SearchSpace, arch: Architecture, parameters: int) -> Iterator[Subnet]:
     """Random subnets of this size whose layers take any of the space's widths each."""
     rng = random.Random(0)
-    seen: set[SubnetConfig] = set()
+    seen: set[Subnet] = set()
     while len(seen) < _CANDIDATES:
         layers = (LayerShape(i, rng.choice(space.heads), rng.choice(space.ffn)) for i in rng.choice(space.layers))
-        subnet = SubnetConfig(tuple(layers), space.hidden[0])
+        subnet = Subnet(tuple(layers), space.hidden[0])
         if subnet not in seen and abs(arch.layer_parameters(subnet) / parameters - 1) <= _NEAR:
             seen.add(subnet)
             yield subnet
 
 
-def on_validation(supernet: Supernet, subnet: SubnetConfig, data: TaskData) -> float:
+def on_validation(supernet: Supernet, subnet: Subnet, data: TaskData) -> float:
     """Its headline."""
     score, examples = quality_scores.score_of(
         data, training_runs.answers(supernet, subnet, data, "validation"), "validation"

@@ -30,8 +30,8 @@ from benchmarks.latency.latency import OURS, SUBNETS, Feeds, Runner, Times, feed
 from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats
+from edgedistill.architecture import Subnet
 from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
-from edgedistill.subnet import SubnetConfig
 
 SETTINGS = {"neither": (False, False), "arena": (True, False), "patterns": (False, True), "both": (True, True)}
 OWN = "ours"
@@ -131,7 +131,7 @@ def main(repeats: Repeats = 3) -> None:
     """Measure both sizes, and save the comparison."""
     arch = MODELS[_MODEL]
     subnets = [
-        SubnetConfig.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
+        Subnet.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
         for depth, heads, ffn in (SUBNETS[_MODEL][size] for size in _SIZES)
     ]
     found = {}

@@ -20,10 +20,10 @@ from typing import Any
 from benchmarks.shared import decoder_teacher as decoders
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Steps, Wikitext, WorkFolder
+from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
 from edgedistill.distillation.cost import forward_flops, train_flops
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 
@@ -34,7 +34,7 @@ SLICED_SHARE = 0.25  # of the random one's steps
 POINTS = 25  # of a curve
 
 
-def shapes(supernet: Supernet) -> dict[str, SubnetConfig]:
+def shapes(supernet: Supernet) -> dict[str, Subnet]:
     """Two thirds of the layers' parameters."""
     layers = {len(kept): kept for kept in supernet.space.layers}
     arch = supernet.decoder.arch
@@ -51,7 +51,7 @@ def trained(
     return curve.points
 
 
-def at_random(start: Supernet, subnet: SubnetConfig, data: TaskData, folder: Path, steps: int) -> list[dict[str, Any]]:
+def at_random(start: Supernet, subnet: Subnet, data: TaskData, folder: Path, steps: int) -> list[dict[str, Any]]:
     """The shape from random weights, tables and all, by the text alone."""
     rows = mlfs.encode_data(start, data)
     stage = decoders.long(steps, len(rows.train), RANDOM_RATE)
@@ -63,9 +63,7 @@ def at_random(start: Supernet, subnet: SubnetConfig, data: TaskData, folder: Pat
     return trained(supernet, curve, data, folder, 0)
 
 
-def sliced(
-    start: Path, subnet: SubnetConfig, data: TaskData, folder: Path, steps: int, how: str
-) -> list[dict[str, Any]]:
+def sliced(start: Path, subnet: Subnet, data: TaskData, folder: Path, steps: int, how: str) -> list[dict[str, Any]]:
     """The shape cut out of the teacher."""
     supernet = checkpoint.load(start)
     rows = mlfs.encode_data(supernet, data)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedistill.architecture import Subnet
 from edgedistill.exporters.decoder_graph import step_graph
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.weights import WeightsFile, write_weights
 from edgedistill.palette import Precision
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 
 
@@ -20,13 +20,11 @@ class Written:
 
     stock: DecoderStock
     weights: WeightsFile
-    graphs: dict[SubnetConfig, Path]
-    weight_bytes: dict[SubnetConfig, int]
+    graphs: dict[Subnet, Path]
+    weight_bytes: dict[Subnet, int]
 
 
-def write(
-    model: ElasticDecoder, folder: Path, subnets: Sequence[SubnetConfig], precision: Precision = "fp32"
-) -> Written:
+def write(model: ElasticDecoder, folder: Path, subnets: Sequence[Subnet], precision: Precision = "fp32") -> Written:
     stock = DecoderStock.of(model, precision)
     weights = write_weights(folder, stock, subnets)
     graphs, weight_bytes = {}, {}

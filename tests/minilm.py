@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
+from edgedistill.architecture import Architecture, SearchSpace, Subnet
 
 ARCH = Architecture(
     model_type="bert",
@@ -15,10 +15,11 @@ ARCH = Architecture(
     positions=512,
     token_types=2,
     outputs=2,
+    dense="tanh",
 )
 SPACE = SearchSpace(((0, 1, 2, 3, 4, 5), (0, 2, 3, 5), (0, 5)), (384,), (12, 6, 3), (1536, 768, 384))
 
 
-def share(subnet: SubnetConfig) -> float:
+def share(subnet: Subnet) -> float:
     """Its part of the layer parameters."""
     return ARCH.layer_parameters(subnet) / ARCH.layer_parameters(SPACE.maxnet)

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgedistill.decoder_architecture import DecoderArchitecture
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Architecture, Subnet
 
 Tensors = Mapping[str, Tensor]
 
 
-def run(t: Tensors, arch: DecoderArchitecture, subnet: SubnetConfig, ids: Tensor, eps: float) -> Tensor:
+def run(t: Tensors, arch: Architecture, subnet: Subnet, ids: Tensor, eps: float) -> Tensor:
     """Ids [n] → logits [n, v]."""
     x = t["word.weight"][ids]
     if arch.rope_theta is None:
@@ -34,7 +33,7 @@ def run(t: Tensors, arch: DecoderArchitecture, subnet: SubnetConfig, ids: Tensor
     return _norm(t, "norm", x, eps) @ t["word.weight" if arch.tied else "head.weight"].T
 
 
-def _attention(t: Tensors, arch: DecoderArchitecture, name: str, x: Tensor, eps: float) -> Tensor:
+def _attention(t: Tensors, arch: Architecture, name: str, x: Tensor, eps: float) -> Tensor:
     q, k, v = (
         _linear(t, f"{name}.{part}", x).unflatten(-1, (-1, arch.head_size)).transpose(0, 1)
         for part in ("query", "key", "value")
@@ -56,7 +55,7 @@ def _rotate(x: Tensor, theta: float) -> Tensor:
     return torch.cat((turned.real, turned.imag), -1).float()
 
 
-def _activation(arch: DecoderArchitecture, x: Tensor) -> Tensor:
+def _activation(arch: Architecture, x: Tensor) -> Tensor:
     if arch.activation == "silu":
         return x / (1 + torch.exp(-x))
     if arch.activation == "gelu":

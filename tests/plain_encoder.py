@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgedistill.subnet import Architecture, SubnetConfig
+from edgedistill.architecture import Architecture, Subnet
 
 
 def run(
-    tensors: Mapping[str, Tensor], arch: Architecture, subnet: SubnetConfig, ids: Tensor, mask: Tensor, types: Tensor
+    tensors: Mapping[str, Tensor], arch: Architecture, subnet: Subnet, ids: Tensor, mask: Tensor, types: Tensor
 ) -> Tensor:
     """Outputs [b, c], or [b, n, c] where each token is answered on its own, one text at a time."""
     texts = zip(ids, mask, types, strict=True)
@@ -23,7 +23,7 @@ def run(
 
 
 def _text(
-    t: Mapping[str, Tensor], arch: Architecture, subnet: SubnetConfig, ids: Tensor, mask: Tensor, types: Tensor
+    t: Mapping[str, Tensor], arch: Architecture, subnet: Subnet, ids: Tensor, mask: Tensor, types: Tensor
 ) -> Tensor:
     count = int(mask.sum())
     x = t["embeddings.word.weight"][ids[:, :count]] + t["embeddings.position.weight"][:count]

@@ -10,11 +10,11 @@ from pathlib import Path
 import shared_data
 import tiny_palette
 
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
 from edgedistill.palette import LatencyPoint, Palette, SubnetProfile, load
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, StageScore, Supernet, SupernetInfo
 from edgedistill.supernet.llama2c import load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
@@ -22,9 +22,9 @@ from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_toke
 CONTEXT = 160
 LARGE, MIDDLE, SMALL = "l5-d64-h8-f172", "l5-d64-h4-f86", "l3-d48-h4-f86"
 _SUBNETS = [
-    SubnetConfig.uniform(range(5), hidden=64, heads=8, ffn=172),
-    SubnetConfig.uniform(range(5), hidden=64, heads=4, ffn=86),
-    SubnetConfig.uniform((0, 2, 4), hidden=48, heads=4, ffn=86),
+    Subnet.uniform(range(5), hidden=64, heads=8, ffn=172),
+    Subnet.uniform(range(5), hidden=64, heads=4, ffn=86),
+    Subnet.uniform((0, 2, 4), hidden=48, heads=4, ffn=86),
 ]
 _TEXTS = {
     "train": "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.",

@@ -10,47 +10,56 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from edgedistill.decoder_architecture import DecoderArchitecture
-from edgedistill.subnet import LayerShape, SearchSpace, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, SearchSpace, Subnet
 from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.families.llama import LLAMA_BLOCK
 from edgedistill.supernet.lowrank import LowRankPair
 
 VOCABULARY, POSITIONS = 50, 40
 SIZES = {"layers": 3, "hidden": 32, "ffn": 40, "vocabulary": VOCABULARY, "positions": POSITIONS}
 ARCHITECTURES = {
-    "grouped": DecoderArchitecture("llama", heads=4, kv_heads=2, head_size=8, rope_theta=100.0, **SIZES),
-    "normed": DecoderArchitecture(
-        "qwen3", heads=4, kv_heads=2, head_size=6, rope_theta=1e4, qk_norm=True, qkv_bias=True, tied=True, **SIZES
+    "grouped": Architecture(
+        model_type="llama", heads=4, kv_heads=2, head_size=8, rope_theta=100.0, **LLAMA_BLOCK, **SIZES
     ),
-    "multi-query": DecoderArchitecture(
-        "gpt_bigcode",
+    "normed": Architecture(
+        model_type="qwen3",
+        heads=4,
+        kv_heads=2,
+        head_size=6,
+        rope_theta=1e4,
+        qk_norm=True,
+        tied=True,
+        **(LLAMA_BLOCK | {"qkv_bias": True}),
+        **SIZES,
+    ),
+    "multi-query": Architecture(
+        model_type="gpt_bigcode",
         heads=4,
         kv_heads=1,
         head_size=8,
-        norm="layer",
-        gated=False,
+        causal=True,
+        norm_place="before",
         activation="gelu_tanh",
-        qkv_bias=True,
-        output_bias=True,
-        ffn_bias=True,
         tied=True,
         **SIZES,
     ),
-    "multi-head": DecoderArchitecture(
-        "gpt2",
+    "multi-head": Architecture(
+        model_type="gpt2",
         heads=4,
         kv_heads=4,
         head_size=8,
-        norm="layer",
-        gated=False,
-        activation="gelu",
-        qkv_bias=True,
-        output_bias=True,
-        ffn_bias=True,
+        causal=True,
+        norm_place="before",
         **SIZES,
     ),
-    "gated-bias": DecoderArchitecture(
-        "llama", heads=4, kv_heads=4, head_size=8, rope_theta=1e4, output_bias=True, ffn_bias=True, **SIZES
+    "gated-bias": Architecture(
+        model_type="llama",
+        heads=4,
+        kv_heads=4,
+        head_size=8,
+        rope_theta=1e4,
+        **(LLAMA_BLOCK | {"output_bias": True, "ffn_bias": True}),
+        **SIZES,
     ),
 }
 SPACE = SearchSpace(layers=((0, 1, 2), (0, 2), (1,)), hidden=(32, 16), heads=(4, 2), ffn=(40, 11))
@@ -97,7 +106,7 @@ def checkpoint(folder: Path, name: str, **changes: Any) -> Path:
     return folder
 
 
-def decoder(arch: DecoderArchitecture, *, pairs: int = 2, rank: int = 2, seed: int = 0) -> ElasticDecoder:
+def decoder(arch: Architecture, *, pairs: int = 2, rank: int = 2, seed: int = 0) -> ElasticDecoder:
     """A decoder with random weights and ``pairs`` random low-rank pairs a matrix, in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     model = ElasticDecoder(arch, scale=0.5)
@@ -112,12 +121,12 @@ def decoder(arch: DecoderArchitecture, *, pairs: int = 2, rank: int = 2, seed: i
     return model.eval()
 
 
-def random_subnet(arch: DecoderArchitecture, rng: random.Random) -> SubnetConfig:
+def random_subnet(arch: Architecture, rng: random.Random) -> Subnet:
     """Any subnet, its layers of unequal widths."""
     kept = sorted(rng.sample(range(arch.layers), rng.randint(1, arch.layers)))
     groups = arch.heads // arch.group
     shapes = tuple(LayerShape(i, arch.group * rng.randint(1, groups), rng.randint(1, arch.ffn)) for i in kept)
-    return SubnetConfig(shapes, rng.randint(1, arch.hidden))
+    return Subnet(shapes, rng.randint(1, arch.hidden))
 
 
 def inputs(batch: int, length: int, *, side: str = "right", seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from edgedistill.subnet import Architecture, LayerShape, SearchSpace, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, SearchSpace, Subnet
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.lowrank import LowRankPair
 
@@ -23,6 +23,7 @@ ARCH = Architecture(
     positions=160,
     token_types=2,
     outputs=5,
+    dense="tanh",
 )
 SPACE = SearchSpace(layers=((0, 1, 2, 3), (0, 2), (3,)), hidden=(24, 12), heads=(3, 2, 1), ffn=(40, 10))
 
@@ -58,11 +59,11 @@ def trainable(*, seed: int = 0) -> ElasticEncoder:
     return model
 
 
-def random_subnet(rng: random.Random) -> SubnetConfig:
+def random_subnet(rng: random.Random) -> Subnet:
     """Any subnet of `ARCH`, its layers of unequal widths."""
     kept = sorted(rng.sample(range(ARCH.layers), rng.randint(1, ARCH.layers)))
     shapes = tuple(LayerShape(i, rng.randint(1, ARCH.heads), rng.randint(1, ARCH.ffn)) for i in kept)
-    return SubnetConfig(shapes, rng.choice((24, 16, 12)))
+    return Subnet(shapes, rng.choice((24, 16, 12)))
 
 
 def inputs(batch: int, length: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

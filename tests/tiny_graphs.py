@@ -8,9 +8,9 @@ from pathlib import Path
 
 import onnx
 
+from edgedistill.architecture import Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import full_tensors
 
@@ -35,10 +35,10 @@ class Exported:
         """The same with attention in one node, as palettes have it."""
         return replace(self, portable=False)
 
-    def graph(self, subnet: SubnetConfig) -> tuple[onnx.ModelProto, int]:
+    def graph(self, subnet: Subnet) -> tuple[onnx.ModelProto, int]:
         return encoder_graph(self.stock, subnet, self.weights, eps=self.model.eps, portable=self.portable)
 
-    def write(self, subnet: SubnetConfig) -> Path:
+    def write(self, subnet: Subnet) -> Path:
         graph, _ = self.graph(subnet)
         path = self.folder / f"{subnet.name}.onnx"
         path.write_bytes(graph.SerializeToString())

@@ -42,6 +42,7 @@ import numpy as np
 
 from benchmarks.shared import data_sets, output
 from benchmarks.shared.arguments import DataFolder, SupernetFolder, WorkFolder
+from edgedistill.architecture import Subnet
 from edgedistill.device_profiles import estimate, load_board, profile
 from edgedistill.device_profiles.measurement_plan import plan_measurements
 from edgedistill.device_profiles.prediction import complete_latencies
@@ -52,7 +53,6 @@ from edgedistill.runtime.control.decide import Policy, State, decide
 from edgedistill.runtime.predict.costs import ProfileCosts
 from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 
 LENGTHS = (16, 32, 64, 128)
@@ -78,7 +78,7 @@ def family(supernet_folder: Path, data_folder: Path, work: Path) -> Palette:
     return load(work / "palette")
 
 
-def chosen(supernet: checkpoint.Supernet) -> list[SubnetConfig]:
+def chosen(supernet: checkpoint.Supernet) -> list[Subnet]:
     """The full size, the smallest, and others at random."""
     space = [subnet for subnet in supernet.space if subnet != supernet.model.arch.full]
     smallest = supernet.space.minnet

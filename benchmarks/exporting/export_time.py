@@ -40,11 +40,11 @@ from torch import Tensor
 from benchmarks.memory import shared_weights
 from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats, WorkFolder
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import family_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
@@ -71,7 +71,7 @@ class Pieces:
         self._last = now
 
 
-def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig], folder: Path) -> dict[str, float]:
+def write_family(arch: Architecture, file: Path, members: Sequence[Subnet], folder: Path) -> dict[str, float]:
     """A palette's weights and graphs in both precisions; seconds of the pieces."""
     pieces = Pieces()
     tensors = load_file(file)
@@ -90,7 +90,7 @@ def write_family(arch: Architecture, file: Path, members: Sequence[SubnetConfig]
     return pieces.seconds
 
 
-def _name(subnet: SubnetConfig, precision: Precision) -> str:
+def _name(subnet: Subnet, precision: Precision) -> str:
     return f"{subnet.name}-{precision}.onnx"
 
 
@@ -111,7 +111,7 @@ def random_model(arch: Architecture) -> ElasticEncoder:
     return model
 
 
-def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: SubnetConfig, folder: Path) -> None:
+def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: Subnet, folder: Path) -> None:
     """The subnet, whose layers are the first ones, as transformers 4 loads it."""
     first, depth = subnet.layers[0], len(subnet.layers)
     alone = replace(arch, layers=depth, heads=first.heads, ffn=first.ffn)

@@ -24,11 +24,11 @@ from benchmarks.exporting.export_time import EPS, random_model
 from benchmarks.memory.shared_weights import MODELS, twelve
 from benchmarks.shared import output
 from benchmarks.shared.plain_torch import PlainEncoder
+from edgedistill.architecture import Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs
 from edgedistill.exporters.graph_builder import OPSET, OUTPUT
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
@@ -36,7 +36,7 @@ _TOLERANCE = 1e-4
 _SHAPES = ((1, 1), (1, 17), (5, 128))
 
 
-def export_by_torch(model: ElasticEncoder, subnet: SubnetConfig, path: Path) -> None:
+def export_by_torch(model: ElasticEncoder, subnet: Subnet, path: Path) -> None:
     """Export the subnet's own tensors as a plain module, with dynamic batch and sequence."""
     arch = model.arch
     module = PlainEncoder(arch, subnet, slice_tensors(full_tensors(model), extents(arch, subnet)), EPS)

@@ -17,11 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.shared import output
 from benchmarks.shared.decoder_teacher import END, byte_level
+from edgedistill.architecture import SearchSpace
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
 from edgedistill.palette import MANIFEST_NAME, load
-from edgedistill.subnet import SearchSpace
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder

@@ -47,13 +47,13 @@ from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output, training_runs
 from benchmarks.shared.arguments import Rounds, WorkFolder
 from benchmarks.shared.plain_torch import PlainEncoder
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.device_profiles.timed_runs import Yardstick, full_speed_limit_us
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.graph_builder import OPSET
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
@@ -81,10 +81,10 @@ Runner = Callable[[Feeds], NDArray[np.float32]]
 Opener = Callable[[], Runner]
 
 
-def write(model: ElasticEncoder, subnets: Sequence[SubnetConfig], folder: Path) -> dict[SubnetConfig, dict[str, Path]]:
+def write(model: ElasticEncoder, subnets: Sequence[Subnet], folder: Path) -> dict[Subnet, dict[str, Path]]:
     """Graphs over shared weights in both precisions, and each subnet's file of its own."""
     arch, tensors = model.arch, full_tensors(model)
-    found: dict[SubnetConfig, dict[str, Path]] = {subnet: {} for subnet in subnets}
+    found: dict[Subnet, dict[str, Path]] = {subnet: {} for subnet in subnets}
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():
         stock = Stock.of(arch, tensors, precision)
@@ -178,7 +178,7 @@ def import_openvino(work: Path) -> Any:
 
 
 def openers(
-    model: ElasticEncoder, subnet: SubnetConfig, files: Mapping[str, Path], openvino: Any
+    model: ElasticEncoder, subnet: Subnet, files: Mapping[str, Path], openvino: Any
 ) -> tuple[dict[str, Opener], dict[str, Any]]:
     """How to open every variant of a subnet, by its name, and what the optimizer fused; those not of ONNX stay open."""
     arch, alone = model.arch, files["alone"]
@@ -318,7 +318,7 @@ def measured(name: str, folder: Path, openvino: Any, rate: float, rounds: int) -
     arch = MODELS[name]
     model = random_model(arch)
     subnets = {
-        size: SubnetConfig.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
+        size: Subnet.uniform(range(depth), hidden=arch.hidden, heads=heads, ffn=ffn)
         for size, (depth, heads, ffn) in SUBNETS[name].items()
     }
     files = write(model, list(subnets.values()), folder)

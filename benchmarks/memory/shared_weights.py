@@ -25,23 +25,48 @@ import torch
 
 from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats
+from edgedistill.architecture import Architecture, SearchSpace, Subnet
 from edgedistill.device_profiles.job import Job, MemoryResult
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision, TensorSpec
-from edgedistill.subnet import Architecture, SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import full_tensors
 
 MODELS = {
-    "MiniLM-L6": Architecture("bert", 6, 384, 12, 32, 1536, 30522, 512, 2, 150, "mean", None),
-    "BERT-base": Architecture("bert", 12, 768, 12, 64, 3072, 30522, 512, 2, 150, "first", "tanh"),
+    "MiniLM-L6": Architecture(
+        model_type="bert",
+        layers=6,
+        hidden=384,
+        heads=12,
+        head_size=32,
+        ffn=1536,
+        vocabulary=30522,
+        positions=512,
+        token_types=2,
+        outputs=150,
+        pooling="mean",
+    ),
+    "BERT-base": Architecture(
+        model_type="bert",
+        layers=12,
+        hidden=768,
+        heads=12,
+        head_size=64,
+        ffn=3072,
+        vocabulary=30522,
+        positions=512,
+        token_types=2,
+        outputs=150,
+        pooling="first",
+        dense="tanh",
+    ),
 }
 _TOKENS = 16
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-def twelve(arch: Architecture) -> list[SubnetConfig]:
+def twelve(arch: Architecture) -> list[Subnet]:
     """Three depths, two widths of each kind; the largest first."""
     depths = tuple(tuple(range(arch.layers * part // 3)) for part in (3, 2, 1))
     space = SearchSpace(depths, (arch.hidden,), (arch.heads, arch.heads // 4), (arch.ffn, arch.ffn // 4))

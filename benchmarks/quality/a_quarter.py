@@ -26,12 +26,12 @@ from onnxruntime import InferenceSession
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import full_tensors
@@ -44,7 +44,7 @@ _PART = 1 / 4
 _LATENCY = 1 / 3  # of the teacher's
 
 
-def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig]) -> dict[SubnetConfig, float]:
+def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[Subnet]) -> dict[Subnet, float]:
     """Their scores on validation, the best first."""
     scores = {
         subnet: quality_scores.whole(data, training_runs.answers(supernet, subnet, data, "validation"), "validation")
@@ -53,7 +53,7 @@ def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[SubnetConfig
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
-def exported(supernet: Supernet, subnets: Iterable[SubnetConfig], folder: Path) -> dict[SubnetConfig, Path]:
+def exported(supernet: Supernet, subnets: Iterable[Subnet], folder: Path) -> dict[Subnet, Path]:
     """Their graphs over one weights file, in a new folder."""
     arch, tensors = supernet.encoder.arch, full_tensors(supernet.encoder)
     subnets = list(subnets)
@@ -95,14 +95,14 @@ def _timed(session: InferenceSession, feed: dict[str, Any]) -> float:
 
 
 def chosen(
-    supernet: Supernet, teacher: Supernet, data: TaskData, candidates: Iterable[SubnetConfig], folder: Path
+    supernet: Supernet, teacher: Supernet, data: TaskData, candidates: Iterable[Subnet], folder: Path
 ) -> dict[str, Any]:
     """The best on validation that is fast enough, or the best where none is; and those passed over."""
     full = teacher.model.arch.full
     large = create_session(exported(teacher, [full], folder / "teacher")[full], threads=1)
     scores = ranked(supernet, data, candidates)
     graphs = exported(supernet, scores, folder / "members")
-    ratios: dict[SubnetConfig, dict[int, dict[str, float]]] = {}
+    ratios: dict[Subnet, dict[int, dict[str, float]]] = {}
     for subnet in scores:
         small = create_session(graphs[subnet], threads=1)
         ratios[subnet] = latency_ratios(large, small, supernet.encoder.arch.vocabulary)
@@ -119,7 +119,7 @@ def chosen(
     return described(supernet, taken, teacher, data) | {"latency": ratios[taken], "better_but_slower": slow}
 
 
-def described(supernet: Supernet, subnet: SubnetConfig, teacher: Supernet, data: TaskData) -> dict[str, Any]:
+def described(supernet: Supernet, subnet: Subnet, teacher: Supernet, data: TaskData) -> dict[str, Any]:
     """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
     arch, full = supernet.encoder.arch, teacher.model.arch
     pair = training_runs.answers(supernet, subnet, data), training_runs.answers(teacher, full.full, data)

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 
 from benchmarks.shared import data_sets, output, quality_scores, training_runs
 from benchmarks.shared.arguments import DataFolder, Share, WorkFolder
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.data.dataset import TaskData
-from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.distillation.baseline import word_count_score
 from edgedistill.distillation.recipe import Recipe, StageRecipe
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 
 RATES = {"full": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "low-rank": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)}
@@ -83,7 +82,7 @@ class Bench:
         training_runs.train(training_runs.start(self.teacher, folder, recipe), self.data, folder)
         return folder
 
-    def student(self, size: str, subnet: SubnetConfig, kind: str, rate: float, flops: float) -> Student:
+    def student(self, size: str, subnet: Subnet, kind: str, rate: float, flops: float) -> Student:
         """Distil one subnet alone, or read what it reached."""
         key = f"{self.teacher.name}-student-{size.replace('/', '_')}-{kind}-{rate:g}-{flops:.3g}"
         kept, folder = self.work / f"{key}.npz", self.work / key
@@ -93,7 +92,7 @@ class Bench:
             figures = json.loads(str(stored["figures"]))
             return Student(figures["validation"], stored["outputs"], figures["flops"], figures["wall_s"])
 
-    def _distil(self, subnet: SubnetConfig, kind: str, rate: float, flops: float, folder: Path, kept: Path) -> None:
+    def _distil(self, subnet: Subnet, kind: str, rate: float, flops: float, folder: Path, kept: Path) -> None:
         start, space = checkpoint.load(self.teacher), training_runs.alone(subnet)
         stage = {"epochs": 1, "learning_rate": rate, "parameters": kind}
         values = self.recipe.model_dump() | {"widths": _NOTHING, "depths": stage}
@@ -168,11 +167,11 @@ def _published(data: TaskData, outputs: NDArray[np.float32]) -> float:
     return score(np.arange(data_sets.published_tests(data)))
 
 
-def _layer_share(arch: AnyArchitecture, subnet: SubnetConfig) -> float:
+def _layer_share(arch: Architecture, subnet: Subnet) -> float:
     return arch.layer_parameters(subnet) / arch.layer_parameters(arch.full)
 
 
-def _best_rate(bench: Bench, size: str, subnet: SubnetConfig, kind: str, flops: float) -> float:
+def _best_rate(bench: Bench, size: str, subnet: Subnet, kind: str, flops: float) -> float:
     """By validation: from the second and third of the rates on, for as long as the next one is better."""
     ladder = RATES[kind]
 
@@ -187,7 +186,7 @@ def _best_rate(bench: Bench, size: str, subnet: SubnetConfig, kind: str, flops: 
 
 def _round(
     bench: Bench,
-    members: dict[str, SubnetConfig],
+    members: dict[str, Subnet],
     own: dict[str, NDArray[np.float32]],
     rates: dict[tuple[str, str], float],
     kinds: dict[str, tuple[str, ...]],

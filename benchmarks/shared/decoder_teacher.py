@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.shared import output, training_runs
+from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import Split, TaskData
 from edgedistill.data.readers import load_data
 from edgedistill.distillation import mlfs
@@ -31,7 +32,6 @@ from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe, defaults_for
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -194,12 +194,12 @@ def long(steps: int, rows: int, learning_rate: float, parameters: str = "full") 
     return StageRecipe.model_validate(values)
 
 
-def sized(supernet: Supernet, kept: tuple[int, ...], heads: int, ffn: int) -> SubnetConfig:
+def sized(supernet: Supernet, kept: tuple[int, ...], heads: int, ffn: int) -> Subnet:
     """A subnet of equal layers at the full hidden width."""
-    return SubnetConfig.uniform(kept, hidden=supernet.model.arch.hidden, heads=heads, ffn=ffn)
+    return Subnet.uniform(kept, hidden=supernet.model.arch.hidden, heads=heads, ffn=ffn)
 
 
-def at_random(like: Supernet, subnet: SubnetConfig, seed: int, settings: Recipe) -> Supernet:
+def at_random(like: Supernet, subnet: Subnet, seed: int, settings: Recipe) -> Supernet:
     """A model that is the subnet alone, and knows nothing."""
     alone = begin_alone(like, subnet, seed)
     values = {"recipe": settings.model_dump(mode="json"), "seed": seed}
@@ -211,7 +211,7 @@ class Curve:
     """Validation loss in nats a token of some subnet, by step and training FLOPs: a watcher of a stage's steps."""
 
     supernet: Supernet
-    subnet: SubnetConfig
+    subnet: Subnet
     rows: EncodedData
     every: int
     flops_a_step: float

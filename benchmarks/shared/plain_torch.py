@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.supernet.encoder import answer, masked_bias
 
 
 class PlainEncoder(nn.Module):
     """Of a subnet's own tensors, sliced; the attention is torch's fused one."""
 
-    def __init__(self, arch: Architecture, subnet: SubnetConfig, tensors: Mapping[str, Tensor], eps: float) -> None:
+    def __init__(self, arch: Architecture, subnet: Subnet, tensors: Mapping[str, Tensor], eps: float) -> None:
         super().__init__()
         self.arch = arch
         self.word = _table(tensors, "embeddings.word")

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.shared import data_sets, output
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.data.batches import epoch_batches
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation import mlfs
@@ -27,7 +28,6 @@ from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.stages import SubnetTraining
 from edgedistill.errors import EdgeDistillError
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -143,19 +143,19 @@ def space_of(supernet: Supernet, recipe: Recipe) -> SearchSpace:
     return SearchSpace(depths, recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
 
 
-def alone(subnet: SubnetConfig) -> SearchSpace:
+def alone(subnet: Subnet) -> SearchSpace:
     """A space of one uniform subnet: a student that is distilled for itself."""
     first = subnet.layers[0]
     return SearchSpace((subnet.kept,), (subnet.hidden,), (first.heads,), (first.ffn,))
 
 
-def reference_subnets(teacher_folder: Path) -> dict[str, SubnetConfig]:
+def reference_subnets(teacher_folder: Path) -> dict[str, Subnet]:
     """The six sizes as subnets: the teacher's own layers for each depth."""
     supernet = checkpoint.load(teacher_folder)
     layers = {len(kept): kept for kept in supernet.space.layers}
     hidden = supernet.model.arch.hidden
     return {
-        size: SubnetConfig.uniform(layers[depth], hidden=hidden, heads=heads, ffn=ffn)
+        size: Subnet.uniform(layers[depth], hidden=hidden, heads=heads, ffn=ffn)
         for size, (depth, heads, ffn) in SIZES.items()
     }
 
@@ -216,7 +216,7 @@ def at_cost(supernet: Supernet, data: TaskData, recipe: Recipe, space: SearchSpa
     return recipe.model_copy(update=longer)
 
 
-def answers(supernet: Supernet, subnet: SubnetConfig, data: TaskData, split: str = "test") -> NDArray[np.float32]:
+def answers(supernet: Supernet, subnet: Subnet, data: TaskData, split: str = "test") -> NDArray[np.float32]:
     """The subnet's outputs [units, c] on a split; from a GPU where there is one."""
     rows = getattr(mlfs.encode_data(supernet, data), split)
     model = supernet.encoder.to(DEVICE)

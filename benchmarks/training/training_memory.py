@@ -24,16 +24,67 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from benchmarks.shared import output
+from edgedistill.architecture import Architecture
 from edgedistill.distillation.scaling import trained_parameters
-from edgedistill.subnet import Architecture
 from edgedistill.supernet.encoder import ElasticEncoder
 
 RANK = 16
 FAMILIES = {
-    "MiniLM-L6 (BERT)": Architecture("bert", 6, 384, 12, 32, 1536, 30522, 512, 2, 2, "mean", None),
-    "BERT-base": Architecture("bert", 12, 768, 12, 64, 3072, 30522, 512, 2, 2, "first", "tanh"),
-    "RoBERTa-base": Architecture("roberta", 12, 768, 12, 64, 3072, 50265, 514, 1, 2, "first", "tanh"),
-    "DistilBERT-base": Architecture("distilbert", 6, 768, 12, 64, 3072, 30522, 512, 0, 2, "first", "relu"),
+    "MiniLM-L6 (BERT)": Architecture(
+        model_type="bert",
+        layers=6,
+        hidden=384,
+        heads=12,
+        head_size=32,
+        ffn=1536,
+        vocabulary=30522,
+        positions=512,
+        token_types=2,
+        outputs=2,
+        pooling="mean",
+    ),
+    "BERT-base": Architecture(
+        model_type="bert",
+        layers=12,
+        hidden=768,
+        heads=12,
+        head_size=64,
+        ffn=3072,
+        vocabulary=30522,
+        positions=512,
+        token_types=2,
+        outputs=2,
+        pooling="first",
+        dense="tanh",
+    ),
+    "RoBERTa-base": Architecture(
+        model_type="roberta",
+        layers=12,
+        hidden=768,
+        heads=12,
+        head_size=64,
+        ffn=3072,
+        vocabulary=50265,
+        positions=514,
+        token_types=1,
+        outputs=2,
+        pooling="first",
+        dense="tanh",
+    ),
+    "DistilBERT-base": Architecture(
+        model_type="distilbert",
+        layers=6,
+        hidden=768,
+        heads=12,
+        head_size=64,
+        ffn=3072,
+        vocabulary=30522,
+        positions=512,
+        token_types=0,
+        outputs=2,
+        pooling="first",
+        dense="relu",
+    ),
 }
 _REPEATS = 3
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedistill.architecture import Subnet
 from edgedistill.palette import SubnetEntry
-from edgedistill.subnet import SubnetConfig
 
 __all__ = ["CostModel", "MeasuredLatency", "PassWork", "choose_spanning", "fit_line", "to_nanoseconds"]
 
@@ -43,7 +43,7 @@ class PassWork:
     attention_macs: float
 
     @classmethod
-    def of(cls, config: SubnetConfig, parameters: int, attention_macs: float) -> PassWork:
+    def of(cls, config: Subnet, parameters: int, attention_macs: float) -> PassWork:
         """Return the work of a configuration; the other arguments depend on the size of a head."""
         heads, ffn = sum(layer.heads for layer in config.layers), sum(layer.ffn for layer in config.layers)
         return cls(len(config.layers), config.hidden, heads, ffn, parameters, attention_macs)

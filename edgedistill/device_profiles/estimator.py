@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.device_profiles.boards import Board
 from edgedistill.device_profiles.cost_model import PassWork
 from edgedistill.device_profiles.measurement_plan import DEFAULT_LENGTHS, usable_lengths
@@ -24,7 +25,6 @@ from edgedistill.palette import (
     SubnetEntry,
     SubnetProfile,
 )
-from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["estimate", "estimate_subnet"]
 
@@ -101,7 +101,7 @@ def _device(board: Board) -> DeviceInfo:
 
 
 def estimate_subnet(
-    arch: Architecture, subnet: SubnetConfig, board: Board, *, tokens: int, precision: Precision = "fp32"
+    arch: Architecture, subnet: Subnet, board: Board, *, tokens: int, precision: Precision = "fp32"
 ) -> tuple[float, float]:
     """Estimate a subnet's milliseconds at ``tokens`` tokens and its megabytes on ``board``, as `estimate` does."""
     parameters = arch.layer_parameters(subnet)

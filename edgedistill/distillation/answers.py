@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import EncoderOutput
 
@@ -56,14 +56,14 @@ def _as_it_is(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def forward(model: ElasticModel, batch: Batch, subnet: SubnetConfig) -> EncoderOutput:
+def forward(model: ElasticModel, batch: Batch, subnet: Subnet) -> EncoderOutput:
     """One batch through one subnet of an encoder."""
     output = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet)
     assert isinstance(output, EncoderOutput)
     return output
 
 
-def ask(model: ElasticModel, batch: Batch, subnet: SubnetConfig) -> Answers:
+def ask(model: ElasticModel, batch: Batch, subnet: Subnet) -> Answers:
     """One batch through one subnet: the answers to its units."""
     if not isinstance(model, ElasticDecoder):
         output = forward(model, batch, subnet)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.chat_files import chat_template
 from edgedistill.distillation.encoder_tokenizer import load_tokenizer
@@ -22,7 +23,6 @@ from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.standardising import label_scale_of, standardise_head
 from edgedistill.distillation.tokenizer_files import read_tokenizer, settings_of
 from edgedistill.errors import ModelError
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.llama2c import llama2c_files, load_llama2c
@@ -110,7 +110,7 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
     return Supernet(found.model, full, info, found.tokenizer)
 
 
-def begin_alone(supernet: Supernet, subnet: SubnetConfig, seed: int | None = None) -> Supernet:
+def begin_alone(supernet: Supernet, subnet: Subnet, seed: int | None = None) -> Supernet:
     """A decoder's subnet as a supernet of its own, with no other subnets and no stage done.
 
     It has the subnet's weights, or where a seed is given random ones. What is separately trained is begun so.

@@ -8,20 +8,19 @@ optimizer are left out: they are below a percent.
 
 from __future__ import annotations
 
-from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["forward_flops", "train_flops"]
 
 
-def forward_flops(arch: AnyArchitecture, subnet: SubnetConfig, *, rows: int, tokens: int) -> int:
+def forward_flops(arch: Architecture, subnet: Subnet, *, rows: int, tokens: int) -> int:
     """One pass over ``rows`` sequences of ``tokens`` tokens, padding included."""
     return 2 * rows * arch.macs(subnet, tokens=tokens)
 
 
 def train_flops(
-    arch: AnyArchitecture, subnet: SubnetConfig, rank: int | None, *, rows: int, tokens: int, tables: bool = False
+    arch: Architecture, subnet: Subnet, rank: int | None, *, rows: int, tokens: int, tables: bool = False
 ) -> int:
     """One pass and its gradients; ``rank`` of the pair that trains, None where the matrices do.
 
@@ -29,7 +28,7 @@ def train_flops(
     """
     attention = 2 * rows * arch.attention_macs(subnet, tokens=tokens)
     both = 2 * forward_flops(arch, subnet, rows=rows, tokens=tokens) + attention
-    if tables and isinstance(arch, DecoderArchitecture) and arch.tied:
+    if tables and arch.tied:
         both += 2 * rows * tokens * arch.vocabulary * subnet.hidden
     matrices = _matrices(arch, subnet)
     if rank is None:
@@ -37,7 +36,7 @@ def train_flops(
     return both + 3 * 2 * rows * tokens * sum(rank * (out + back) for out, back in matrices)
 
 
-def _matrices(arch: AnyArchitecture, subnet: SubnetConfig) -> list[tuple[int, int]]:
+def _matrices(arch: Architecture, subnet: Subnet) -> list[tuple[int, int]]:
     """(out, in) of every matrix of the layers, and of a decoder's untied head."""
     return [
         (shape[0], shape[1])

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch, Encoded, sorted_batches
 from edgedistill.distillation.next_tokens import token_figures
 from edgedistill.errors import DataError
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.tasks.task import Task
@@ -44,7 +44,7 @@ class Score:
 
 
 @torch.no_grad()
-def outputs_of(model: ElasticEncoder, subnet: SubnetConfig, data: Encoded) -> Tensor:
+def outputs_of(model: ElasticEncoder, subnet: Subnet, data: Encoded) -> Tensor:
     """What the subnet answers to every row, without dropout: [units of all rows, c] in the rows' order, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
@@ -68,7 +68,7 @@ def answers_to(data: Encoded, run: Callable[[Batch], Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def next_tokens_of(model: ElasticDecoder, subnet: SubnetConfig, data: Encoded) -> TokenFigures:
+def next_tokens_of(model: ElasticDecoder, subnet: Subnet, data: Encoded) -> TokenFigures:
     """How well the subnet tells next tokens, without dropout."""
     model.eval()
     device = next(model.parameters()).device
@@ -82,7 +82,7 @@ def next_tokens_of(model: ElasticDecoder, subnet: SubnetConfig, data: Encoded) -
 
 def evaluate(
     model: ElasticModel,
-    subnet: SubnetConfig,
+    subnet: Subnet,
     data: Encoded,
     task: Task,
     *,

@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Encoded, encode
 from edgedistill.data.dataset import Split, TaskData
 from edgedistill.data.packing import pack
@@ -35,7 +36,6 @@ from edgedistill.distillation.standardising import scaled_by_teacher
 from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
 from edgedistill.errors import DataError
 from edgedistill.places import is_vacant
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import StageScore, Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -256,9 +256,7 @@ class _Run:
         model.eval()
         return position
 
-    def _plan(
-        self, supernet: Supernet, task: Task, recipe: Recipe, stage: int
-    ) -> tuple[Objective, dict[str, SubnetConfig]]:
+    def _plan(self, supernet: Supernet, task: Task, recipe: Recipe, stage: int) -> tuple[Objective, dict[str, Subnet]]:
         """What the stage trains, and the subnets whose scores are watched."""
         model, train = supernet.model, self.data.train
         if stage == 0:
@@ -279,7 +277,7 @@ class _Run:
             return FrozenDecoder(model.arch, model.eps, supernet.teacher, self.accelerator.device)
         return TeacherOutputs(supernet.teacher["train"], train)
 
-    def _score(self, supernet: Supernet, task: Task, subnet: SubnetConfig, split: str) -> Score:
+    def _score(self, supernet: Supernet, task: Task, subnet: Subnet, split: str) -> Score:
         reference = supernet.teacher.get(split)
         names = supernet.info.labels
         return evaluate(supernet.model, subnet, getattr(self.data, split), task, names=names, reference=reference)

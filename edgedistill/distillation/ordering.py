@@ -8,13 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import Architecture, SearchSpace, Subnet
 from edgedistill.data.batches import Batch, Encoded, sorted_batches
-from edgedistill.decoder_architecture import AnyArchitecture
 from edgedistill.distillation.answers import ask, sum_over_units
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticModel
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
 from edgedistill.tasks.task import Task
@@ -47,7 +46,7 @@ def put_in_order(
     if recipe.order == "importance":
         losses = _losses(model, data, task, recipe)
 
-        def loss_of(subnet: SubnetConfig) -> float:
+        def loss_of(subnet: Subnet) -> float:
             return evaluate(model, subnet, data, task, names=names, reference=reference).loss
 
         rewire(model, score_units(model, losses()))
@@ -59,7 +58,7 @@ def put_in_order(
     return SearchSpace(layers, recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
 
 
-def _evenly(arch: AnyArchitecture, depth: int) -> tuple[int, ...]:
+def _evenly(arch: Architecture, depth: int) -> tuple[int, ...]:
     """Every so many layers, the last among them."""
     return tuple(sorted({round((place + 1) * arch.layers / depth) - 1 for place in range(depth)}))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import RecipeError
 from edgedistill.tasks import TaskName, task_of
 from edgedistill.utf8 import NotUtf8, read_text_file
@@ -151,38 +151,37 @@ class Recipe(_Strict):
             return None
         return self.rank if self.stages[stage].parameters == "low-rank" else None
 
-    def heads(self, arch: AnyArchitecture) -> tuple[int, ...]:
+    def heads(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of heads, from all to few; of a decoder the nearest numbers of whole groups."""
         return tuple(groups * arch.group for groups in _choices(arch.heads // arch.group, self.head_shares))
 
-    def ffn(self, arch: AnyArchitecture) -> tuple[int, ...]:
+    def ffn(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of FFN width, from all to few."""
         return _choices(arch.ffn, self.ffn_shares)
 
-    def hidden(self, arch: AnyArchitecture) -> tuple[int, ...]:
+    def hidden(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of hidden width, from all to few."""
         return _choices(arch.hidden, self.hidden_shares)
 
-    def depth(self, arch: AnyArchitecture) -> tuple[int, ...]:
+    def depth(self, arch: Architecture) -> tuple[int, ...]:
         """The choices of depth, from all layers to few."""
         return _choices(arch.layers, self.depth_shares)
 
-    def check(self, arch: AnyArchitecture) -> None:
+    def check(self, arch: Architecture) -> None:
         """Refuse what this model cannot do.
 
         Raises:
             RecipeError: a width that does not come out whole, a rank over the narrowest matrix, or what decoders, or
                 encoders, do not learn by.
         """
-        is_decoder = isinstance(arch, DecoderArchitecture)
-        if self.random_weights and not is_decoder:
+        if self.random_weights and not arch.causal:
             raise RecipeError("random_weights is for decoders, and this model is an encoder; set it to false")
-        if is_decoder and self.features != "none" and self.beta:
+        if arch.causal and self.features != "none" and self.beta:
             raise RecipeError(
                 f'features is "{self.features}": a decoder learns from outputs alone; set features = none'
             )
         wholes = {"ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
-        if not is_decoder:
+        if not arch.causal:
             wholes = {"head_shares": arch.heads} | wholes
         for name, whole in wholes.items():
             for share in getattr(self, name):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgedistill.decoder_architecture import AnyArchitecture
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["TrainedParameters", "gradient_scale", "trained_parameters"]
@@ -29,7 +28,7 @@ class TrainedParameters:
         return self.matrices + self.vectors + self.head
 
 
-def trained_parameters(arch: AnyArchitecture, subnet: SubnetConfig, rank: int | None) -> TrainedParameters:
+def trained_parameters(arch: Architecture, subnet: Subnet, rank: int | None) -> TrainedParameters:
     """Counts of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
 
     Without a rank the matrices train in full. The embedding tables never train (arXiv 2404.01353, §3).

@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.data.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.answers import Answers, ask, forward, sum_over_units
 from edgedistill.distillation.cost import train_flops
@@ -24,7 +25,6 @@ from edgedistill.distillation.losses import FeatureLoss, FeatureProjection, NoFe
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.teacher import Teacher
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.tasks.task import Task
 
@@ -113,7 +113,7 @@ class SubnetTraining:
         self._features, self._teacher, self._stage = features, teacher, stage
         self._rank = recipe.pair_rank(stage)
 
-    def subnets(self, step: int) -> list[tuple[str, SubnetConfig]]:
+    def subnets(self, step: int) -> list[tuple[str, Subnet]]:
         """Those of a step beside the maxnet: a function of the seed and the step alone."""
         rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
         chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
@@ -146,7 +146,7 @@ class SubnetTraining:
         """(n₁/n_j)^γ where a step has one subnet: Adam would undo it in the gradient; else it is there."""
         return self._scale(model, self.subnets(step)[0][1]) if self._recipe.in_turn else 1.0
 
-    def _scale(self, model: ElasticModel, subnet: SubnetConfig) -> float:
+    def _scale(self, model: ElasticModel, subnet: Subnet) -> float:
         most, part = (trained_parameters(model.arch, s, self._rank).total for s in (self._space.maxnet, subnet))
         return gradient_scale(most, part, self._recipe.gamma)
 

@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import Architecture
 from edgedistill.data.batches import Batch, Encoded
-from edgedistill.decoder_architecture import DecoderArchitecture
 from edgedistill.distillation.answers import Answers, ask
 from edgedistill.distillation.cost import forward_flops
 from edgedistill.supernet.decoder import ElasticDecoder
@@ -51,9 +51,7 @@ class TeacherOutputs:
 class FrozenDecoder:
     """A decoder at full size that answers a batch when it is asked: its outputs for all rows are too many to keep."""
 
-    def __init__(
-        self, arch: DecoderArchitecture, eps: float, tensors: Mapping[str, Tensor], device: torch.device
-    ) -> None:
+    def __init__(self, arch: Architecture, eps: float, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """``tensors``: all of `full_tensors` of a decoder of that architecture, whose norms have that epsilon."""
         self._model = ElasticDecoder(arch, eps=eps)
         self._model.load_state_dict(tensors)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from operator import gt
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.binding import read_tensors
 from edgedistill.exporters.calibration import Calibrator
 from edgedistill.exporters.weights import Holdings, StoredTensor, WeightsFile
 from edgedistill.palette import Palette, SubnetEntry, write_profile
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import slice_tensors
 from edgedistill.tasks import task_of
@@ -19,7 +19,7 @@ __all__ = ["carry_profiles", "known_entries", "stored_weights"]
 
 
 def known_entries(
-    palette: Palette, supernet: Supernet, largest: SubnetConfig, calibrator: Calibrator | None
+    palette: Palette, supernet: Supernet, largest: Subnet, calibrator: Calibrator | None
 ) -> dict[str, SubnetEntry]:
     """Return the palette's entries that stay valid, by their graph's name, which is a hash of its content.
 
@@ -45,7 +45,7 @@ def known_entries(
     return {entry.graph: entry for entry in manifest.subnets if calibrator is None or entry.name != first.name}
 
 
-def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
+def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[Subnet]) -> WeightsFile:
     """Return the palette's weights file in this stock's precision, once checked to hold what ``subnets`` need.
 
     Raises:

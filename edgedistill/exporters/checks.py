@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.encoder_graph import graph_inputs
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
 
@@ -28,7 +28,7 @@ _BATCHES = (1, 5)
 _LENGTHS = (1, 17, 128)
 
 
-def check_graph(path: Path, model: ElasticEncoder, subnet: SubnetConfig, scale: LabelScale | None = None) -> float:
+def check_graph(path: Path, model: ElasticEncoder, subnet: Subnet, scale: LabelScale | None = None) -> float:
     """The largest difference from torch over all probes, as `largest_difference` has it.
 
     Raises:
@@ -66,9 +66,7 @@ def _check_form(path: Path) -> None:
 
 
 @torch.no_grad()
-def largest_difference(
-    path: Path, model: ElasticEncoder, subnet: SubnetConfig, scale: LabelScale | None = None
-) -> float:
+def largest_difference(path: Path, model: ElasticEncoder, subnet: Subnet, scale: LabelScale | None = None) -> float:
     """Largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
 
     It is absolute. The graph of a regression answers in the unit of the labels: of those, it is in spreads. Where no

@@ -6,10 +6,9 @@ padded, are heads whose size its CPU kernel does not take.
 
 from __future__ import annotations
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture, LayerShape
 from edgedistill.exporters.decoder_weights import COSINES, SINES
 from edgedistill.exporters.graph_builder import GraphBuilder
-from edgedistill.subnet import LayerShape
 
 __all__ = ["attend", "cache_head_size"]
 
@@ -17,12 +16,12 @@ _LANES = 8  # the kernel takes heads of a multiple of this, and turns them by a 
 _PARTS = ("query", "key", "value")
 
 
-def cache_head_size(arch: DecoderArchitecture) -> int:
+def cache_head_size(arch: Architecture) -> int:
     """The size of a head in the cache."""
     return -(-arch.head_size // _LANES) * _LANES
 
 
-def attend(builder: GraphBuilder, arch: DecoderArchitecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
+def attend(builder: GraphBuilder, arch: Architecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
     """Queries, keys and values side by side [1, n, (h + 2k)·s] → context [1, n, h·s].
 
     ``place``: of the layer in the subnet, by which its part of the cache is called.
@@ -55,7 +54,7 @@ def attend(builder: GraphBuilder, arch: DecoderArchitecture, shape: LayerShape, 
     return _pad_heads(builder, context, cache_head_size(arch), size) if padded else context
 
 
-def _parted(builder: GraphBuilder, arch: DecoderArchitecture, shape: LayerShape, x: str) -> list[str]:
+def _parted(builder: GraphBuilder, arch: Architecture, shape: LayerShape, x: str) -> list[str]:
     shared = arch.kv_heads_of(shape.heads)
     widths = [heads * arch.head_size for heads in (shape.heads, shared, shared)]
     names = [f"layers.{shape.index}.{part}" for part in _PARTS]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_steps import Steps
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 
 __all__ = ["check_step_graph", "check_steps_run"]
@@ -24,7 +24,7 @@ _LENGTHS = (1, 17, 64)
 _THREADS = 2
 
 
-def check_step_graph(path: Path, model: ElasticDecoder, subnet: SubnetConfig, context_tokens: int) -> float:
+def check_step_graph(path: Path, model: ElasticDecoder, subnet: Subnet, context_tokens: int) -> float:
     """The largest difference from torch over all probes, none longer than the context.
 
     Raises:
@@ -54,7 +54,7 @@ def check_steps_run(path: Path, model: ElasticDecoder, context_tokens: int) -> N
 
 
 @torch.no_grad()
-def _largest_difference(path: Path, model: ElasticDecoder, subnet: SubnetConfig, context_tokens: int) -> float:
+def _largest_difference(path: Path, model: ElasticDecoder, subnet: Subnet, context_tokens: int) -> float:
     """Of logits between the graph and the supernet, relative to the largest logit over 1."""
     steps = Steps(path, max(_LENGTHS), _THREADS)
     model.eval()

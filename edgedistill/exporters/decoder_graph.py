@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.exporters.binding import attach
 from edgedistill.exporters.decoder_attention import attend, cache_head_size
 from edgedistill.exporters.decoder_products import Products
@@ -18,7 +18,6 @@ from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, Decode
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import WeightsFile
 from edgedistill.palette import TensorSpec
-from edgedistill.subnet import LayerShape, SubnetConfig
 
 __all__ = ["step_graph", "step_inputs"]
 
@@ -27,7 +26,7 @@ _QKV = ("query", "key", "value")
 _ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
 
 
-def step_graph(stock: DecoderStock, subnet: SubnetConfig, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
+def step_graph(stock: DecoderStock, subnet: Subnet, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
     """The subnet's graph over the weights file of this stock, and how many of the file's bytes it refers to.
 
     Inputs: ``input_ids`` [1, n] int64, ``seqlens_k`` [1] and ``total_sequence_length`` [] int32 (the tokens in the
@@ -42,7 +41,7 @@ def step_graph(stock: DecoderStock, subnet: SubnetConfig, weights: WeightsFile) 
     return writer.builder.model(subnet.name, inputs, outputs, nodes, bound), weight_bytes
 
 
-def step_inputs(arch: DecoderArchitecture) -> list[TensorSpec]:
+def step_inputs(arch: Architecture) -> list[TensorSpec]:
     """The inputs that are not a subnet's cache."""
     inputs = [
         TensorSpec(name="input_ids", dtype="int64", shape=[1, "n"]),
@@ -54,17 +53,17 @@ def step_inputs(arch: DecoderArchitecture) -> list[TensorSpec]:
     return inputs if arch.rope_theta is not None else [*inputs, learned]
 
 
-def _inputs(arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+def _inputs(arch: Architecture, subnet: Subnet) -> list[ValueInfoProto]:
     values = [helper.make_tensor_value_info(one.name, _TYPES[one.dtype], one.shape) for one in step_inputs(arch)]
     return [*values, *_caches("past", arch, subnet)]
 
 
-def _outputs(arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+def _outputs(arch: Architecture, subnet: Subnet) -> list[ValueInfoProto]:
     logits = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, "m", arch.vocabulary])
     return [logits, *_caches("present", arch, subnet)]
 
 
-def _caches(when: str, arch: DecoderArchitecture, subnet: SubnetConfig) -> list[ValueInfoProto]:
+def _caches(when: str, arch: Architecture, subnet: Subnet) -> list[ValueInfoProto]:
     shapes = [[1, arch.kv_heads_of(layer.heads), "capacity", cache_head_size(arch)] for layer in subnet.layers]
     parts = [(f"{when}_{part}_{place}", shape) for place, shape in enumerate(shapes) for part in ("key", "value")]
     return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in parts]
@@ -73,7 +72,7 @@ def _caches(when: str, arch: DecoderArchitecture, subnet: SubnetConfig) -> list[
 class _Writer:
     """Writes the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
 
-    def __init__(self, stock: DecoderStock, subnet: SubnetConfig) -> None:
+    def __init__(self, stock: DecoderStock, subnet: Subnet) -> None:
         self.builder = GraphBuilder()
         self._products = Products(self.builder, stock, subnet)
         self._stock, self._subnet, self._arch = stock, subnet, stock.arch

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.architecture import Subnet
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters.changes import known_entries
 from edgedistill.exporters.decoder_attention import cache_head_size
@@ -22,7 +23,6 @@ from edgedistill.exporters.weights import WeightsFile
 from edgedistill.palette import Generation, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.printable import get_logger
 from edgedistill.runtime.generation.chat import template_fault
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["DecoderMembers"]
@@ -59,7 +59,7 @@ class DecoderMembers:
         if fault is not None:
             _log.warning("the chat template %s; the palette takes no chats", fault)
 
-    def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
+    def known(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
         """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
         return known_entries(palette, self._supernet, largest, None)
 
@@ -72,7 +72,7 @@ class DecoderMembers:
         self,
         stock: DecoderStock,
         weights: WeightsFile,
-        subnet: SubnetConfig,
+        subnet: Subnet,
         folder: Path,
         known: Mapping[str, SubnetEntry],
     ) -> SubnetEntry:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgedistill.architecture import Subnet
 from edgedistill.exporters.blocks import BLOCK, scale_name
 from edgedistill.exporters.decoder_weights import HEAD, DecoderStock
 from edgedistill.exporters.graph_builder import GraphBuilder
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["Products"]
@@ -23,7 +23,7 @@ _WHOLE_NUMBERS = 4
 class Products:
     """Writes the products of one subnet's graph, in its stock's precision."""
 
-    def __init__(self, builder: GraphBuilder, stock: DecoderStock, subnet: SubnetConfig) -> None:
+    def __init__(self, builder: GraphBuilder, stock: DecoderStock, subnet: Subnet) -> None:
         self._builder, self._stock = builder, stock
         self._shapes = extents(stock.arch, subnet) | {HEAD: (stock.arch.vocabulary, subnet.hidden)}
 

@@ -13,11 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.blocks import BLOCK, block_extents, in_blocks, scale_name
 from edgedistill.palette import BlockQuantization, Precision, Quantization, Unquantized
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder, rotations
 from edgedistill.supernet.slicing import extents, full_tensors
 
@@ -39,7 +38,7 @@ class DecoderStock:
         bits: of a weight, by the name of each tensor that is in blocks.
     """
 
-    arch: DecoderArchitecture
+    arch: Architecture
     eps: float
     context_tokens: int
     precision: Precision
@@ -87,7 +86,7 @@ class DecoderStock:
             return Unquantized(scheme="none")
         return BlockQuantization(scheme="blocks", bits=_BITS[self.precision], block_size=BLOCK)
 
-    def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+    def extents(self, subnet: Subnet) -> dict[str, tuple[int, ...]]:
         """What a subnet keeps of each tensor, scales among them."""
         arch = self.arch
         kept = extents(arch, subnet) | {HEAD: (arch.vocabulary, subnet.hidden)}
@@ -99,9 +98,7 @@ class DecoderStock:
         return kept
 
 
-def _bits(
-    arch: DecoderArchitecture, tensors: Collection[str], precision: Precision, kept: Collection[str]
-) -> dict[str, int]:
+def _bits(arch: Architecture, tensors: Collection[str], precision: Precision, kept: Collection[str]) -> dict[str, int]:
     """Bits of a weight by the name of each matrix and of the word table; none of what is ``kept`` in fp32."""
     parts = [_EMBEDDINGS, *([] if arch.tied else ["head"]), *(f"layers.{index}" for index in range(arch.layers))]
     for part in kept:

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.exporters.binding import attach
 from edgedistill.exporters.encoder_products import EncoderProducts
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import Stock, WeightsFile
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
 
 __all__ = ["encoder_graph", "graph_inputs", "output_shape"]
 
@@ -34,11 +34,11 @@ def graph_inputs(arch: Architecture) -> tuple[str, ...]:
 
 def output_shape(arch: Architecture) -> list[int | str]:
     """Return the shape of the graph's output: [b, c], or [b, n, c] if each token gets an answer."""
-    return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.outputs]
+    return ["batch", *(["sequence"] if arch.pooling == "each" else []), arch.output_width]
 
 
 def encoder_graph(
-    stock: Stock, subnet: SubnetConfig, weights: WeightsFile, *, eps: float, portable: bool = False
+    stock: Stock, subnet: Subnet, weights: WeightsFile, *, eps: float, portable: bool = False
 ) -> tuple[onnx.ModelProto, int]:
     """Build the subnet's graph over the weights file of ``stock``.
 
@@ -66,7 +66,7 @@ def encoder_graph(
 class _EncoderWriter:
     """Write the nodes, from the embeddings to the head."""
 
-    def __init__(self, stock: Stock, subnet: SubnetConfig, eps: float, *, fused: bool) -> None:
+    def __init__(self, stock: Stock, subnet: Subnet, eps: float, *, fused: bool) -> None:
         self.builder = GraphBuilder()
         self._products = EncoderProducts(self.builder, stock)
         self._arch, self._subnet, self._eps, self._fused = stock.arch, subnet, eps, fused

@@ -15,11 +15,11 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.sentence_folder import write_sentence_modules
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.tokenizer_folder import write_tokenizer
-from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families import Head, family_of
@@ -36,7 +36,7 @@ _CLASSES = {
 }
 
 
-def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -> None:
+def write_hugging_face(supernet: Supernet, subnet: Subnet, folder: Path) -> None:
     """Write config, weights and tokenizer, which transformers loads without anything of ours.
 
     A sentence encoder's folder is one of sentence-transformers', too.
@@ -69,7 +69,7 @@ def write_hugging_face(supernet: Supernet, subnet: SubnetConfig, folder: Path) -
     write_tokenizer(supernet, folder, info.max_tokens, {} if info.pad_token is None else {"pad_token": info.pad_token})
 
 
-def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: SubnetConfig, folder: Path) -> None:
+def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: Subnet, folder: Path) -> None:
     """Write it with what it needs to generate: the ids that begin and end a text, and the template of a chat."""
     info, generation = supernet.info, supernet.info.generation
     assert generation is not None
@@ -103,7 +103,7 @@ def _head(arch: Architecture) -> Head | None:
     return "SequenceClassification"
 
 
-def _check(arch: Architecture, subnet: SubnetConfig) -> None:
+def _check(arch: Architecture, subnet: Subnet) -> None:
     """Raise ExportError if one configuration for all layers cannot express the subnet."""
     heads, widths = {layer.heads for layer in subnet.layers}, {layer.ffn for layer in subnet.layers}
     if len(widths) > 1:
@@ -117,13 +117,13 @@ def _check(arch: Architecture, subnet: SubnetConfig) -> None:
         )
 
 
-def _alone(arch: Architecture, subnet: SubnetConfig) -> Architecture:
+def _alone(arch: Architecture, subnet: Subnet) -> Architecture:
     """Return the architecture of a model that is this subnet alone."""
     first = subnet.layers[0]
     return replace(arch, layers=len(subnet.layers), hidden=subnet.hidden, heads=first.heads, ffn=first.ffn)
 
 
-def _renumbered(subnet: SubnetConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _renumbered(subnet: Subnet, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Renumber the layers of ``tensors`` from 0 without gaps."""
     places = {f"layers.{index}.": f"layers.{place}." for place, index in enumerate(subnet.kept)}
     result = {}
@@ -133,7 +133,7 @@ def _renumbered(subnet: SubnetConfig, tensors: dict[str, Tensor]) -> dict[str, T
     return result
 
 
-def _config(supernet: Supernet, subnet: SubnetConfig) -> Any:
+def _config(supernet: Supernet, subnet: Subnet) -> Any:
     arch, info = _alone(supernet.encoder.arch, subnet), supernet.info
     family = family_of(arch.model_type)
     config = AutoConfig.for_model(

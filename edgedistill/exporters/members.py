@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters.calibration import Calibrator
@@ -26,7 +27,6 @@ from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, WeightsFile
 from edgedistill.palette import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
 
@@ -38,12 +38,12 @@ _MIXED_SPLIT = "validation"
 _PROBED_ROWS = 4
 
 
-def member_name(subnet: SubnetConfig, precision: Precision) -> str:
+def member_name(subnet: Subnet, precision: Precision) -> str:
     """The subnet's name in a palette: another precision than fp32 is a part of it."""
     return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
 
 
-def put_graph(graph: onnx.ModelProto, subnet: SubnetConfig, precision: Precision, folder: Path) -> Path:
+def put_graph(graph: onnx.ModelProto, subnet: Subnet, precision: Precision, folder: Path) -> Path:
     """Write a member's graph under a name of its content; its path."""
     content = graph.SerializeToString(deterministic=True)
     path = folder / f"{subnet.name}-{precision}-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
@@ -69,7 +69,7 @@ class EncoderMembers:
         if self._task.is_calibrated:
             self._calibrator = Calibrator(data, supernet.teacher, out_of_scope)
 
-    def known(self, palette: Palette, largest: SubnetConfig) -> dict[str, SubnetEntry]:
+    def known(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
         """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
         return known_entries(palette, self._supernet, largest, self._calibrator)
 
@@ -78,7 +78,7 @@ class EncoderMembers:
         return Stock.of(self._supernet.encoder.arch, self._tensors, precision, keep_fp32)
 
     def export(
-        self, stock: Stock, weights: WeightsFile, subnet: SubnetConfig, folder: Path, known: Mapping[str, SubnetEntry]
+        self, stock: Stock, weights: WeightsFile, subnet: Subnet, folder: Path, known: Mapping[str, SubnetEntry]
     ) -> SubnetEntry:
         """Write the graph into ``folder``; check and score it, unless its entry is ``known`` by its name.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
@@ -33,7 +34,6 @@ from edgedistill.palette import (
     TokenizerEntry,
     load,
 )
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.decoder import ElasticDecoder
 
@@ -42,7 +42,7 @@ __all__ = ["write_palette"]
 
 def write_palette(
     supernet: Supernet,
-    subnets: Sequence[SubnetConfig],
+    subnets: Sequence[Subnet],
     data: EncodedData,
     folder: Path,
     on_subnet: Callable[[str], None],

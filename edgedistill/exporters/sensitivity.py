@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import score_outputs
 from edgedistill.exporters.encoder_graph import encoder_graph
@@ -14,7 +15,6 @@ from edgedistill.exporters.quality import graph_outputs
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Manifest, Precision
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
 
@@ -41,7 +41,7 @@ def losses_in(manifest: Manifest, precision: Precision) -> dict[str, float]:
     }
 
 
-def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> list[Part]:
+def parts_that_cost(supernet: Supernet, subnet: Subnet, data: Encoded) -> list[Part]:
     """Return the embeddings and each kept layer, ordered by the int8 score with that part alone kept in fp32.
 
     ``data``: validation rows.
@@ -49,7 +49,7 @@ def parts_that_cost(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> 
     return sorted(_scored(supernet, subnet, data), key=lambda part: -part.score)
 
 
-def _scored(supernet: Supernet, subnet: SubnetConfig, data: Encoded) -> Iterator[Part]:
+def _scored(supernet: Supernet, subnet: Subnet, data: Encoded) -> Iterator[Part]:
     arch, tensors, task = supernet.encoder.arch, exported_tensors(supernet), task_of(supernet.info.task)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):

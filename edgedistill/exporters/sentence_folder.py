@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from edgedistill.subnet import Architecture
+from edgedistill.architecture import Architecture
 
 __all__ = ["write_sentence_modules"]
 

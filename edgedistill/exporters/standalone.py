@@ -9,19 +9,19 @@ from pathlib import Path
 import onnx
 from torch import Tensor
 
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision
 from edgedistill.places import install, scratch_folder
-from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["write_onnx"]
 
 
-def write_onnx(supernet: Supernet, subnet: SubnetConfig, path: Path, precision: Precision = "fp32") -> None:
+def write_onnx(supernet: Supernet, subnet: Subnet, path: Path, precision: Precision = "fp32") -> None:
     """Write the subnet's graph with its weights inside, checked as a palette's are, in the place of ``path`` at once.
 
     Raises:

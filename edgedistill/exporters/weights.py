@@ -13,11 +13,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.quantization import ZERO_POINT, quantisable, quantised, scale_of, scale_shape
 from edgedistill.files import put_in_place
 from edgedistill.palette import DynamicInt8, Precision, Quantization, Unquantized
-from edgedistill.subnet import Architecture, SubnetConfig
 from edgedistill.supernet.slicing import extents, slice_tensors
 
 __all__ = ["Holdings", "Stock", "StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
@@ -58,7 +58,7 @@ class Holdings(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors in the layout of the graphs; tensors that share memory are stored once."""
 
-    def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+    def extents(self, subnet: Subnet) -> dict[str, tuple[int, ...]]:
         """Return the shape that a subnet keeps of each tensor."""
 
 
@@ -68,7 +68,7 @@ def transposed(name: str, tensor: Tensor) -> Tensor:
     return tensor.T.contiguous() if is_linear else tensor.contiguous()
 
 
-def graph_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+def graph_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ...]]:
     """Return the shape that a subnet keeps of each tensor in the layout of the graphs: matrices are [in, out].
 
     Embedding tables are kept whole: the graph gathers rows and cuts those, so that every session maps the
@@ -127,14 +127,14 @@ class Stock:
             return Unquantized(scheme="none")
         return DynamicInt8(scheme="int8-dynamic", zero_point=ZERO_POINT)
 
-    def extents(self, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+    def extents(self, subnet: Subnet) -> dict[str, tuple[int, ...]]:
         """Return the shape that a subnet keeps of each tensor, scales included."""
         shapes = graph_extents(self.arch, subnet)
         scales = {scale_of(name): scale_shape(name, shapes[name]) for name in self.whole if name in shapes}
         return shapes | scales
 
 
-def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]) -> WeightsFile:
+def write_weights(folder: Path, stock: Holdings, subnets: Iterable[Subnet]) -> WeightsFile:
     """Write ``weights-<precision>-<sha12>.bin`` into ``folder``, each tensor in the largest extent of any subnet."""
     union = _union(stock, subnets)
     sources = slice_tensors(stock.tensors, union)
@@ -155,7 +155,7 @@ def write_weights(folder: Path, stock: Holdings, subnets: Iterable[SubnetConfig]
     return WeightsFile(name, stored)
 
 
-def _union(stock: Holdings, subnets: Iterable[SubnetConfig]) -> dict[str, tuple[int, ...]]:
+def _union(stock: Holdings, subnets: Iterable[Subnet]) -> dict[str, tuple[int, ...]]:
     """Return the largest extent of each tensor over the subnets; tensors that share memory are kept whole."""
     union: dict[str, tuple[int, ...]] = {}
     for subnet in subnets:

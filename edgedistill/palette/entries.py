@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edgedistill.architecture import LayerShape, Subnet
 from edgedistill.palette.values import (
     Count,
     FileName,
@@ -19,7 +20,6 @@ from edgedistill.palette.values import (
     SubnetName,
 )
 from edgedistill.palette.weight_schemes import Quantization
-from edgedistill.subnet import LayerShape, SubnetConfig
 
 __all__ = ["Calibration", "Layer", "Quality", "SubnetEntry"]
 
@@ -89,9 +89,9 @@ class SubnetEntry(StrictModel):
         return self.quantization.precision
 
     @property
-    def config(self) -> SubnetConfig:
+    def config(self) -> Subnet:
         """Return the configuration as the rest of the code has it."""
-        return SubnetConfig(tuple(LayerShape(la.index, la.heads, la.ffn) for la in self.layers), self.hidden)
+        return Subnet(tuple(LayerShape(la.index, la.heads, la.ffn) for la in self.layers), self.hidden)
 
     def metric(self, split: str) -> str:
         """Return the metric of the first quality on ``split``, or of another split where it has none."""

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edgedistill.decoder_architecture import AnyArchitecture
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.errors import SearchError
-from edgedistill.subnet import SubnetConfig
 from edgedistill.subnet_search.device_costs import Cost, DeviceCosts
 from edgedistill.subnet_search.front import Scored, choose_family, pareto_front
 
@@ -38,7 +37,7 @@ class Member:
     ``error``: of a regression the mean absolute error there, in the unit of the labels.
     """
 
-    subnet: SubnetConfig
+    subnet: Subnet
     quality: float
     layer_parameters: int
     macs: int
@@ -75,7 +74,7 @@ class Terms:
         SearchError: there are limits, but no device.
     """
 
-    arch: AnyArchitecture
+    arch: Architecture
     tokens: int
     against: Against
     limits: SearchLimits
@@ -90,7 +89,7 @@ class Terms:
         """Where device figures come from; None where there are none."""
         return None if self.model is None else self.model.source
 
-    def member(self, subnet: SubnetConfig, quality: float = float("nan")) -> Member:
+    def member(self, subnet: Subnet, quality: float = float("nan")) -> Member:
         """The subnet with all that it costs."""
         parameters, macs = self.arch.layer_parameters(subnet), self.arch.macs(subnet, tokens=self.tokens)
         return Member(subnet, quality, parameters, macs, None if self.model is None else self.model.of(subnet))
@@ -114,7 +113,7 @@ class Search:
     family: list[Member]
 
 
-def search(qualities: Mapping[SubnetConfig, float], terms: Terms, count: int) -> Search:
+def search(qualities: Mapping[Subnet, float], terms: Terms, count: int) -> Search:
     """The family of at most ``count`` subnets that keep to the limits, spread evenly in cost over their front.
 
     ``qualities``: on validation data, of every subnet that may be chosen.

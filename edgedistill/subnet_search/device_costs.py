@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.device_profiles import Board, estimate_subnet
 from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, fit_line
 from edgedistill.errors import SearchError
 from edgedistill.palette import DeviceProfile, Palette
-from edgedistill.subnet import Architecture, SubnetConfig
 
 __all__ = ["Cost", "DeviceCosts", "EstimatedCosts", "FittedCosts"]
 
@@ -29,7 +29,7 @@ class DeviceCosts(Protocol):
 
     source: str
 
-    def of(self, subnet: SubnetConfig) -> Cost:
+    def of(self, subnet: Subnet) -> Cost:
         """What it costs there."""
 
 
@@ -40,7 +40,7 @@ class EstimatedCosts:
         self._arch, self._board, self._tokens = arch, board, tokens
         self.source = f"estimated for {board.title}, never checked there"
 
-    def of(self, subnet: SubnetConfig) -> Cost:
+    def of(self, subnet: Subnet) -> Cost:
         """The roofline's."""
         return Cost(*estimate_subnet(self._arch, subnet, self._board, tokens=self._tokens))
 
@@ -81,7 +81,7 @@ class FittedCosts:
             f"off by {self.error:.0%} of one that it was not fitted to"
         )
 
-    def of(self, subnet: SubnetConfig) -> Cost:
+    def of(self, subnet: Subnet) -> Cost:
         """The model's, whether or not this subnet was measured: one scale for all."""
         start, slope = self._memory
         return Cost(
@@ -89,6 +89,6 @@ class FittedCosts:
             round(start + slope * self._arch.layer_parameters(subnet), 1),
         )
 
-    def _work(self, subnet: SubnetConfig) -> PassWork:
+    def _work(self, subnet: Subnet) -> PassWork:
         attention_macs = float(self._arch.attention_macs(subnet, tokens=1))
         return PassWork.of(subnet, self._arch.layer_parameters(subnet), attention_macs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.subnet_search.constrained_search import Terms
 
 if TYPE_CHECKING:
@@ -16,9 +16,7 @@ __all__ = ["explore"]
 _TRIES = 5  # of the sampler for each score, since it asks again for what it liked
 
 
-def explore(
-    space: SearchSpace, terms: Terms, quality: Callable[[SubnetConfig], float], most: int
-) -> dict[SubnetConfig, float]:
+def explore(space: SearchSpace, terms: Terms, quality: Callable[[Subnet], float], most: int) -> dict[Subnet, float]:
     """Scores of the whole space, or of about ``most`` of its subnets that keep to the limits.
 
     Those are the largest, the smallest, and what Optuna's multi-objective TPE takes to be better or cheaper than what
@@ -55,11 +53,11 @@ def _study(most: int) -> optuna.Study:
     return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
 
 
-def _suggested(trial: optuna.Trial, space: SearchSpace) -> SubnetConfig:
+def _suggested(trial: optuna.Trial, space: SearchSpace) -> Subnet:
     """Each choice by its place, since neighbours are alike."""
     kept = space.layers[trial.suggest_int("depth", 0, len(space.layers) - 1)]
     hidden, heads, ffn = (
         choices[trial.suggest_int(name, 0, len(choices) - 1)]
         for name, choices in (("hidden", space.hidden), ("heads", space.heads), ("ffn", space.ffn))
     )
-    return SubnetConfig.uniform(kept, hidden=hidden, heads=heads, ffn=ffn)
+    return Subnet.uniform(kept, hidden=hidden, heads=heads, ffn=ffn)

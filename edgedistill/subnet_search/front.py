@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 
 __all__ = ["Scored", "choose_family", "pareto_front"]
 
@@ -19,7 +19,7 @@ __all__ = ["Scored", "choose_family", "pareto_front"]
 class Scored:
     """A subnet, what it costs (in whichever unit the search goes by) and its quality on validation data."""
 
-    subnet: SubnetConfig
+    subnet: Subnet
     cost: float
     quality: float
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from edgedistill.architecture import Subnet
 from edgedistill.files import write_json
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["QUALITY", "cached_scores"]
@@ -21,8 +21,8 @@ _Scores = dict[str, dict[str, float]]
 
 @contextmanager
 def cached_scores(
-    supernet: Supernet, folder: Path, metrics: Callable[[SubnetConfig], dict[str, float]]
-) -> Iterator[Callable[[SubnetConfig], dict[str, float]]]:
+    supernet: Supernet, folder: Path, metrics: Callable[[Subnet], dict[str, float]]
+) -> Iterator[Callable[[Subnet], dict[str, float]]]:
     """``metrics``, but from the file in ``folder`` where those of this very supernet are there already.
 
     What was measured is kept even where this is interrupted.
@@ -30,7 +30,7 @@ def cached_scores(
     path, key = folder / QUALITY, _key(supernet)
     kept = _read(path, key)
 
-    def score(subnet: SubnetConfig) -> dict[str, float]:
+    def score(subnet: Subnet) -> dict[str, float]:
         name = repr(subnet)
         if name not in kept:
             kept[name] = metrics(subnet)

@@ -14,19 +14,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
+from edgedistill.architecture import Architecture, SearchSpace
 from edgedistill.errors import CheckpointError, ModelError
 from edgedistill.library_errors import disk_errors, first_line, is_library_error
 from edgedistill.places import install, scratch_folder, was_moved
-from edgedistill.subnet import SearchSpace
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
@@ -98,6 +97,13 @@ class GenerationInfo(BaseModel):
     chat_template: str | None
 
 
+def _with_defaults(document: Any) -> Any:
+    """Complete the architecture of an older supernet, which did not say what all decoders had in common."""
+    if isinstance(document, dict) and "outputs" not in document:
+        return {"causal": True, "norm_place": "before"} | document
+    return document
+
+
 class SupernetInfo(BaseModel):
     """Everything about a supernet that is no tensor.
 
@@ -110,7 +116,7 @@ class SupernetInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[2] = 2
-    architecture: AnyArchitecture
+    architecture: Annotated[Architecture, BeforeValidator(_with_defaults)]
     eps: float
     base_model: str
     base_revision: str | None
@@ -243,7 +249,7 @@ def load(folder: Path) -> Supernet:
 def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticModel:
     arch, dropout = info.architecture, float(info.recipe.get("dropout", 0.0))
     model: ElasticModel
-    if isinstance(arch, DecoderArchitecture):
+    if arch.causal:
         model = ElasticDecoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)
     else:
         model = ElasticEncoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)

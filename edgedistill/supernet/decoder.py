@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.decoder_architecture import DecoderArchitecture
-from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.supernet.encoder import ElasticEncoder, ElasticNorm
 from edgedistill.supernet.lowrank import ElasticLinear
 
@@ -59,7 +58,7 @@ class ElasticRmsNorm(nn.Module):
 class ElasticDecoderLayer(nn.Module):
     """Causal self-attention and FFN, each behind a norm and added to the residual stream."""
 
-    def __init__(self, arch: DecoderArchitecture, scale: float, eps: float, dropout: float) -> None:
+    def __init__(self, arch: Architecture, scale: float, eps: float, dropout: float) -> None:
         super().__init__()
         d, size = arch.hidden, arch.head_size
         inner, shared = arch.heads * size, arch.kv_heads * size
@@ -123,11 +122,9 @@ class ElasticDecoderLayer(nn.Module):
 
 
 class ElasticDecoder(nn.Module):
-    """A whole decoder with its head over the vocabulary, as `DecoderArchitecture` describes it."""
+    """A whole decoder with its head over the vocabulary, as `Architecture` describes it."""
 
-    def __init__(
-        self, arch: DecoderArchitecture, *, scale: float = 1.0, eps: float = 1e-6, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, arch: Architecture, *, scale: float = 1.0, eps: float = 1e-6, dropout: float = 0.0) -> None:
         super().__init__()
         self.arch = arch
         self.eps = eps
@@ -138,7 +135,7 @@ class ElasticDecoder(nn.Module):
         self.head = None if arch.tied else ElasticLinear(arch.vocabulary, arch.hidden, scale, bias=False)
         self.requires_grad_(False)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, subnet: SubnetConfig) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, subnet: Subnet) -> Tensor:
         """Both [b, n] int64, a mask of 1 keeps a token → logits [b, n, v].
 
         Positions are counted from 0 at the first of the n, padding or not. What is answered at padding means nothing.
@@ -148,7 +145,7 @@ class ElasticDecoder(nn.Module):
         """
         return self.answer(self.states(input_ids, attention_mask, subnet))
 
-    def states(self, input_ids: Tensor, attention_mask: Tensor, subnet: SubnetConfig) -> Tensor:
+    def states(self, input_ids: Tensor, attention_mask: Tensor, subnet: Subnet) -> Tensor:
         """What `answer` makes logits of, behind the last norm: both [b, n] int64 → [b, n, d].
 
         Raises:
@@ -232,5 +229,5 @@ def _rotate(x: Tensor, turned: Rotations) -> Tensor:
     return x * turned[0] + torch.cat((-second, first), -1) * turned[1]
 
 
-def _norm(arch: DecoderArchitecture, eps: float) -> ElasticNorm | ElasticRmsNorm:
+def _norm(arch: Architecture, eps: float) -> ElasticNorm | ElasticRmsNorm:
     return ElasticRmsNorm(arch.hidden, eps) if arch.norm == "rms" else ElasticNorm(arch.hidden, eps)

@@ -1,7 +1,7 @@
 """Importance order of a decoder: permuted so that a prefix keeps what matters most, its function unchanged.
 
 What is kept or cut together moves together: the query heads of a KV head with it, or single query heads where all
-share the only KV head (see `DecoderArchitecture.group`).
+share the only KV head (see `Architecture.group`).
 """
 
 from __future__ import annotations

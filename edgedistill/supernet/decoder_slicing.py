@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from edgedistill.decoder_architecture import DecoderArchitecture
-from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 
 __all__ = ["decoder_extents"]
 
 
-def decoder_extents(arch: DecoderArchitecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+def decoder_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ...]]:
     """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
     d = subnet.hidden
     kept: dict[str, tuple[int, ...]] = {"word.weight": (arch.vocabulary, d)}
@@ -20,7 +19,7 @@ def decoder_extents(arch: DecoderArchitecture, subnet: SubnetConfig) -> dict[str
     return kept | _norm(arch, "norm", d) | head
 
 
-def _layer(arch: DecoderArchitecture, prefix: str, shape: LayerShape, d: int) -> dict[str, tuple[int, ...]]:
+def _layer(arch: Architecture, prefix: str, shape: LayerShape, d: int) -> dict[str, tuple[int, ...]]:
     size = arch.head_size
     inner, shared = shape.heads * size, arch.kv_heads_of(shape.heads) * size
     kept = {
@@ -44,5 +43,5 @@ def _linear(name: str, rows: int, columns: int, *, bias: bool) -> dict[str, tupl
     return {f"{name}.weight": (rows, columns), **({f"{name}.bias": (rows,)} if bias else {})}
 
 
-def _norm(arch: DecoderArchitecture, name: str, d: int) -> dict[str, tuple[int, ...]]:
+def _norm(arch: Architecture, name: str, d: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (d,), **({f"{name}.bias": (d,)} if arch.norm == "layer" else {})}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.supernet.lowrank import ElasticLinear
 
 __all__ = [
@@ -145,10 +145,10 @@ class ElasticEncoder(nn.Module):
         self.embeddings = ElasticEmbeddings(arch, eps)
         self.layers = nn.ModuleList(ElasticLayer(arch, scale, eps, dropout) for _ in range(arch.layers))
         self.dense = ElasticLinear(arch.hidden, arch.hidden, scale) if arch.dense else None
-        self.classifier = nn.Linear(arch.hidden, arch.outputs)
+        self.classifier = nn.Linear(arch.hidden, arch.output_width)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, subnet: SubnetConfig
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, subnet: Subnet
     ) -> EncoderOutput:
         """All inputs [b, n] int64; a mask of 1 keeps a token.
 

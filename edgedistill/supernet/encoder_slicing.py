@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from edgedistill.subnet import Architecture, LayerShape, SubnetConfig
+from edgedistill.architecture import Architecture, LayerShape, Subnet
 
 __all__ = ["encoder_extents"]
 
 
-def encoder_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+def encoder_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ...]]:
     """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
     d = subnet.hidden
     kept: dict[str, tuple[int, ...]] = {
@@ -19,7 +19,7 @@ def encoder_extents(arch: Architecture, subnet: SubnetConfig) -> dict[str, tuple
     for layer in subnet.layers:
         kept |= _layer(f"layers.{layer.index}", layer, d, arch.head_size)
     dense = _linear("dense", d, d) if arch.dense else {}
-    return kept | dense | _linear("classifier", arch.outputs, d)
+    return kept | dense | _linear("classifier", arch.output_width, d)
 
 
 def _layer(prefix: str, shape: LayerShape, d: int, head_size: int) -> dict[str, tuple[int, ...]]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.supernet.decoder import ElasticDecoder, ElasticDecoderLayer, ElasticModel, ElasticRmsNorm
 from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
 from edgedistill.supernet.encoder import ElasticLayer, ElasticNorm
@@ -143,7 +143,7 @@ def order_hidden(model: ElasticModel, scores: Tensor) -> None:
 
 
 def nested_layers(
-    model: ElasticModel, depths: Iterable[int], loss: Callable[[SubnetConfig], float]
+    model: ElasticModel, depths: Iterable[int], loss: Callable[[Subnet], float]
 ) -> tuple[tuple[int, ...], ...]:
     """The kept layers for each depth, from deep to shallow, each a part of the one before.
 
@@ -161,9 +161,7 @@ def nested_layers(
             candidates = [tuple(i for i in kept if i != out) for out in kept]
             kept = min(
                 candidates,
-                key=lambda layers: loss(
-                    SubnetConfig.uniform(layers, hidden=arch.hidden, heads=arch.heads, ffn=arch.ffn)
-                ),
+                key=lambda layers: loss(Subnet.uniform(layers, hidden=arch.hidden, heads=arch.heads, ffn=arch.ffn)),
             )
         found.append(kept)
     return tuple(found)

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.families.llama import LLAMA_BLOCK
 
 __all__ = ["llama2c_files", "load_llama2c"]
 
@@ -65,13 +66,13 @@ def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
     return model.eval()
 
 
-def _architecture(path: Path, data: bytes) -> DecoderArchitecture:
+def _architecture(path: Path, data: bytes) -> Architecture:
     header = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0,) * 7
     hidden, ffn, layers, heads, kv_heads, vocabulary, positions = header
     counts = (hidden, ffn, layers, heads, kv_heads, abs(vocabulary), positions)
     if min(counts) <= 0 or hidden % heads or heads % kv_heads or hidden // heads % 2:
         raise ModelError(f"{path} begins with {header}, which are no dimensions of a checkpoint of llama2.c's")
-    return DecoderArchitecture(
+    return Architecture(
         model_type="llama",
         layers=layers,
         hidden=hidden,
@@ -83,10 +84,11 @@ def _architecture(path: Path, data: bytes) -> DecoderArchitecture:
         positions=positions,
         rope_theta=_THETA,
         tied=vocabulary > 0,
+        **LLAMA_BLOCK,
     )
 
 
-def _layout(arch: DecoderArchitecture) -> dict[str, tuple[int, ...]]:
+def _layout(arch: Architecture) -> dict[str, tuple[int, ...]]:
     """The shapes in the file's order, by the elastic decoder's names; {} stands for all layers."""
     layers, d, f, size = arch.layers, arch.hidden, arch.ffn, arch.head_size
     inner, shared = arch.heads * size, arch.kv_heads * size
@@ -117,7 +119,7 @@ def _tensors(data: bytes, layout: dict[str, tuple[int, ...]]) -> dict[str, Tenso
     return found
 
 
-def _state(arch: DecoderArchitecture, stacked: dict[str, Tensor]) -> dict[str, Tensor]:
+def _state(arch: Architecture, stacked: dict[str, Tensor]) -> dict[str, Tensor]:
     """The elastic decoder's tensors: a layer each, and rotary partners half a head apart."""
     for name in ("layers.{}.query", "layers.{}.key"):
         pairs = stacked[name].view(arch.layers, -1, arch.head_size // 2, 2, arch.hidden)

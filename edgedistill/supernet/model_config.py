@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING
 
+from edgedistill.architecture import MAX_LAYERS
 from edgedistill.errors import ModelError
-from edgedistill.subnet import MAX_LAYERS
 from edgedistill.utf8 import read_text_file
 
 __all__ = ["CONFIG", "SAFE_LOADING", "load_config", "read_json_object"]

@@ -17,9 +17,9 @@ from optimum.exporters.tasks import TasksManager
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.subnet import Architecture
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.heads import StoredHead, check_teacher, stored_head
@@ -202,7 +202,7 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
 
 
 def _new_classifier(folder: Path, arch: Architecture, spread: float) -> dict[str, Tensor]:
-    weight, bias = torch.empty(arch.outputs, arch.hidden), torch.zeros(arch.outputs)
+    weight, bias = torch.empty(arch.output_width, arch.hidden), torch.zeros(arch.output_width)
     if not arch.normalise:
         nn.init.normal_(weight, std=spread)
         return {"classifier.weight": weight, "classifier.bias": bias}

@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.decoders import decoder_family_of
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
@@ -61,9 +61,7 @@ def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> El
     return model.eval()
 
 
-def to_hugging_face(
-    model: ElasticDecoder, subnet: SubnetConfig, token_ids: Mapping[str, int | None]
-) -> PreTrainedModel:
+def to_hugging_face(model: ElasticDecoder, subnet: Subnet, token_ids: Mapping[str, int | None]) -> PreTrainedModel:
     """A subnet as transformers' own model, in eval mode.
 
     Args:

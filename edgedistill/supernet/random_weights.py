@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.lowrank import ElasticLinear
 
@@ -15,7 +15,7 @@ _SPREAD = 0.02
 
 
 def random_decoder(
-    arch: DecoderArchitecture, seed: int, *, scale: float = 1.0, eps: float = 1e-6, dropout: float = 0.0
+    arch: Architecture, seed: int, *, scale: float = 1.0, eps: float = 1e-6, dropout: float = 0.0
 ) -> ElasticDecoder:
     """A decoder as GPT-2 begins: matrices and tables normal, spread 0.02, biases 0.
 

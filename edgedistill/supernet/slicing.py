@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from edgedistill.decoder_architecture import AnyArchitecture, DecoderArchitecture
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Architecture, Subnet
 from edgedistill.supernet.decoder import ElasticModel
 from edgedistill.supernet.decoder_slicing import decoder_extents
 from edgedistill.supernet.encoder_slicing import encoder_extents
@@ -20,9 +19,9 @@ from edgedistill.supernet.encoder_slicing import encoder_extents
 __all__ = ["extents", "full_tensors", "slice_tensors", "tensors_alone"]
 
 
-def extents(arch: AnyArchitecture, subnet: SubnetConfig) -> dict[str, tuple[int, ...]]:
+def extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ...]]:
     """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
-    return decoder_extents(arch, subnet) if isinstance(arch, DecoderArchitecture) else encoder_extents(arch, subnet)
+    return decoder_extents(arch, subnet) if arch.causal else encoder_extents(arch, subnet)
 
 
 def full_tensors(model: ElasticModel) -> dict[str, Tensor]:
@@ -39,7 +38,7 @@ def slice_tensors(tensors: Mapping[str, Tensor], kept: Mapping[str, tuple[int, .
     return {name: tensors[name][tuple(slice(end) for end in ends)].contiguous() for name, ends in kept.items()}
 
 
-def tensors_alone(model: ElasticModel, subnet: SubnetConfig) -> dict[str, Tensor]:
+def tensors_alone(model: ElasticModel, subnet: Subnet) -> dict[str, Tensor]:
     """The subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
     small = slice_tensors(full_tensors(model), extents(model.arch, subnet))
     places = {str(index): str(place) for place, index in enumerate(subnet.kept)}

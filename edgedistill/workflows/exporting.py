@@ -20,11 +20,11 @@ from edgedistill.workflows.task_data import read_data, recorded_source
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
+    from edgedistill.architecture import Subnet
     from edgedistill.data.batches import Encoded
     from edgedistill.data.dataset import TaskData
     from edgedistill.device_profiles import Board
     from edgedistill.palette import DeviceProfile
-    from edgedistill.subnet import SubnetConfig
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["ENCODER_PRECISIONS", "ExportResult", "export", "export_family"]
@@ -189,7 +189,7 @@ def _check_decoder(*, boards: bool, out_of_scope: bool) -> None:
 
 def _changed(
     trained: Supernet, palette: Palette, add: Sequence[str], drop: Sequence[str]
-) -> tuple[list[SubnetConfig], tuple[Precision, ...]]:
+) -> tuple[list[Subnet], tuple[Precision, ...]]:
     """Return the palette's family with these changes, largest first, and its precisions.
 
     Raises:
@@ -246,7 +246,7 @@ def _trimmed(trained: Supernet, rows: TaskData, least: int, progress: ProgressCa
 def export_family(
     supernet: Supernet,
     data: TaskData,
-    family: Sequence[SubnetConfig],
+    family: Sequence[Subnet],
     output: Path,
     *,
     precisions: tuple[Precision, ...] = ("fp32",),

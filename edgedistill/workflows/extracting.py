@@ -14,7 +14,7 @@ from edgedistill.workflows.supernets import find_subnet, load_trained, plain_nam
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
-    from edgedistill.subnet import SubnetConfig
+    from edgedistill.architecture import Subnet
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["ExtractFormat", "extract"]
@@ -61,7 +61,7 @@ def extract(
 
 def _write(
     trained: Supernet,
-    config: SubnetConfig,
+    config: Subnet,
     precision: Precision,
     output: Path,
     kind: ExtractFormat,

@@ -15,8 +15,8 @@ from edgedistill.workflows.task_data import read_data, recorded_source
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
+    from edgedistill.architecture import Subnet
     from edgedistill.data.dataset import TaskData
-    from edgedistill.subnet import SubnetConfig
     from edgedistill.subnet_search import DeviceCosts, Member, Search, SearchLimits
     from edgedistill.supernet.checkpoint import Supernet
 
@@ -161,7 +161,7 @@ def find_family(
     title = f"scoring {most} of {len(trained.space)} subnets on validation data"
     with work(progress, title, most) as scoring, cached_scores(trained, folder, metrics) as once:
 
-        def quality(subnet: SubnetConfig) -> float:
+        def quality(subnet: Subnet) -> float:
             scoring.advance()
             return next(iter(once(subnet).values()))
 
@@ -174,7 +174,7 @@ def find_family(
         return replace(found, front=with_errors(found.front), family=with_errors(found.family))
 
 
-def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[SubnetConfig], dict[str, float]]:
+def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[Subnet], dict[str, float]]:
     """Return what measures a subnet on validation data."""
     from edgedistill.distillation.evaluation import evaluate
     from edgedistill.distillation.mlfs import encode_data
@@ -183,7 +183,7 @@ def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[SubnetCo
     kind, names = task_of(trained.info.task), trained.info.labels
     validation, reference = encode_data(trained, rows).validation, trained.teacher.get("validation")
 
-    def metrics(subnet: SubnetConfig) -> dict[str, float]:
+    def metrics(subnet: Subnet) -> dict[str, float]:
         return evaluate(trained.model, subnet, validation, kind, names=names, reference=reference).metrics
 
     return metrics

@@ -9,7 +9,7 @@ from edgedistill.errors import CheckpointError, InputError
 from edgedistill.palette import Precision
 
 if TYPE_CHECKING:
-    from edgedistill.subnet import SubnetConfig
+    from edgedistill.architecture import Subnet
     from edgedistill.supernet.checkpoint import Supernet
 
 __all__ = ["PRECISIONS", "find_subnet", "load_trained", "plain_name"]
@@ -39,7 +39,7 @@ def plain_name(member: str) -> str:
     return member
 
 
-def find_subnet(trained: Supernet, name: str) -> SubnetConfig:
+def find_subnet(trained: Supernet, name: str) -> Subnet:
     """Return the subnet of the space that has this name.
 
     Raises:

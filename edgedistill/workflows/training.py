@@ -17,8 +17,8 @@ from edgedistill.workflows.task_data import DEFAULT_TASK, LabelledSource, read_d
 from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
+    from edgedistill.architecture import Architecture
     from edgedistill.data.dataset import TaskData
-    from edgedistill.decoder_architecture import AnyArchitecture
     from edgedistill.distillation.loop import StepReport
     from edgedistill.distillation.models import ResolvedModel
     from edgedistill.distillation.recipe import Recipe
@@ -231,7 +231,7 @@ class _StageReporter:
         self._work = self._stage = None
 
 
-def _note_counts(arch: AnyArchitecture, chosen: Recipe, progress: ProgressCallback) -> None:
+def _note_counts(arch: Architecture, chosen: Recipe, progress: ProgressCallback) -> None:
     """Report what each stage trains, by kind."""
     from edgedistill.distillation.scaling import trained_parameters
 

@@ -8,15 +8,15 @@ import minilm
 import numpy as np
 import pytest
 
+from edgedistill.architecture import Subnet
 from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, choose_spanning, fit_line
-from edgedistill.subnet import SubnetConfig
 
 ARCH = minilm.ARCH
 COSTS = np.array([0.05, 0.01, 0.02, 0.03, 0.001, 0.04, 0.002, 0.1])
 SHAPES = [(1, 16), (1, 128)]
 
 
-def _work(subnet: SubnetConfig) -> PassWork:
+def _work(subnet: Subnet) -> PassWork:
     return PassWork.of(subnet, ARCH.layer_parameters(subnet), ARCH.attention_macs(subnet, tokens=1))
 
 

@@ -7,15 +7,15 @@ import minilm
 import pytest
 import tiny_palette
 
+from edgedistill.architecture import Subnet
 from edgedistill.device_profiles import Board, estimate, load_board
 from edgedistill.palette import Layer, Palette, load, write_profile
-from edgedistill.subnet import SubnetConfig
 
 ARCH = replace(minilm.ARCH, outputs=len(tiny_palette.LABELS), pooling="mean", dense=None)
 SUBNETS = {
     "large": ARCH.full,
-    "middle": SubnetConfig.uniform((0, 2, 3, 5), hidden=384, heads=6, ffn=768),
-    "small": SubnetConfig.uniform((0, 5), hidden=192, heads=3, ffn=384),
+    "middle": Subnet.uniform((0, 2, 3, 5), hidden=384, heads=6, ffn=768),
+    "small": Subnet.uniform((0, 5), hidden=192, heads=3, ffn=384),
 }
 
 

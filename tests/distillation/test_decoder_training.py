@@ -13,6 +13,7 @@ import torch
 from tiny_text import RECIPE, STAGE, data
 from tiny_training import same_weights, train, train_with_kills
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import make_batch
 from edgedistill.distillation import answers, mlfs
 from edgedistill.distillation.answers import Answers, ask, sum_over_units
@@ -21,7 +22,6 @@ from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.errors import ModelError, RecipeError
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.random_weights import random_decoder
@@ -43,7 +43,7 @@ def _losses(supernet: Supernet) -> list[float]:
     """Of the maxnet and of a small subnet, on test."""
     rows, arch = mlfs.encode_data(supernet, data()).test, supernet.model.arch
     kept = supernet.space.layers[-1] if len(supernet.space.layers) > 1 else (0, 2)
-    small = SubnetConfig.uniform(kept, hidden=arch.hidden, heads=2, ffn=20)
+    small = Subnet.uniform(kept, hidden=arch.hidden, heads=2, ffn=20)
     return [evaluate(supernet.model, subnet, rows, TASK, names=()).loss for subnet in (arch.full, small)]
 
 
@@ -188,7 +188,7 @@ def test_a_subnet_alone_can_begin_at_random() -> None:
 @pytest.mark.parametrize("seed", [None, 3])
 def test_a_subnet_is_trained_alone(tmp_path: Path, source: ResolvedModel, seed: int | None) -> None:
     supernet = mlfs.begin(source, data(), RECIPE)
-    subnet = SubnetConfig.uniform((0, 2), hidden=32, heads=2, ffn=20)
+    subnet = Subnet.uniform((0, 2), hidden=32, heads=2, ffn=20)
     alone = begin_alone(supernet, subnet, seed)
     ids, mask = tiny_decoder.inputs(3, 9)
     with torch.no_grad():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tiny_encoder
 import torch
 
+from edgedistill.architecture import Subnet
 from edgedistill.distillation.losses import FeatureProjection, RelationLoss, layer_map
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import EncoderOutput
 
 FULL = tiny_encoder.ARCH.full
@@ -18,7 +18,7 @@ def _output(states: list[torch.Tensor]) -> EncoderOutput:
 
 def test_a_layer_stands_in_for_those_dropped_behind_it() -> None:
     def mapped(*kept: int) -> list[int]:
-        return layer_map(SubnetConfig.uniform(kept, hidden=8, heads=1, ffn=8), 6)
+        return layer_map(Subnet.uniform(kept, hidden=8, heads=1, ffn=8), 6)
 
     assert mapped(0, 1, 2, 3, 4, 5) == [0, 1, 2, 3, 4, 5]
     assert mapped(0, 2, 3, 5) == [1, 2, 4, 5]

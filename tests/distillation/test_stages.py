@@ -10,12 +10,12 @@ import tiny_encoder
 import torch
 from torch import Tensor
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch, Encoded
 from edgedistill.distillation.losses import FeatureLoss, NoFeatures
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import Part, SubnetTraining, Whole, forward
 from edgedistill.distillation.teacher import TeacherOutputs
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
 from edgedistill.tasks import task_of
 
@@ -29,9 +29,7 @@ PAPER = Recipe(
 class _Three:
     """A feature loss that is known."""
 
-    def __call__(
-        self, student: EncoderOutput, _teacher: EncoderOutput, _subnet: SubnetConfig, _mask: Tensor, /
-    ) -> Tensor:
+    def __call__(self, student: EncoderOutput, _teacher: EncoderOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
         return student.logits.sum() * 0 + 3.0
 
 

@@ -12,11 +12,11 @@ import tiny_encoder
 import torch
 from tiny_graphs import Exported
 
+from edgedistill.architecture import LayerShape, Subnet
 from edgedistill.exporters.checks import TOLERANCE, check_graph
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import LayerShape, SubnetConfig
 
-UNEQUAL = SubnetConfig((LayerShape(0, 1, 40), LayerShape(2, 3, 7), LayerShape(3, 2, 12)), 16)
+UNEQUAL = Subnet((LayerShape(0, 1, 40), LayerShape(2, 3, 7), LayerShape(3, 2, 12)), 16)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def fused(exported: Exported) -> Exported:
 
 
 @pytest.mark.parametrize("subnet", [*tiny_encoder.SPACE, UNEQUAL], ids=lambda s: s.name)
-def test_fused_graphs_agree_with_torch(fused: Exported, subnet: SubnetConfig) -> None:
+def test_fused_graphs_agree_with_torch(fused: Exported, subnet: Subnet) -> None:
     assert check_graph(fused.write(subnet), fused.model, subnet) <= TOLERANCE
 
 

@@ -17,6 +17,7 @@ import torch
 from onnx import numpy_helper
 from transformers import AutoModelForCausalLM
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_checks import check_step_graph
@@ -24,7 +25,6 @@ from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.llama2c import load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import load_llama2c_tokenizer
@@ -162,8 +162,8 @@ def test_stories260k_writes_its_documented_story(tmp_path: Path) -> None:
 
 def test_subnets_share_one_file_that_holds_what_the_largest_keep(tmp_path: Path) -> None:
     model = _decoder("multi-head")
-    deep = SubnetConfig.uniform((0, 1, 2), hidden=16, heads=2, ffn=11)
-    wide = SubnetConfig.uniform((1,), hidden=32, heads=4, ffn=40)
+    deep = Subnet.uniform((0, 1, 2), hidden=16, heads=2, ffn=11)
+    wide = Subnet.uniform((1,), hidden=32, heads=4, ffn=40)
     tensors = decoder_graphs.write(model, tmp_path, [deep, wide]).weights.tensors
     assert tensors["layers.0.ffn_up.weight"].shape == (11, 16)
     assert tensors["layers.1.ffn_up.weight"].shape == (40, 32)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import next_tokens_of
 from edgedistill.distillation.mlfs import EncodedData
@@ -24,13 +25,12 @@ from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.hugging_face import write_hugging_face
 from edgedistill.palette import Manifest, Palette, Precision, SubnetEntry
 from edgedistill.runtime.verification import verify
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, StageScore, Supernet, SupernetInfo
 
 ALL: tuple[Precision, ...] = ("fp32", "int8", "int4")
-LARGE = SubnetConfig.uniform((0, 1, 2), hidden=32, heads=4, ffn=40)
-SMALL = SubnetConfig.uniform((0, 2), hidden=16, heads=2, ffn=11)
-THIRD = SubnetConfig.uniform((0, 2), hidden=32, heads=2, ffn=40)
+LARGE = Subnet.uniform((0, 1, 2), hidden=32, heads=4, ffn=40)
+SMALL = Subnet.uniform((0, 2), hidden=16, heads=2, ffn=11)
+THIRD = Subnet.uniform((0, 2), hidden=32, heads=2, ffn=40)
 CONTEXT = 24
 
 
@@ -84,7 +84,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory, rows: EncodedData) -> Man
     return write_palette(_supernet(), [LARGE, SMALL], rows, folder, lambda _: None, precisions=ALL).manifest
 
 
-def _entry(manifest: Manifest, subnet: SubnetConfig, precision: Precision) -> SubnetEntry:
+def _entry(manifest: Manifest, subnet: Subnet, precision: Precision) -> SubnetEntry:
     return next(e for e in manifest.subnets if (e.config, e.precision) == (subnet, precision))
 
 

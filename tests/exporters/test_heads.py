@@ -10,10 +10,10 @@ import pytest
 import tiny_encoder
 import tiny_graphs
 
+from edgedistill.architecture import LayerShape, Subnet
 from edgedistill.exporters.checks import TOLERANCE, check_graph
 from edgedistill.exporters.encoder_graph import graph_inputs
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import LayerShape, SubnetConfig
 
 SMALL = replace(tiny_encoder.ARCH, layers=2, hidden=16, heads=2, ffn=20, outputs=3)
 # BERT's text classification is in test_graphs; a family without token types has another graph for the same head.
@@ -28,8 +28,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 SUBNETS = (
     SMALL.full,
-    SubnetConfig.uniform((1,), hidden=8, heads=1, ffn=10),
-    SubnetConfig((LayerShape(0, 1, 20), LayerShape(1, 2, 7)), 12),
+    Subnet.uniform((1,), hidden=8, heads=1, ffn=10),
+    Subnet((LayerShape(0, 1, 20), LayerShape(1, 2, 7)), 12),
 )
 
 

@@ -11,18 +11,18 @@ import tiny_supernet
 import torch
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 
+from edgedistill.architecture import LayerShape, Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.hugging_face import write_hugging_face
-from edgedistill.subnet import LayerShape, SubnetConfig
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.pretrained import load_pretrained
 from edgedistill.tasks import TaskName
 
 SUBNETS = {
-    "full": SubnetConfig.uniform((0, 1, 2, 3), hidden=24, heads=3, ffn=40),
-    "shallow": SubnetConfig.uniform((0, 2), hidden=24, heads=3, ffn=40),
-    "narrow FFN": SubnetConfig.uniform((1, 3), hidden=24, heads=3, ffn=12),
-    "narrow": SubnetConfig.uniform((0, 1, 3), hidden=16, heads=2, ffn=20),
+    "full": Subnet.uniform((0, 1, 2, 3), hidden=24, heads=3, ffn=40),
+    "shallow": Subnet.uniform((0, 2), hidden=24, heads=3, ffn=40),
+    "narrow FFN": Subnet.uniform((1, 3), hidden=24, heads=3, ffn=12),
+    "narrow": Subnet.uniform((0, 1, 3), hidden=16, heads=2, ffn=20),
 }
 CLASSES = {
     "text-classification": ("SequenceClassification", AutoModelForSequenceClassification),
@@ -63,14 +63,14 @@ def test_transformers_computes_what_the_subnet_does(tmp_path: Path, model_type: 
     ("subnet", "says"),
     [
         (
-            SubnetConfig.uniform((0, 1), hidden=24, heads=2, ffn=40),
+            Subnet.uniform((0, 1), hidden=24, heads=2, ffn=40),
             r"has \[2\] heads of size 8 at a hidden width of 24",
         ),
-        (SubnetConfig.uniform((0, 1), hidden=16, heads=3, ffn=40), "heads times size is the hidden width"),
-        (SubnetConfig((LayerShape(0, 3, 40), LayerShape(1, 3, 20)), 24), r"FFN widths \[20, 40\]"),
+        (Subnet.uniform((0, 1), hidden=16, heads=3, ffn=40), "heads times size is the hidden width"),
+        (Subnet((LayerShape(0, 3, 40), LayerShape(1, 3, 20)), 24), r"FFN widths \[20, 40\]"),
     ],
 )
-def test_what_the_architecture_cannot_say_is_named(tmp_path: Path, subnet: SubnetConfig, says: str) -> None:
+def test_what_the_architecture_cannot_say_is_named(tmp_path: Path, subnet: Subnet, says: str) -> None:
     supernet = _supernet(tmp_path / "base", "bert", "text-classification")
     with pytest.raises(ExportError, match=says):
         write_hugging_face(supernet, subnet, tmp_path / "out")

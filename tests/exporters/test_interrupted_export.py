@@ -15,16 +15,16 @@ import tiny_encoder
 import tiny_supernet
 
 from edgedistill import places
+from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError, InputError
 from edgedistill.exporters import check_place, members, write_palette
 from edgedistill.palette import Palette, load
-from edgedistill.subnet import SubnetConfig
 
 SUBNETS = list(tiny_encoder.SPACE)
 SUPERNET, ROWS = tiny_supernet.supernet(), tiny_supernet.rows()
 
 
-def _export(folder: Path, *subnets: SubnetConfig, changing: Palette | None = None) -> Palette:
+def _export(folder: Path, *subnets: Subnet, changing: Palette | None = None) -> Palette:
     return write_palette(SUPERNET, subnets, ROWS, folder, lambda _: None, changing=changing)
 
 

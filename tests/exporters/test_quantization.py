@@ -14,12 +14,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from tiny_graphs import Exported
 
+from edgedistill.architecture import Subnet
 from edgedistill.exporters.checks import check_valid
 from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.exporters.quantization import integer_product, quantisable, quantised, scale_of
 from edgedistill.exporters.weights import Stock
 from edgedistill.runtime.onnx import create_session
-from edgedistill.subnet import SubnetConfig
 from edgedistill.supernet.slicing import full_tensors, slice_tensors
 
 ARCH = tiny_encoder.ARCH
@@ -100,7 +100,7 @@ def _all_values(path: Path) -> tuple[onnx.GraphProto, dict[str, np.ndarray]]:
     return model.graph, feeds | dict(zip(names, map(np.asarray, found), strict=True))
 
 
-def _stored_slices(whole: Exported, subnet: SubnetConfig) -> dict[str, np.ndarray]:
+def _stored_slices(whole: Exported, subnet: Subnet) -> dict[str, np.ndarray]:
     """The leading part of the full matrices, tables and scales that the subnet keeps."""
     kept = whole.stock.extents(subnet)
     return {name: tensor.numpy() for name, tensor in slice_tensors(whole.stock.tensors, kept).items()}

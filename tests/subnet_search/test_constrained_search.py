@@ -5,9 +5,9 @@ from __future__ import annotations
 import minilm
 import pytest
 
+from edgedistill.architecture import Subnet
 from edgedistill.device_profiles import load_board
 from edgedistill.errors import SearchError
-from edgedistill.subnet import SubnetConfig
 from edgedistill.subnet_search import Against, Cost, EstimatedCosts, Search, SearchLimits, Terms, search
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
@@ -18,7 +18,7 @@ class Device:
 
     source = "measured in a test"
 
-    def of(self, subnet: SubnetConfig) -> Cost:
+    def of(self, subnet: Subnet) -> Cost:
         return Cost(1.5 * len(subnet.layers), 10 + 40 * minilm.share(subnet))
 
 

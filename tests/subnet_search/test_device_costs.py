@@ -8,6 +8,7 @@ import minilm
 import pytest
 import tiny_palette
 
+from edgedistill.architecture import Subnet
 from edgedistill.device_profiles import estimate_subnet, load_board
 from edgedistill.errors import SearchError
 from edgedistill.palette import (
@@ -21,22 +22,21 @@ from edgedistill.palette import (
     SubnetProfile,
     load,
 )
-from edgedistill.subnet import SubnetConfig
 from edgedistill.subnet_search import FittedCosts
 
 ARCH = minilm.ARCH
 MEASURED = list(minilm.SPACE)[::4]
 
 
-def _latency_ms(subnet: SubnetConfig, tokens: int = 40) -> float:
+def _latency_ms(subnet: Subnet, tokens: int = 40) -> float:
     return 0.2 + 0.1 * len(subnet.layers) + 0.01 * ARCH.macs(subnet, tokens=tokens) / 1e6
 
 
-def _memory_mb(subnet: SubnetConfig) -> float:
+def _memory_mb(subnet: Subnet) -> float:
     return 20 + 4 * ARCH.layer_parameters(subnet) / 1e6
 
 
-def _profiled(folder: Path, subnets: list[SubnetConfig], *, off: float = 1.0) -> tuple[Palette, DeviceProfile]:
+def _profiled(folder: Path, subnets: list[Subnet], *, off: float = 1.0) -> tuple[Palette, DeviceProfile]:
     """A palette of these subnets, measured as the formulas say, the last one off by a factor."""
     tiny = load(tiny_palette.write(folder))
     first = tiny.manifest.subnets[0]

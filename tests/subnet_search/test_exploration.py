@@ -8,7 +8,7 @@ from collections.abc import Callable
 import minilm
 import pytest
 
-from edgedistill.subnet import SearchSpace, SubnetConfig
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.subnet_search import Cost, Scored, SearchLimits, Terms, explore, pareto_front, search
 
 LARGE = SearchSpace(
@@ -26,11 +26,11 @@ class Device:
 
     source = "measured in a test"
 
-    def of(self, subnet: SubnetConfig) -> Cost:
+    def of(self, subnet: Subnet) -> Cost:
         return Cost(float(len(subnet.layers)), 10.0)
 
 
-def quality(subnet: SubnetConfig) -> float:
+def quality(subnet: Subnet) -> float:
     """Depth and hidden width count for more than heads, those for more than neurons; and some noise."""
     first = subnet.layers[0]
     shares = len(subnet.layers) / 6, subnet.hidden / 384, first.heads / 12, first.ffn / 1536
@@ -38,7 +38,7 @@ def quality(subnet: SubnetConfig) -> float:
     return 1 - loss + random.Random(repr(subnet)).gauss(0, 0.005)
 
 
-def area(found: dict[SubnetConfig, float]) -> float:
+def area(found: dict[Subnet, float]) -> float:
     """Below the front, over the share of the parameters: 1 for a family that is perfect at any size."""
     whole = minilm.ARCH.layer_parameters(LARGE.maxnet)
     front = pareto_front(Scored(s, minilm.ARCH.layer_parameters(s) / whole, q) for s, q in found.items())
@@ -47,9 +47,9 @@ def area(found: dict[SubnetConfig, float]) -> float:
 
 
 def test_a_space_that_is_small_enough_is_scored_whole() -> None:
-    asked: list[SubnetConfig] = []
+    asked: list[Subnet] = []
 
-    def score(subnet: SubnetConfig) -> float:
+    def score(subnet: Subnet) -> float:
         asked.append(subnet)
         return 0.5
 
@@ -66,7 +66,7 @@ def test_few_scores_find_nearly_the_front_of_a_large_space() -> None:
     assert found == explore(LARGE, TERMS, quality, MOST)
 
 
-def _drawn(score: Callable[[SubnetConfig], float]) -> dict[SubnetConfig, float]:
+def _drawn(score: Callable[[Subnet], float]) -> dict[Subnet, float]:
     rng = random.Random(0)
     chosen = {LARGE.maxnet, LARGE.minnet}
     while len(chosen) < MOST:

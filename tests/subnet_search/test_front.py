@@ -8,17 +8,17 @@ from itertools import pairwise
 import minilm
 import pytest
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.subnet_search import Scored, choose_family, pareto_front
 
 ARCH, SPACE = minilm.ARCH, minilm.SPACE
 
 
 def _scored(cost: int, accuracy: float) -> Scored:
-    return Scored(SubnetConfig.uniform((0,), hidden=1, heads=1, ffn=cost), cost, accuracy)
+    return Scored(Subnet.uniform((0,), hidden=1, heads=1, ffn=cost), cost, accuracy)
 
 
-def _space(quality: Callable[[SubnetConfig], float]) -> list[Scored]:
+def _space(quality: Callable[[Subnet], float]) -> list[Scored]:
     return [Scored(subnet, ARCH.layer_parameters(subnet), quality(subnet)) for subnet in SPACE]
 
 
@@ -45,7 +45,7 @@ def test_a_short_front_is_filled_from_those_behind_it() -> None:
 
 
 def test_of_equal_sizes_the_more_accurate_is_taken() -> None:
-    deep = SubnetConfig.uniform((0, 1, 2, 3, 4, 5), hidden=384, heads=6, ffn=768)
+    deep = Subnet.uniform((0, 1, 2, 3, 4, 5), hidden=384, heads=6, ffn=768)
     family = choose_family(_space(lambda s: minilm.share(s) + (s == deep)), 8)
     assert deep in [s.subnet for s in family]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_supernet
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.subnet_search import cached_scores
 from edgedistill.subnet_search.score_cache import QUALITY
 from edgedistill.supernet.checkpoint import Supernet
@@ -16,10 +16,10 @@ from edgedistill.supernet.checkpoint import Supernet
 
 class Scorer:
     def __init__(self, fail_at: int | None = None) -> None:
-        self.asked: list[SubnetConfig] = []
+        self.asked: list[Subnet] = []
         self._fail_at = fail_at
 
-    def __call__(self, subnet: SubnetConfig) -> dict[str, float]:
+    def __call__(self, subnet: Subnet) -> dict[str, float]:
         if len(self.asked) == self._fail_at:
             raise KeyboardInterrupt
         self.asked.append(subnet)
@@ -31,7 +31,7 @@ def supernet() -> Supernet:
     return tiny_supernet.supernet()
 
 
-def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[SubnetConfig, dict[str, float]]:
+def _score(supernet: Supernet, folder: Path, scorer: Scorer) -> dict[Subnet, dict[str, float]]:
     with cached_scores(supernet, folder, scorer) as score:
         return {subnet: score(subnet) for subnet in supernet.space}
 

@@ -6,8 +6,8 @@ import pytest
 import tiny_decoder
 import torch
 
+from edgedistill.architecture import Subnet
 from edgedistill.errors import RecipeError
-from edgedistill.subnet import SubnetConfig
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
 
@@ -94,7 +94,7 @@ def test_a_token_reads_no_token_behind_it_and_no_padding(name: str) -> None:
 @pytest.mark.parametrize(("name", "heads"), [("grouped", 3), ("grouped", 6), ("multi-query", 5), ("multi-head", 0)])
 def test_heads_that_are_no_whole_groups_are_refused(name: str, heads: int) -> None:
     arch = ARCHITECTURES[name]
-    subnet = SubnetConfig.uniform((0,), hidden=32, heads=heads, ffn=8)
+    subnet = Subnet.uniform((0,), hidden=32, heads=heads, ffn=8)
     with pytest.raises(RecipeError, match=f"{heads} query heads are no whole groups of this model's 4"):
         tiny_decoder.decoder(arch)(*tiny_decoder.inputs(1, 3), subnet)
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from edgedistill.architecture import LayerShape, SearchSpace, Subnet
 from edgedistill.errors import ExportError, ModelError
-from edgedistill.subnet import LayerShape, SearchSpace, SubnetConfig
 from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.decoder_slicing import decoder_extents
 from edgedistill.supernet.families.decoders import decoder_family_of
@@ -33,7 +33,7 @@ def _load(folder: Path, name: str) -> ElasticDecoder:
     return load_pretrained_decoder(tiny_decoder.checkpoint(folder, name), scale=1.0, dropout=0.1)
 
 
-def _assert_same(model: ElasticDecoder, subnet: SubnetConfig, reference: Any, ids: Tensor, mask: Tensor) -> None:
+def _assert_same(model: ElasticDecoder, subnet: Subnet, reference: Any, ids: Tensor, mask: Tensor) -> None:
     kept = mask.bool()
     expected = reference(input_ids=ids, attention_mask=mask).logits
     torch.testing.assert_close(model(ids, mask, subnet)[kept], expected[kept], atol=1e-5, rtol=1e-5)
@@ -82,9 +82,9 @@ def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(tmp_path: Path, n
 @torch.no_grad()
 def test_a_subnet_written_by_transformers_is_read_again(tmp_path: Path, name: str) -> None:
     model = _load(tmp_path / "full", name)
-    subnet = SubnetConfig.uniform((0, 2), hidden=16, heads=2, ffn=10)
+    subnet = Subnet.uniform((0, 2), hidden=16, heads=2, ffn=10)
     if name == "gpt2-untied":
-        subnet = SubnetConfig.uniform((1, 2), hidden=16, heads=2, ffn=128)
+        subnet = Subnet.uniform((1, 2), hidden=16, heads=2, ffn=128)
     to_hugging_face(model, subnet, IDS).save_pretrained(tmp_path / "small")
     again = load_pretrained_decoder(tmp_path / "small", scale=1.0, dropout=0.0)
     assert again.arch == model.arch.alone(subnet)
@@ -108,19 +108,17 @@ def test_a_family_writes_what_it_reads(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "subnet", "says"),
     [
-        ("gpt2", SubnetConfig.uniform((0,), hidden=32, heads=2, ffn=40), "2 heads of size 8 at a hidden width of 32"),
+        ("gpt2", Subnet.uniform((0,), hidden=32, heads=2, ffn=40), "2 heads of size 8 at a hidden width of 32"),
         (
             "llama-multi-query",
-            SubnetConfig.uniform((0,), hidden=32, heads=3, ffn=40),
+            Subnet.uniform((0,), hidden=32, heads=3, ffn=40),
             "3 heads at a hidden width of 32",
         ),
-        ("qwen3", SubnetConfig((LayerShape(0, 4, 40), LayerShape(2, 4, 20)), 32), r"FFN widths \[20, 40\]"),
-        ("qwen2", SubnetConfig((LayerShape(0, 4, 40), LayerShape(2, 2, 40)), 32), r"has \[2, 4\] heads"),
+        ("qwen3", Subnet((LayerShape(0, 4, 40), LayerShape(2, 4, 20)), 32), r"FFN widths \[20, 40\]"),
+        ("qwen2", Subnet((LayerShape(0, 4, 40), LayerShape(2, 2, 40)), 32), r"has \[2, 4\] heads"),
     ],
 )
-def test_what_transformers_cannot_express_is_refused(
-    tmp_path: Path, name: str, subnet: SubnetConfig, says: str
-) -> None:
+def test_what_transformers_cannot_express_is_refused(tmp_path: Path, name: str, subnet: Subnet, says: str) -> None:
     with pytest.raises(ExportError, match=says):
         to_hugging_face(_load(tmp_path, name), subnet, IDS)
 

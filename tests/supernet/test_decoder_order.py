@@ -6,7 +6,7 @@ import pytest
 import tiny_decoder
 import torch
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
 from edgedistill.supernet.slicing import full_tensors
 
@@ -54,7 +54,7 @@ def test_a_prefix_has_the_groups_and_neurons_of_the_highest_scores(name: str) ->
         layer.ffn_down.merged[:, :5] = 0
     expected = silent(*feeds, arch.full)
     rewire_decoder(model, scores)
-    subnet = SubnetConfig.uniform(range(3), hidden=arch.hidden, heads=arch.heads - arch.group, ffn=arch.ffn - 5)
+    subnet = Subnet.uniform(range(3), hidden=arch.hidden, heads=arch.heads - arch.group, ffn=arch.ffn - 5)
     torch.testing.assert_close(model(*feeds, subnet), expected, atol=1e-5, rtol=1e-4)
 
 

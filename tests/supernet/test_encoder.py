@@ -7,7 +7,7 @@ import tiny_encoder
 import torch
 from torch.nn import functional as F
 
-from edgedistill.subnet import LayerShape, SubnetConfig
+from edgedistill.architecture import LayerShape, Subnet
 
 
 def test_a_new_stage_changes_no_output() -> None:
@@ -63,7 +63,7 @@ def test_a_stage_without_rank_trains_the_matrices_themselves() -> None:
 
 
 def test_relations_are_those_of_the_last_kept_layer() -> None:
-    model, subnet = tiny_encoder.encoder(), SubnetConfig((LayerShape(0, 3, 10), LayerShape(2, 2, 7)), 16)
+    model, subnet = tiny_encoder.encoder(), Subnet((LayerShape(0, 3, 10), LayerShape(2, 2, 7)), 16)
     model.freeze()
     with torch.no_grad():
         output = model(*tiny_encoder.inputs(2, 6), subnet)

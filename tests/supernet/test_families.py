@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig
 
+from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.errors import ModelError
-from edgedistill.subnet import SearchSpace, SubnetConfig
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.pretrained import has_head, load_hugging_face, load_pretrained, teacher_labels
@@ -107,7 +107,7 @@ def test_a_subnet_that_transformers_can_express_is_its_model(tmp_path: Path, mod
         _assert_same(model(*_texts(), subnet).logits, _run(reference, task, classifier=mapping))
 
 
-def _as_transformers(model: ElasticEncoder, subnet: SubnetConfig, folder: Path, task: TaskName) -> Any:
+def _as_transformers(model: ElasticEncoder, subnet: Subnet, folder: Path, task: TaskName) -> Any:
     """A plain model of the family with the subnet's dimensions, loaded with the sliced weights."""
     family, first = family_of(model.arch.model_type), subnet.layers[0]
     config = AutoConfig.from_pretrained(folder, num_labels=_outputs(task))

@@ -12,7 +12,7 @@ from gates import gate_slope
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
 
@@ -108,7 +108,7 @@ def test_ordering_the_hidden_width_keeps_the_function_and_sorts(head: str) -> No
 def test_dropped_layers_are_the_least_missed_and_nest() -> None:
     value = {0: 5.0, 1: 1.0, 2: 3.0, 3: 4.0}
 
-    def loss(subnet: SubnetConfig) -> float:
+    def loss(subnet: Subnet) -> float:
         return -sum(value[index] for index in subnet.kept)
 
     assert nested_layers(tiny_encoder.encoder(), (4, 3, 1), loss) == ((0, 1, 2, 3), (0, 2, 3), (0,))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgedistill.subnet import SubnetConfig
+from edgedistill.architecture import Subnet
 from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
@@ -48,7 +48,7 @@ def test_one_matrix_merged_then_sliced(axis: str) -> None:
 @pytest.mark.parametrize("hidden", [24, 16])
 def test_a_uniform_subnet_is_a_plain_encoder_of_the_sliced_weights(hidden: int) -> None:
     model = tiny_encoder.encoder()
-    subnet = SubnetConfig.uniform((0, 2), hidden=hidden, heads=2, ffn=13)
+    subnet = Subnet.uniform((0, 2), hidden=hidden, heads=2, ffn=13)
     plain = ElasticEncoder(replace(ARCH, layers=2, hidden=hidden, heads=2, ffn=13))
     sliced = slice_tensors(full_tensors(model), extents(ARCH, subnet))
     renamed = {name.replace("layers.2.", "layers.1."): tensor for name, tensor in sliced.items()}

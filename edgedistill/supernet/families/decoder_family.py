@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.supernet.decoder_slicing import decoder_extents
 
@@ -40,7 +40,7 @@ class DecoderFamily(ABC):
     modules: ClassVar[Mapping[str, str]]
 
     @abstractmethod
-    def architecture(self, config: Any) -> DecoderArchitecture:
+    def architecture(self, config: Any) -> Architecture:
         """The dimensions that a transformers config states.
 
         Raises:
@@ -52,22 +52,22 @@ class DecoderFamily(ABC):
         """What its norms add to the variance."""
 
     @abstractmethod
-    def settings(self, arch: DecoderArchitecture, eps: float) -> dict[str, Any]:
+    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
         """What its config calls the dimensions and the norms' epsilon: `architecture` and `eps` read them back.
 
         Raises:
             ExportError: its config cannot say them.
         """
 
-    def read(self, tensors: Mapping[str, Tensor], arch: DecoderArchitecture) -> dict[str, Tensor]:
+    def read(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
         """The elastic decoder's tensors from those of transformers' model."""
         return {ours: tensors[theirs] for ours, theirs in self.names(arch).items()}
 
-    def write(self, tensors: Mapping[str, Tensor], arch: DecoderArchitecture) -> dict[str, Tensor]:
+    def write(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
         """The tensors of transformers' model from the elastic decoder's: what ``read`` reads back."""
         return {theirs: tensors[ours] for ours, theirs in self.names(arch).items()}
 
-    def names(self, arch: DecoderArchitecture) -> dict[str, str]:
+    def names(self, arch: Architecture) -> dict[str, str]:
         """The elastic decoder's tensors at full size → the checkpoint's."""
         found = {}
         for name in decoder_extents(arch, arch.full):

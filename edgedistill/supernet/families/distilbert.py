@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from edgedistill.subnet import Architecture
+from edgedistill.architecture import Architecture
 from edgedistill.supernet.families.family import Family
 
 __all__ = ["DistilBert"]

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
-from edgedistill.subnet import Architecture
 from edgedistill.supernet.slicing import extents
 
 __all__ = ["Family", "Head"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ExportError
 from edgedistill.supernet.families.decoder_family import DecoderFamily, activation_of, expect
 
@@ -40,10 +40,10 @@ class Gpt2(DecoderFamily):
         "head": "lm_head",
     }
 
-    def architecture(self, config: Any) -> DecoderArchitecture:
+    def architecture(self, config: Any) -> Architecture:
         """The dimensions that a transformers config states."""
         expect(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-        return DecoderArchitecture(
+        return Architecture(
             model_type=config.model_type,
             layers=config.n_layer,
             hidden=config.n_embd,
@@ -53,12 +53,9 @@ class Gpt2(DecoderFamily):
             ffn=config.n_inner or 4 * config.n_embd,
             vocabulary=config.vocab_size,
             positions=config.n_positions,
-            norm="layer",
-            gated=False,
+            causal=True,
+            norm_place="before",
             activation=activation_of(config.activation_function),
-            qkv_bias=True,
-            output_bias=True,
-            ffn_bias=True,
             tied=config.tie_word_embeddings,
         )
 
@@ -70,7 +67,7 @@ class Gpt2(DecoderFamily):
         """What its norms add to the variance."""
         return float(config.layer_norm_epsilon)
 
-    def settings(self, arch: DecoderArchitecture, eps: float) -> dict[str, Any]:
+    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
         """What its config calls the dimensions and the norms' epsilon."""
         if arch.heads * arch.head_size != arch.hidden:
             raise ExportError(
@@ -89,7 +86,7 @@ class Gpt2(DecoderFamily):
             "tie_word_embeddings": arch.tied,
         }
 
-    def read(self, tensors: Mapping[str, Tensor], arch: DecoderArchitecture) -> dict[str, Tensor]:
+    def read(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
         """The elastic decoder's tensors from those of transformers' model."""
         upright = dict(self._turned(tensors))
         for name in _fused_names(arch):
@@ -98,7 +95,7 @@ class Gpt2(DecoderFamily):
             upright |= {f"{module}.{part}.{kind}": tensor for part, tensor in zip(_PARTS, parts, strict=True)}
         return super().read(upright, arch)
 
-    def write(self, tensors: Mapping[str, Tensor], arch: DecoderArchitecture) -> dict[str, Tensor]:
+    def write(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
         """The tensors of transformers' model from the elastic decoder's: what ``read`` reads back."""
         upright = super().write(tensors, arch)
         for name in _fused_names(arch):
@@ -107,13 +104,13 @@ class Gpt2(DecoderFamily):
             upright[name] = self.join(q, k, v, arch)
         return self._turned(upright)
 
-    def split(self, fused: Tensor, arch: DecoderArchitecture) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, fused: Tensor, arch: Architecture) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the one matrix, or of its bias, [(h + 2k)·s, ...] → queries [h·s, ...], keys, values [k·s, ...]."""
         shared = arch.kv_heads * arch.head_size
         q, k, v = torch.split(fused, [arch.heads * arch.head_size, shared, shared])
         return q, k, v
 
-    def join(self, q: Tensor, k: Tensor, v: Tensor, arch: DecoderArchitecture) -> Tensor:  # noqa: ARG002
+    def join(self, q: Tensor, k: Tensor, v: Tensor, arch: Architecture) -> Tensor:  # noqa: ARG002
         """What ``split`` takes apart."""
         return torch.cat((q, k, v))
 
@@ -125,5 +122,5 @@ class Gpt2(DecoderFamily):
         }
 
 
-def _fused_names(arch: DecoderArchitecture) -> list[str]:
+def _fused_names(arch: Architecture) -> list[str]:
     return [f"{_FUSED.format(layer)}.{kind}" for layer in range(arch.layers) for kind in ("weight", "bias")]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.supernet.families.gpt2 import Gpt2
 
 __all__ = ["GptBigCode"]
@@ -26,11 +26,11 @@ class GptBigCode(Gpt2):
         """How many heads of keys and values there are."""
         return 1 if config.multi_query else int(config.n_head)
 
-    def settings(self, arch: DecoderArchitecture, eps: float) -> dict[str, Any]:
+    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
         """What its config calls the dimensions and the norms' epsilon."""
         return super().settings(arch, eps) | {"multi_query": arch.kv_heads == 1}
 
-    def split(self, fused: Tensor, arch: DecoderArchitecture) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, fused: Tensor, arch: Architecture) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the one matrix, or of its bias, → queries, keys and values."""
         if arch.kv_heads == 1:
             return super().split(fused, arch)
@@ -38,7 +38,7 @@ class GptBigCode(Gpt2):
         q, k, v = (by_head[:, part].flatten(0, 1) for part in range(3))
         return q, k, v
 
-    def join(self, q: Tensor, k: Tensor, v: Tensor, arch: DecoderArchitecture) -> Tensor:
+    def join(self, q: Tensor, k: Tensor, v: Tensor, arch: Architecture) -> Tensor:
         """What ``split`` takes apart."""
         if arch.kv_heads == 1:
             return super().join(q, k, v, arch)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.supernet.families.decoder_family import DecoderFamily, activation_of
 
-__all__ = ["Llama"]
+__all__ = ["LLAMA_BLOCK", "Llama"]
+
+# What every Llama has in common, as an `Architecture` calls it.
+LLAMA_BLOCK: Mapping[str, Any] = MappingProxyType(
+    {
+        "causal": True,
+        "norm": "rms",
+        "norm_place": "before",
+        "gated": True,
+        "activation": "silu",
+        "qkv_bias": False,
+        "output_bias": False,
+        "ffn_bias": False,
+    }
+)
 
 
 class Llama(DecoderFamily):
@@ -33,9 +49,9 @@ class Llama(DecoderFamily):
         "head": "lm_head",
     }
 
-    def architecture(self, config: Any) -> DecoderArchitecture:
+    def architecture(self, config: Any) -> Architecture:
         """The dimensions that a transformers config states."""
-        bare = DecoderArchitecture(
+        bare = Architecture(
             model_type=config.model_type,
             layers=config.num_hidden_layers,
             hidden=config.hidden_size,
@@ -46,12 +62,12 @@ class Llama(DecoderFamily):
             vocabulary=config.vocab_size,
             positions=config.max_position_embeddings,
             rope_theta=_theta(config),
-            activation=activation_of(config.hidden_act),
             tied=config.tie_word_embeddings,
+            **{**LLAMA_BLOCK, "activation": activation_of(config.hidden_act)},
         )
         return self.variant(config, bare)
 
-    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+    def variant(self, config: Any, bare: Architecture) -> Architecture:
         """The architecture with its biases and norms."""
         attention = config.attention_bias
         return replace(bare, qkv_bias=attention, output_bias=attention, ffn_bias=config.mlp_bias)
@@ -60,7 +76,7 @@ class Llama(DecoderFamily):
         """What its norms add to the variance."""
         return float(config.rms_norm_eps)
 
-    def settings(self, arch: DecoderArchitecture, eps: float) -> dict[str, Any]:
+    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
         """What its config calls the dimensions and the norms' epsilon."""
         activation = "gelu_pytorch_tanh" if arch.activation == "gelu_tanh" else arch.activation
         return {
@@ -79,7 +95,7 @@ class Llama(DecoderFamily):
             **self.variant_settings(arch),
         }
 
-    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:
+    def variant_settings(self, arch: Architecture) -> dict[str, Any]:
         """What its config calls the biases and norms."""
         if arch.hidden % arch.heads:
             raise ExportError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.supernet.families.llama import Llama
 
@@ -16,7 +16,7 @@ class Mistral(Llama):
 
     model_types = ("mistral",)
 
-    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+    def variant(self, config: Any, bare: Architecture) -> Architecture:
         """No more; refuses a sliding window that is shorter than the texts."""
         if config.sliding_window is not None and config.sliding_window < config.max_position_embeddings:
             raise ModelError(
@@ -25,6 +25,6 @@ class Mistral(Llama):
             )
         return bare
 
-    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:  # noqa: ARG002
+    def variant_settings(self, arch: Architecture) -> dict[str, Any]:  # noqa: ARG002
         """What its config calls full attention."""
         return {"sliding_window": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.supernet.families.llama import Llama
 
@@ -17,12 +17,12 @@ class Qwen2(Llama):
 
     model_types = ("qwen2",)
 
-    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+    def variant(self, config: Any, bare: Architecture) -> Architecture:
         """Its biases are not a matter of its config."""
         refuse_windows(config)
         return replace(bare, qkv_bias=True)
 
-    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:  # noqa: ARG002
+    def variant_settings(self, arch: Architecture) -> dict[str, Any]:  # noqa: ARG002
         """Nothing more."""
         return {}
 

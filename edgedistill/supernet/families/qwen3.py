@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edgedistill.decoder_architecture import DecoderArchitecture
+from edgedistill.architecture import Architecture
 from edgedistill.supernet.families.llama import Llama
 from edgedistill.supernet.families.qwen2 import refuse_windows
 
@@ -17,11 +17,11 @@ class Qwen3(Llama):
 
     model_types = ("qwen3",)
 
-    def variant(self, config: Any, bare: DecoderArchitecture) -> DecoderArchitecture:
+    def variant(self, config: Any, bare: Architecture) -> Architecture:
         """The architecture with its biases and norms."""
         refuse_windows(config)
         return replace(bare, qk_norm=True, qkv_bias=config.attention_bias, output_bias=config.attention_bias)
 
-    def variant_settings(self, arch: DecoderArchitecture) -> dict[str, Any]:
+    def variant_settings(self, arch: Architecture) -> dict[str, Any]:
         """What its config calls the biases."""
         return {"attention_bias": arch.qkv_bias}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
-from edgedistill.subnet import Architecture
 from edgedistill.supernet.families.bert import ENCODER
 from edgedistill.supernet.families.family import Family, Head
 

@@ -1,4 +1,4 @@
-"""The vocabulary: names, spaces, costs."""
+"""Architectures: names, spaces, costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from edgedistill.subnet import LayerShape, SearchSpace, SubnetConfig
+from edgedistill.architecture import LayerShape, SearchSpace, Subnet
 
 SPACE = SearchSpace(((0, 1, 2, 3), (0, 3)), (24, 12), (3, 1), (40, 20, 10))
 
@@ -36,8 +36,8 @@ def test_stage_one_keeps_full_depth() -> None:
 
 
 def test_names_tell_subnets_apart() -> None:
-    uniform = SubnetConfig.uniform((0, 2), hidden=24, heads=2, ffn=10)
-    unequal = SubnetConfig((LayerShape(0, 2, 10), LayerShape(2, 1, 10)), 24)
-    other = SubnetConfig((LayerShape(0, 1, 10), LayerShape(2, 2, 10)), 24)
+    uniform = Subnet.uniform((0, 2), hidden=24, heads=2, ffn=10)
+    unequal = Subnet((LayerShape(0, 2, 10), LayerShape(2, 1, 10)), 24)
+    other = Subnet((LayerShape(0, 1, 10), LayerShape(2, 2, 10)), 24)
     assert uniform.name == "l2-d24-h2-f10"
     assert len({uniform.name, unequal.name, other.name}) == 3
