@@ -34,7 +34,7 @@ def run(start: Path, data: TaskData, folder: Path, alpha: float, seed: int, step
     supernet = checkpoint.load(start)
     rows = mlfs.encode_data(supernet, data)
     layers = {len(kept): kept for kept in supernet.space.layers}
-    arch = supernet.decoder.arch
+    arch = supernet.model.arch
     subnet = decoders.sized(supernet, layers[4], arch.heads, arch.ffn)
     nothing, stage = decoders.long(1, len(rows.train), 1e-9), decoders.long(steps, len(rows.train), RATE)
     recipe = decoders.recipe(seed, alpha=alpha, widths=nothing, depths=stage)

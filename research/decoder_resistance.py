@@ -79,7 +79,7 @@ def loss(supernet: Supernet, subnet: Subnet, rows: mlfs.EncodedData) -> float:
 def cut_alone(start: Path, data: TaskData) -> dict[str, dict[str, float]]:
     """Every shape's share of the layers' parameters and its loss without a repair."""
     supernet = checkpoint.load(start)
-    rows, arch = mlfs.encode_data(supernet, data), supernet.decoder.arch
+    rows, arch = mlfs.encode_data(supernet, data), supernet.model.arch
     shapes = {"all of it": arch.full} | uniform(supernet) | uneven(supernet)
     return {
         name: {

@@ -97,7 +97,7 @@ def greedy(supernet: Supernet, subnet: Subnet, prompts: torch.Tensor) -> torch.T
     """[b, n] → [b, MADE_TOKENS]."""
     ids = prompts
     for _ in range(MADE_TOKENS):
-        logits = supernet.decoder(ids, torch.ones_like(ids), subnet)
+        logits = supernet.model.logits(ids, torch.ones_like(ids), subnet)
         ids = torch.cat((ids, logits[:, -1].argmax(-1, keepdim=True)), 1)
     return ids[:, prompts.shape[1] :]
 

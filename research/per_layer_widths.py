@@ -52,7 +52,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
     known, data = data_sets.read(data_folder)
     supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
     teacher = training_runs.teacher(known, data, work)
-    arch, members = supernet.encoder.arch, training_runs.reference_subnets(teacher)
+    arch, members = supernet.model.arch, training_runs.reference_subnets(teacher)
     found: dict[str, Any] = {}
     for size in SIZES:
         uniform = members[size]

@@ -37,7 +37,7 @@ POINTS = 25  # of a curve
 def shapes(supernet: Supernet) -> dict[str, Subnet]:
     """Two thirds of the layers' parameters."""
     layers = {len(kept): kept for kept in supernet.space.layers}
-    arch = supernet.decoder.arch
+    arch = supernet.model.arch
     return {"four layers of six": decoders.sized(supernet, layers[4], arch.heads, arch.ffn)}
 
 
@@ -57,7 +57,7 @@ def at_random(start: Supernet, subnet: Subnet, data: TaskData, folder: Path, ste
     stage = decoders.long(steps, len(rows.train), RANDOM_RATE)
     recipe = decoders.recipe(fine_tuned=False, random_weights=True, teacher=stage, dropout=0.0)
     supernet = decoders.at_random(start, subnet, 0, recipe)
-    arch = supernet.decoder.arch
+    arch = supernet.model.arch
     flops = train_flops(arch, arch.full, None, rows=decoders.BATCH, tokens=decoders.BLOCK, tables=True)
     curve = decoders.Curve(supernet, arch.full, rows, max(1, steps // POINTS), flops, 0)
     return trained(supernet, curve, data, folder, 0)
@@ -71,7 +71,7 @@ def sliced(start: Path, subnet: Subnet, data: TaskData, folder: Path, steps: int
     nothing = decoders.long(1, len(rows.train), 1e-9)
     recipe = decoders.recipe(alpha=ALPHAS[how], widths=nothing, depths=stage)
     supernet = training_runs.start(start, folder, recipe, training_runs.alone(subnet))
-    arch, rows_a_step, tokens = supernet.decoder.arch, decoders.BATCH, decoders.BLOCK
+    arch, rows_a_step, tokens = supernet.model.arch, decoders.BATCH, decoders.BLOCK
     asked = forward_flops(arch, arch.full, rows=rows_a_step, tokens=tokens) if ALPHAS[how] else 0
     flops = train_flops(arch, subnet, None, rows=rows_a_step, tokens=tokens) + asked
     curve = decoders.Curve(supernet, subnet, rows, max(1, steps // POINTS), flops, 2)
@@ -96,7 +96,7 @@ def main(wikitext: Wikitext, work: WorkFolder, steps: Steps = 800) -> None:
     start, data = decoders.ordered(wikitext, work), decoders.read(wikitext)
     supernet = checkpoint.load(start)
     result: dict[str, Any] = {"steps": steps, "teacher": supernet.info.scores[0].model_dump(mode="json"), "shapes": {}}
-    arch = supernet.decoder.arch
+    arch = supernet.model.arch
     for name, subnet in shapes(supernet).items():
         runs: dict[str, Any] = {}
         for how in ("random", *ALPHAS):

@@ -123,7 +123,7 @@ def _conditions(tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def _mentions_family(condition: ast.expr) -> bool:
-    return any(re.search("encoder|decoder|generat", text, re.IGNORECASE) for text in _words(condition))
+    return any(re.search("encoder|decoder|generat|causal", text, re.IGNORECASE) for text in _words(condition))
 
 
 def _words(node: ast.AST) -> Iterator[str]:

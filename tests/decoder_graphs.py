@@ -11,7 +11,7 @@ from edgedistill.exporters.decoder_graph import step_graph
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.exporters.weights import WeightsFile, write_weights
 from edgedistill.palette import Precision
-from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.model import ElasticTransformer
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Written:
     weight_bytes: dict[Subnet, int]
 
 
-def write(model: ElasticDecoder, folder: Path, subnets: Sequence[Subnet], precision: Precision = "fp32") -> Written:
+def write(model: ElasticTransformer, folder: Path, subnets: Sequence[Subnet], precision: Precision = "fp32") -> Written:
     stock = DecoderStock.of(model, precision)
     weights = write_weights(folder, stock, subnets)
     graphs, weight_bytes = {}, {}

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from edgedistill.architecture import Architecture, LayerShape, SearchSpace, Subnet
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.llama import LLAMA_BLOCK
 from edgedistill.supernet.lowrank import LowRankPair
+from edgedistill.supernet.model import ElasticTransformer
 
 VOCABULARY, POSITIONS = 50, 40
 SIZES = {"layers": 3, "hidden": 32, "ffn": 40, "vocabulary": VOCABULARY, "positions": POSITIONS}
@@ -106,10 +106,10 @@ def checkpoint(folder: Path, name: str, **changes: Any) -> Path:
     return folder
 
 
-def decoder(arch: Architecture, *, pairs: int = 2, rank: int = 2, seed: int = 0) -> ElasticDecoder:
+def decoder(arch: Architecture, *, pairs: int = 2, rank: int = 2, seed: int = 0) -> ElasticTransformer:
     """A decoder with random weights and ``pairs`` random low-rank pairs a matrix, in eval mode."""
     generator = torch.Generator().manual_seed(seed)
-    model = ElasticDecoder(arch, scale=0.5)
+    model = ElasticTransformer(arch, scale=0.5, eps=1e-6)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
     for _ in range(pairs):

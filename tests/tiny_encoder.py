@@ -9,8 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from edgedistill.architecture import Architecture, LayerShape, SearchSpace, Subnet
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.lowrank import LowRankPair
+from edgedistill.supernet.model import ElasticTransformer
 
 ARCH = Architecture(
     model_type="bert",
@@ -30,10 +30,10 @@ SPACE = SearchSpace(layers=((0, 1, 2, 3), (0, 2), (3,)), hidden=(24, 12), heads=
 
 def encoder(
     arch: Architecture = ARCH, *, pairs: int = 2, rank: int = 2, seed: int = 0, scale: float = 0.5
-) -> ElasticEncoder:
+) -> ElasticTransformer:
     """An encoder with random weights and ``pairs`` random low-rank pairs a matrix, in eval mode."""
     generator = torch.Generator().manual_seed(seed)
-    model = ElasticEncoder(arch, scale=scale)
+    model = ElasticTransformer(arch, scale=scale)
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
     for _ in range(pairs):
@@ -45,7 +45,7 @@ def encoder(
     return model.eval()
 
 
-def trainable(*, seed: int = 0) -> ElasticEncoder:
+def trainable(*, seed: int = 0) -> ElasticTransformer:
     """An encoder as pretraining would leave it: norms at one, small weights, no stage begun."""
     model = encoder(pairs=0, seed=seed, scale=1.0)
     for name, parameter in model.named_parameters():

@@ -11,7 +11,7 @@ import onnx
 from edgedistill.architecture import Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import full_tensors
 
 
@@ -19,7 +19,7 @@ from edgedistill.supernet.slicing import full_tensors
 class Exported:
     """A small supernet, its weights file, and the way to write its graphs."""
 
-    model: ElasticEncoder
+    model: ElasticTransformer
     folder: Path
     stock: Stock
     weights: WeightsFile
@@ -45,7 +45,7 @@ class Exported:
         return path
 
 
-def export(model: ElasticEncoder, folder: Path) -> Exported:
+def export(model: ElasticTransformer, folder: Path) -> Exported:
     """Write the model's weights into the folder."""
     model.freeze()
     tensors, arch = full_tensors(model), model.arch

@@ -45,8 +45,8 @@ from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import family_of
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 MODELS = {name: replace(arch, pooling="first", dense="tanh") for name, arch in shared_weights.MODELS.items()}
@@ -101,10 +101,10 @@ def _hashed_and_synced(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def random_model(arch: Architecture) -> ElasticEncoder:
+def random_model(arch: Architecture) -> ElasticTransformer:
     """Norms near 1, for outputs of some size."""
     torch.manual_seed(0)
-    model = ElasticEncoder(arch, eps=EPS)
+    model = ElasticTransformer(arch, eps=EPS)
     for name, parameter in model.named_parameters():
         torch.nn.init.normal_(parameter, mean=1.0 if name.endswith("norm.weight") else 0.0, std=0.02)
     model.freeze()

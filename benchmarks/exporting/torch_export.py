@@ -29,14 +29,14 @@ from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs
 from edgedistill.exporters.graph_builder import OPSET, OUTPUT
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.runtime.onnx import create_session
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 _TOLERANCE = 1e-4
 _SHAPES = ((1, 1), (1, 17), (5, 128))
 
 
-def export_by_torch(model: ElasticEncoder, subnet: Subnet, path: Path) -> None:
+def export_by_torch(model: ElasticTransformer, subnet: Subnet, path: Path) -> None:
     """Export the subnet's own tensors as a plain module, with dynamic batch and sequence."""
     arch = model.arch
     module = PlainEncoder(arch, subnet, slice_tensors(full_tensors(model), extents(arch, subnet)), EPS)

@@ -23,7 +23,7 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters import write_palette
 from edgedistill.palette import MANIFEST_NAME, load
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
-from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 from edgedistill.supernet.vocabulary import trimmed
 
@@ -122,14 +122,14 @@ def ours(folder: Path, target: Path, prompt: Sequence[int], used: Sequence[int] 
             words = supernet.tokenizer.decode(ids)
             supernet = trimmed(supernet, used)
             ids = tuple(supernet.tokenizer.encode(words).ids)
-            model = supernet.decoder
+            model = supernet.model
         row = Encoded((ids,), ((0,) * len(ids),), (ids[1:],), (tuple(range(len(ids) - 1)),), 0)
         rows = EncodedData(row, row, row)
         write_palette(supernet, [model.arch.full], rows, target, output.log, precisions=("fp32", "int4"))
     return {entry.precision: entry.name for entry in load(target).manifest.subnets}
 
 
-def _supernet(model: ElasticDecoder, tokenizer: Tokenizer) -> Supernet:
+def _supernet(model: ElasticTransformer, tokenizer: Tokenizer) -> Supernet:
     """The model as if it had been trained."""
     arch = model.arch
     info = SupernetInfo(

@@ -54,7 +54,7 @@ from edgedistill.exporters.graph_builder import OPSET
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 LENGTHS = (16, 64, 128)
@@ -81,7 +81,7 @@ Runner = Callable[[Feeds], NDArray[np.float32]]
 Opener = Callable[[], Runner]
 
 
-def write(model: ElasticEncoder, subnets: Sequence[Subnet], folder: Path) -> dict[Subnet, dict[str, Path]]:
+def write(model: ElasticTransformer, subnets: Sequence[Subnet], folder: Path) -> dict[Subnet, dict[str, Path]]:
     """Graphs over shared weights in both precisions, and each subnet's file of its own."""
     arch, tensors = model.arch, full_tensors(model)
     found: dict[Subnet, dict[str, Path]] = {subnet: {} for subnet in subnets}
@@ -178,7 +178,7 @@ def import_openvino(work: Path) -> Any:
 
 
 def openers(
-    model: ElasticEncoder, subnet: Subnet, files: Mapping[str, Path], openvino: Any
+    model: ElasticTransformer, subnet: Subnet, files: Mapping[str, Path], openvino: Any
 ) -> tuple[dict[str, Opener], dict[str, Any]]:
     """How to open every variant of a subnet, by its name, and what the optimizer fused; those not of ONNX stay open."""
     arch, alone = model.arch, files["alone"]

@@ -30,7 +30,7 @@ from edgedistill.device_profiles.job import Job, MemoryResult
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.weights import Stock, write_weights
 from edgedistill.palette import Precision, TensorSpec
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import full_tensors
 
 MODELS = {
@@ -73,7 +73,7 @@ def twelve(arch: Architecture) -> list[Subnet]:
     return sorted(space, key=arch.layer_parameters, reverse=True)
 
 
-def write(model: ElasticEncoder, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
+def write(model: ElasticTransformer, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
     """Each member's graph over the family's weights, and as a file of its own."""
     arch = model.arch
     stock = Stock.of(arch, full_tensors(model), precision)
@@ -147,7 +147,7 @@ def main(repeats: Repeats = 5) -> None:
     found: dict[str, Any] = {}
     for name, arch in MODELS.items():
         torch.manual_seed(0)
-        model = ElasticEncoder(arch)
+        model = ElasticTransformer(arch)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
         model.freeze()

@@ -55,14 +55,14 @@ def ranked(supernet: Supernet, data: TaskData, candidates: Iterable[Subnet]) -> 
 
 def exported(supernet: Supernet, subnets: Iterable[Subnet], folder: Path) -> dict[Subnet, Path]:
     """Their graphs over one weights file, in a new folder."""
-    arch, tensors = supernet.encoder.arch, full_tensors(supernet.encoder)
+    arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
     folder.mkdir()
     stock = Stock.of(arch, tensors, "fp32")
     weights = write_weights(folder, stock, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}
     for subnet, path in paths.items():
-        path.write_bytes(encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps)[0].SerializeToString())
+        path.write_bytes(encoder_graph(stock, subnet, weights, eps=supernet.model.eps)[0].SerializeToString())
     return paths
 
 
@@ -105,7 +105,7 @@ def chosen(
     ratios: dict[Subnet, dict[int, dict[str, float]]] = {}
     for subnet in scores:
         small = create_session(graphs[subnet], threads=1)
-        ratios[subnet] = latency_ratios(large, small, supernet.encoder.arch.vocabulary)
+        ratios[subnet] = latency_ratios(large, small, supernet.model.arch.vocabulary)
         if max(of["ratio"] for of in ratios[subnet].values()) <= _LATENCY:
             taken = subnet
             break
@@ -121,7 +121,7 @@ def chosen(
 
 def described(supernet: Supernet, subnet: Subnet, teacher: Supernet, data: TaskData) -> dict[str, Any]:
     """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
-    arch, full = supernet.encoder.arch, teacher.model.arch
+    arch, full = supernet.model.arch, teacher.model.arch
     pair = training_runs.answers(supernet, subnet, data), training_runs.answers(teacher, full.full, data)
     score, examples = quality_scores.score_of(data, pair[0])
     (difference,), _ = quality_scores.differences(data, [pair])
@@ -139,7 +139,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
     known, data = data_sets.read(data_folder)
     supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
     teacher = checkpoint.load(training_runs.teacher(known, data, work))
-    arch = supernet.encoder.arch
+    arch = supernet.model.arch
     of_layers, of_all = _PART * arch.layer_parameters(arch.full), _PART * arch.total_parameters(arch.full)
     used = {token for ids in encode_data(supernet, data).train.ids for token in ids}
     few = trimmed(supernet, used)

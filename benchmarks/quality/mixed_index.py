@@ -34,7 +34,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
     )
     task, rows = task_of("sentence-embedding"), mlfs.encode_data(supernet, data).test
     members = {"1/1": supernet.model.arch.full, **training_runs.reference_subnets(folder)}
-    outputs = {size: outputs_of(supernet.encoder, subnet, rows).numpy() for size, subnet in members.items()}
+    outputs = {size: outputs_of(supernet.model, subnet, rows).numpy() for size, subnet in members.items()}
     mixing = measure_mixing({size: found[distinct_rows(rows)] for size, found in outputs.items()}, "test")
     assert mixing is not None
     assert data.test.labels is not None

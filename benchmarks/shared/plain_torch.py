@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgedistill.architecture import Architecture, LayerShape, Subnet
-from edgedistill.supernet.encoder import answer, masked_bias
+from edgedistill.supernet.layers import attention_bias
+from edgedistill.supernet.model import classify
 
 
 class PlainEncoder(nn.Module):
@@ -32,10 +33,10 @@ class PlainEncoder(nn.Module):
         """All [b, n] int64 → [b, c]."""
         positions = torch.arange(input_ids.shape[1])
         x = self.norm(self.word(input_ids) + self.position(positions) + self.token_type(token_type_ids))
-        bias = masked_bias(attention_mask, x.dtype)
+        bias = attention_bias(attention_mask, x.dtype, causal=False)
         for layer in self.layers:
             x = layer(x, bias)
-        return answer(self.arch, x, attention_mask, self.dense, self.classifier)
+        return classify(self.arch, x, attention_mask, self.dense, self.classifier)
 
 
 class _Layer(nn.Module):

@@ -219,7 +219,7 @@ def at_cost(supernet: Supernet, data: TaskData, recipe: Recipe, space: SearchSpa
 def answers(supernet: Supernet, subnet: Subnet, data: TaskData, split: str = "test") -> NDArray[np.float32]:
     """The subnet's outputs [units, c] on a split; from a GPU where there is one."""
     rows = getattr(mlfs.encode_data(supernet, data), split)
-    model = supernet.encoder.to(DEVICE)
+    model = supernet.model.to(DEVICE)
     found = outputs_of(model, subnet, rows)
     model.cpu()
     return np.asarray(found, dtype=np.float32)

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from benchmarks.shared import output
 from edgedistill.architecture import Architecture
 from edgedistill.distillation.scaling import trained_parameters
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 
 RANK = 16
 FAMILIES = {
@@ -110,7 +110,7 @@ def trained(arch: Architecture, kind: str) -> tuple[nn.Module, Callable[[Tensor]
         config = AutoConfig.for_model(arch.model_type, **named, **(ours if distil else sizes | others))
         plain = AutoModelForSequenceClassification.from_config(config).eval()  # no dropout, as in our stages
         return plain, lambda ids: plain(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    model = ElasticEncoder(arch)
+    model = ElasticTransformer(arch)
     model.begin_stage(RANK if kind == "low_rank" else None, torch.Generator().manual_seed(0))
 
     def outputs(ids: Tensor) -> Tensor:

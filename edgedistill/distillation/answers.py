@@ -15,8 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
-from edgedistill.supernet.encoder import EncoderOutput
+from edgedistill.supernet.model import ElasticTransformer, ModelOutput
 
 __all__ = ["Answers", "LossSum", "ask", "forward", "sum_over_units"]
 
@@ -40,10 +39,10 @@ class Answers:
     states: Tensor
     head: Callable[[Tensor], Tensor]
     width: int
-    output: EncoderOutput | None = None
+    output: ModelOutput | None = None
 
     @classmethod
-    def known(cls, outputs: Tensor, output: EncoderOutput | None = None) -> Answers:
+    def known(cls, outputs: Tensor, output: ModelOutput | None = None) -> Answers:
         """Outputs [u, c] that are there already."""
         return cls(outputs, _as_it_is, outputs.shape[-1], output)
 
@@ -56,16 +55,15 @@ def _as_it_is(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def forward(model: ElasticModel, batch: Batch, subnet: Subnet) -> EncoderOutput:
+def forward(model: ElasticTransformer, batch: Batch, subnet: Subnet) -> ModelOutput:
     """One batch through one subnet of an encoder."""
-    output = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet)
-    assert isinstance(output, EncoderOutput)
+    output: ModelOutput = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet)
     return output
 
 
-def ask(model: ElasticModel, batch: Batch, subnet: Subnet) -> Answers:
+def ask(model: ElasticTransformer, batch: Batch, subnet: Subnet) -> Answers:
     """One batch through one subnet: the answers to its units."""
-    if not isinstance(model, ElasticDecoder):
+    if not model.arch.causal:
         output = forward(model, batch, subnet)
         return Answers.known(batch.unit_outputs(output.logits), output)
     states = model.states(batch.input_ids, batch.attention_mask, subnet)

@@ -24,9 +24,9 @@ from edgedistill.distillation.standardising import label_scale_of, standardise_h
 from edgedistill.distillation.tokenizer_files import read_tokenizer, settings_of
 from edgedistill.errors import ModelError
 from edgedistill.supernet.checkpoint import DataSource, GenerationInfo, Supernet, SupernetInfo
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
 from edgedistill.supernet.llama2c import llama2c_files, load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained import (
     embedding_width,
     has_head,
@@ -50,7 +50,7 @@ class _Pretrained:
     ``tokenizer_settings`` and ``generation_settings`` are its tokenizer_config.json and generation_config.json.
     """
 
-    model: ElasticModel
+    model: ElasticTransformer
     tokenizer: Tokenizer
     pad_token: str | None
     pad_token_id: int
@@ -118,13 +118,13 @@ def begin_alone(supernet: Supernet, subnet: Subnet, seed: int | None = None) -> 
     Raises:
         ModelError: the supernet is an encoder's.
     """
-    arch, eps = supernet.decoder.arch.alone(subnet), supernet.model.eps
+    arch, eps = supernet.model.arch.alone(subnet), supernet.model.eps
     recipe = Recipe.model_validate(supernet.info.recipe)
     whole = dict.fromkeys(("head_shares", "ffn_shares", "hidden_shares", "depth_shares"), (1.0,))
     recipe = recipe.model_copy(update={**whole, "random_weights": seed is not None})
     if seed is None:
-        model = ElasticDecoder(arch, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
-        model.load_state_dict(tensors_alone(supernet.decoder, subnet))
+        model = ElasticTransformer(arch, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
+        model.load_state_dict(tensors_alone(supernet.model, subnet))
         model.freeze()
     else:
         model = random_decoder(arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
@@ -200,7 +200,6 @@ def _decoder(source: ResolvedModel, _data: TaskData, recipe: Recipe) -> _Pretrai
     if not recipe.random_weights:
         return found
     seed, eps = seed_of(recipe.seed, "weights"), found.model.eps
-    assert isinstance(found.model, ElasticDecoder)
     model = random_decoder(found.model.arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
     return replace(found, model=model)
 

@@ -12,8 +12,7 @@ from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch, Encoded, sorted_batches
 from edgedistill.distillation.next_tokens import token_figures
 from edgedistill.errors import DataError
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks.task import Task
 from edgedistill.tasks.text_generation import TokenFigures
 
@@ -44,7 +43,7 @@ class Score:
 
 
 @torch.no_grad()
-def outputs_of(model: ElasticEncoder, subnet: Subnet, data: Encoded) -> Tensor:
+def outputs_of(model: ElasticTransformer, subnet: Subnet, data: Encoded) -> Tensor:
     """What the subnet answers to every row, without dropout: [units of all rows, c] in the rows' order, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
@@ -68,20 +67,19 @@ def answers_to(data: Encoded, run: Callable[[Batch], Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def next_tokens_of(model: ElasticDecoder, subnet: Subnet, data: Encoded) -> TokenFigures:
+def next_tokens_of(model: ElasticTransformer, subnet: Subnet, data: Encoded) -> TokenFigures:
     """How well the subnet tells next tokens, without dropout."""
     model.eval()
     device = next(model.parameters()).device
 
     def run(batch: Batch) -> Tensor:
-        logits: Tensor = model(batch.input_ids.to(device), batch.attention_mask.to(device), subnet)
-        return logits
+        return model.logits(batch.input_ids.to(device), batch.attention_mask.to(device), subnet)
 
     return token_figures(data, model.arch.vocabulary, run)
 
 
 def evaluate(
-    model: ElasticModel,
+    model: ElasticTransformer,
     subnet: Subnet,
     data: Encoded,
     task: Task,
@@ -90,7 +88,7 @@ def evaluate(
     reference: Tensor | None = None,
 ) -> Score:
     """Score a subnet by the labels, or where there are none by the teacher; see `score_outputs`."""
-    if isinstance(model, ElasticDecoder):
+    if model.arch.causal:
         figures = next_tokens_of(model, subnet, data)
         return Score(figures.metrics(), figures.loss())
     return score_outputs(outputs_of(model, subnet, data), data, task, names=names, reference=reference)

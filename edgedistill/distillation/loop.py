@@ -26,7 +26,7 @@ from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import Objective, Whole
 from edgedistill.errors import TrainingError
-from edgedistill.supernet.decoder import ElasticModel
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["StageLoop", "StepReport", "Validate", "Watcher"]
 
@@ -59,7 +59,7 @@ class StageLoop:
 
     def __init__(
         self,
-        model: ElasticModel,
+        model: ElasticTransformer,
         data: Encoded,
         objective: Objective,
         recipe: Recipe,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgedistill.architecture import Subnet
-from edgedistill.supernet.encoder import EncoderOutput
+from edgedistill.supernet.model import ModelOutput
 
 __all__ = ["FeatureLoss", "FeatureProjection", "NoFeatures", "RelationLoss", "layer_map"]
 
@@ -22,14 +22,14 @@ __all__ = ["FeatureLoss", "FeatureProjection", "NoFeatures", "RelationLoss", "la
 class FeatureLoss(Protocol):
     """Distance of a subnet's features from the maxnet's, summed over the tokens that the mask [b, n] keeps."""
 
-    def __call__(self, student: EncoderOutput, teacher: EncoderOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
+    def __call__(self, student: ModelOutput, teacher: ModelOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
         """A scalar; the teacher's features get no gradient."""
 
 
 class NoFeatures:
     """Outputs alone."""
 
-    def __call__(self, student: EncoderOutput, _teacher: EncoderOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
+    def __call__(self, student: ModelOutput, _teacher: ModelOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
         """Zero."""
         return student.logits.new_zeros(())
 
@@ -62,7 +62,7 @@ class FeatureProjection:
         fitted = [_principal(sample, dimensions) for sample in states]
         return cls(torch.stack([basis for basis, _ in fitted]), torch.stack([variance for _, variance in fitted]))
 
-    def __call__(self, student: EncoderOutput, teacher: EncoderOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
+    def __call__(self, student: ModelOutput, teacher: ModelOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
         """Squared distance over the maxnet's variance, mean over layers."""
         depth, d = len(teacher.hidden), subnet.hidden
         losses = []
@@ -91,7 +91,7 @@ class RelationLoss:
     def __init__(self, relation_heads: int) -> None:
         self._heads = relation_heads
 
-    def __call__(self, student: EncoderOutput, teacher: EncoderOutput, _subnet: Subnet, mask: Tensor, /) -> Tensor:
+    def __call__(self, student: ModelOutput, teacher: ModelOutput, _subnet: Subnet, mask: Tensor, /) -> Tensor:
         """KL(teacher‖student) of the softmaxed relations, mean over relation heads and the three kinds."""
         losses = [
             self._divergence(theirs, ours.detach(), mask)

@@ -38,7 +38,6 @@ from edgedistill.errors import DataError
 from edgedistill.places import is_vacant
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import StageScore, Supernet
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.label_scale import LabelScale
 from edgedistill.supernet.slicing import full_tensors
 from edgedistill.tasks import task_of
@@ -155,7 +154,7 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
     A decoder's answers are too many to keep, so that where they teach it is kept itself.
     """
     recipe = Recipe.model_validate(supernet.info.recipe)
-    if isinstance(supernet.model, ElasticDecoder):
+    if supernet.model.arch.causal:
         if recipe.teach != "frozen" or supernet.teacher:
             return supernet
         return replace(supernet, teacher={name: t.cpu().clone() for name, t in full_tensors(supernet.model).items()})
@@ -168,9 +167,8 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
     splits = [name for name, is_wanted in wanted.items() if is_wanted and name not in supernet.teacher]
     if splits:
         announce("asking the teacher")
-    encoder = supernet.encoder
-    full = encoder.arch.full
-    found = {name: outputs_of(encoder, full, getattr(data, name)) for name in splits}
+    full = supernet.model.arch.full
+    found = {name: outputs_of(supernet.model, full, getattr(data, name)) for name in splits}
     return replace(supernet, teacher={**supernet.teacher, **found})
 
 
@@ -234,7 +232,7 @@ class _Run:
         generator = torch.Generator().manual_seed(seed_of(recipe.seed, "pairs", stage))
         model.begin_stage(recipe.pair_rank(stage), generator)
         if recipe.random_weights and stage == 0:
-            supernet.decoder.train_tables()
+            model.train_tables()
         loop = StageLoop(model, self.data.train, objective, recipe, stage, self.accelerator)
         saved = resume.load_state(self.folder, stage)
         if saved is not None:
@@ -272,7 +270,7 @@ class _Run:
         train = self.data.train
         if recipe.teach != "frozen" and train.labels is not None:
             return None
-        if isinstance(supernet.model, ElasticDecoder):
+        if supernet.model.arch.causal:
             model = supernet.model
             return FrozenDecoder(model.arch, model.eps, supernet.teacher, self.accelerator.device)
         return TeacherOutputs(supernet.teacher["train"], train)

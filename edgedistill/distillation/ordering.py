@@ -14,8 +14,8 @@ from edgedistill.distillation.answers import ask, sum_over_units
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
-from edgedistill.supernet.decoder import ElasticModel
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks.task import Task
 
 __all__ = ["put_in_order"]
@@ -24,7 +24,7 @@ _SCORED_BATCH = 16
 
 
 def put_in_order(
-    model: ElasticModel,
+    model: ElasticTransformer,
     data: Encoded,
     task: Task,
     recipe: Recipe,
@@ -63,7 +63,9 @@ def _evenly(arch: Architecture, depth: int) -> tuple[int, ...]:
     return tuple(sorted({round((place + 1) * arch.layers / depth) - 1 for place in range(depth)}))
 
 
-def _losses(model: ElasticModel, data: Encoded, task: Task, recipe: Recipe) -> Callable[[], list[Callable[[], Tensor]]]:
+def _losses(
+    model: ElasticTransformer, data: Encoded, task: Task, recipe: Recipe
+) -> Callable[[], list[Callable[[], Tensor]]]:
     """The maxnet's loss on each batch of the rows, whose gradients tell what matters."""
     device = next(model.parameters()).device
     noise = torch.Generator().manual_seed(seed_of(recipe.seed, "importance"))

@@ -174,15 +174,15 @@ class Recipe(_Strict):
             RecipeError: a width that does not come out whole, a rank over the narrowest matrix, or what decoders, or
                 encoders, do not learn by.
         """
-        if self.random_weights and not arch.causal:
-            raise RecipeError("random_weights is for decoders, and this model is an encoder; set it to false")
-        if arch.causal and self.features != "none" and self.beta:
+        wholes = {"ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
+        if not arch.causal:
+            if self.random_weights:
+                raise RecipeError("random_weights is for decoders, and this model is an encoder; set it to false")
+            wholes = {"head_shares": arch.heads} | wholes
+        elif self.features != "none" and self.beta:
             raise RecipeError(
                 f'features is "{self.features}": a decoder learns from outputs alone; set features = none'
             )
-        wholes = {"ffn_shares": arch.ffn, "hidden_shares": arch.hidden}
-        if not arch.causal:
-            wholes = {"head_shares": arch.heads} | wholes
         for name, whole in wholes.items():
             for share in getattr(self, name):
                 if abs(share * whole - round(share * whole)) > 1e-6 or round(share * whole) < 1:

@@ -25,7 +25,7 @@ from edgedistill.distillation.losses import FeatureLoss, FeatureProjection, NoFe
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.scaling import gradient_scale, trained_parameters
 from edgedistill.distillation.teacher import Teacher
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks.task import Task
 
 __all__ = ["FineTuning", "Objective", "Part", "SubnetTraining", "Whole", "feature_loss_for"]
@@ -57,13 +57,13 @@ class Objective(Protocol):
     def counts(self, step: int, /) -> Mapping[str, int]:
         """How many parts of each name a step has."""
 
-    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticTransformer, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The losses of ``batch``, a part of the step's ``whole``; each is used before the next is made."""
 
-    def rate(self, model: ElasticModel, step: int, /) -> float:
+    def rate(self, model: ElasticTransformer, step: int, /) -> float:
         """The factor of the step's learning rate."""
 
-    def flops(self, model: ElasticModel, rows: int, tokens: int, step: int, /) -> int:
+    def flops(self, model: ElasticTransformer, rows: int, tokens: int, step: int, /) -> int:
         """What a step on ``rows`` sequences of ``tokens`` tokens costs."""
 
 
@@ -77,16 +77,16 @@ class FineTuning:
         """One, the maxnet."""
         return {"maxnet": 1}
 
-    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticTransformer, batch: Batch, whole: Whole, _step: int, /) -> Iterator[Part]:
         """Only the maxnet's."""
         answers = ask(model, batch, model.arch.full)
         yield Part("maxnet", sum_over_units(self._task.hard_sum, answers, None, batch.labels) / whole.units)
 
-    def rate(self, _model: ElasticModel, _step: int, /) -> float:
+    def rate(self, _model: ElasticTransformer, _step: int, /) -> float:
         """None."""
         return 1.0
 
-    def flops(self, model: ElasticModel, rows: int, tokens: int, _step: int, /) -> int:
+    def flops(self, model: ElasticTransformer, rows: int, tokens: int, _step: int, /) -> int:
         """The maxnet's."""
         arch = model.arch
         return train_flops(arch, arch.full, self._rank, rows=rows, tokens=tokens, tables=self._tables)
@@ -125,7 +125,7 @@ class SubnetTraining:
         names = ["maxnet"] if self._recipe.maxnet else []
         return Counter(names + [name for name, _ in self.subnets(step)])
 
-    def parts(self, model: ElasticModel, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
+    def parts(self, model: ElasticTransformer, batch: Batch, whole: Whole, step: int, /) -> Iterator[Part]:
         """The maxnet's first, where it trains."""
         frozen = self._teacher.of(batch) if self._teacher is not None else None
         maxnet = None
@@ -142,11 +142,11 @@ class SubnetTraining:
                 loss = loss + self._recipe.beta * features / whole.tokens
             yield Part(name, loss, 1.0 if self._recipe.in_turn else self._scale(model, subnet))
 
-    def rate(self, model: ElasticModel, step: int, /) -> float:
+    def rate(self, model: ElasticTransformer, step: int, /) -> float:
         """(n₁/n_j)^γ where a step has one subnet: Adam would undo it in the gradient; else it is there."""
         return self._scale(model, self.subnets(step)[0][1]) if self._recipe.in_turn else 1.0
 
-    def _scale(self, model: ElasticModel, subnet: Subnet) -> float:
+    def _scale(self, model: ElasticTransformer, subnet: Subnet) -> float:
         most, part = (trained_parameters(model.arch, s, self._rank).total for s in (self._space.maxnet, subnet))
         return gradient_scale(most, part, self._recipe.gamma)
 
@@ -161,7 +161,7 @@ class SubnetTraining:
         mixed = self._task.mixed_sum(alpha, self._recipe.temperature)
         return sum_over_units(mixed, student, target if alpha else None, batch.labels)
 
-    def flops(self, model: ElasticModel, rows: int, tokens: int, step: int, /) -> int:
+    def flops(self, model: ElasticTransformer, rows: int, tokens: int, step: int, /) -> int:
         """Of all that train, and of a teacher that is asked in every step."""
         chosen = [self._space.maxnet] if self._recipe.maxnet else []
         chosen += [subnet for _, subnet in self.subnets(step)]
@@ -170,9 +170,9 @@ class SubnetTraining:
 
 
 @torch.no_grad()
-def feature_loss_for(model: ElasticModel, space: SearchSpace, data: Encoded, recipe: Recipe) -> FeatureLoss:
-    """The recipe's feature loss, projections fitted to the maxnet as it is now; decoders have none."""
-    if recipe.features == "none" or recipe.beta == 0 or isinstance(model, ElasticDecoder):
+def feature_loss_for(model: ElasticTransformer, space: SearchSpace, data: Encoded, recipe: Recipe) -> FeatureLoss:
+    """The recipe's feature loss, projections fitted to the maxnet as it is now."""
+    if recipe.features == "none" or recipe.beta == 0:
         return NoFeatures()
     if recipe.features == "relations":
         return RelationLoss(math.gcd(*space.heads))

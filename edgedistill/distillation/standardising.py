@@ -15,8 +15,8 @@ from edgedistill.distillation.evaluation import outputs_of
 from edgedistill.distillation.processes import as_the_first
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks import task_of
 
 __all__ = ["label_scale_of", "scaled_by_teacher", "standardise_head"]
@@ -35,7 +35,7 @@ def label_scale_of(data: TaskData) -> LabelScale | None:
     return LabelScale.fit(data.train.labels, f"{data.source}: the labels of train")
 
 
-def standardise_head(model: ElasticEncoder, tokenizer: Tokenizer, pad: int, data: TaskData, recipe: Recipe) -> None:
+def standardise_head(model: ElasticTransformer, tokenizer: Tokenizer, pad: int, data: TaskData, recipe: Recipe) -> None:
     """Let the head that a checkpoint brought begin where new ones do, where numbers are learnt from labels.
 
     A teacher's answers are in the unit of the labels. Others learn these yet, and may have had another unit before:
@@ -69,7 +69,7 @@ def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[st
     if not task_of(info.task).scales_labels or train.labels is not None or begun:
         return supernet
     announce("asking the teacher")
-    model = supernet.encoder
+    model = supernet.model
     answers = outputs_of(model, model.arch.full, train)
     scale = as_the_first(LabelScale.fit(answers[:, 0], f"{info.base_model}: its answers to {info.data.unlabelled}"))
     scale.unfold(model.classifier)

@@ -12,8 +12,8 @@ from edgedistill.architecture import Architecture
 from edgedistill.data.batches import Batch, Encoded
 from edgedistill.distillation.answers import Answers, ask
 from edgedistill.distillation.cost import forward_flops
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.lowrank import ElasticLinear
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["FrozenDecoder", "Teacher", "TeacherOutputs"]
 
@@ -53,7 +53,7 @@ class FrozenDecoder:
 
     def __init__(self, arch: Architecture, eps: float, tensors: Mapping[str, Tensor], device: torch.device) -> None:
         """``tensors``: all of `full_tensors` of a decoder of that architecture, whose norms have that epsilon."""
-        self._model = ElasticDecoder(arch, eps=eps)
+        self._model = ElasticTransformer(arch, eps=eps)
         self._model.load_state_dict(tensors)
         self._model.freeze()
         self._model.to(device).eval()

@@ -17,8 +17,8 @@ from edgedistill.errors import ExportError
 from edgedistill.exporters.encoder_graph import graph_inputs
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.runtime.onnx import create_session
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["TOLERANCE", "check_graph", "check_valid", "largest_difference"]
 
@@ -28,7 +28,7 @@ _BATCHES = (1, 5)
 _LENGTHS = (1, 17, 128)
 
 
-def check_graph(path: Path, model: ElasticEncoder, subnet: Subnet, scale: LabelScale | None = None) -> float:
+def check_graph(path: Path, model: ElasticTransformer, subnet: Subnet, scale: LabelScale | None = None) -> float:
     """The largest difference from torch over all probes, as `largest_difference` has it.
 
     Raises:
@@ -44,7 +44,7 @@ def check_graph(path: Path, model: ElasticEncoder, subnet: Subnet, scale: LabelS
     return difference
 
 
-def check_valid(path: Path, model: ElasticEncoder) -> None:
+def check_valid(path: Path, model: ElasticTransformer) -> None:
     """A graph whose answers torch's are no measure of, since it computes in integers: it runs, and gives numbers.
 
     Raises:
@@ -66,7 +66,7 @@ def _check_form(path: Path) -> None:
 
 
 @torch.no_grad()
-def largest_difference(path: Path, model: ElasticEncoder, subnet: Subnet, scale: LabelScale | None = None) -> float:
+def largest_difference(path: Path, model: ElasticTransformer, subnet: Subnet, scale: LabelScale | None = None) -> float:
     """Largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
 
     It is absolute. The graph of a regression answers in the unit of the labels: of those, it is in spreads. Where no
@@ -92,7 +92,7 @@ def _gap(expected: Tensor, actual: NDArray[np.floating[Any]]) -> float:
     return float(gap) if np.isfinite(gap) else float("inf")
 
 
-def _probes(model: ElasticEncoder) -> Iterator[dict[str, NDArray[np.int64]]]:
+def _probes(model: ElasticTransformer) -> Iterator[dict[str, NDArray[np.int64]]]:
     """Random token ids; in a batch every row but the first is padded by a different length."""
     rng = np.random.default_rng(0)
     for batch in _BATCHES:

@@ -16,7 +16,7 @@ from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_steps import Steps
-from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["check_step_graph", "check_steps_run"]
 
@@ -24,7 +24,7 @@ _LENGTHS = (1, 17, 64)
 _THREADS = 2
 
 
-def check_step_graph(path: Path, model: ElasticDecoder, subnet: Subnet, context_tokens: int) -> float:
+def check_step_graph(path: Path, model: ElasticTransformer, subnet: Subnet, context_tokens: int) -> float:
     """The largest difference from torch over all probes, none longer than the context.
 
     Raises:
@@ -39,7 +39,7 @@ def check_step_graph(path: Path, model: ElasticDecoder, subnet: Subnet, context_
     return difference
 
 
-def check_steps_run(path: Path, model: ElasticDecoder, context_tokens: int) -> None:
+def check_steps_run(path: Path, model: ElasticTransformer, context_tokens: int) -> None:
     """A graph in few bits, whose answers torch's are no measure of: it runs, and gives numbers.
 
     Raises:
@@ -54,14 +54,14 @@ def check_steps_run(path: Path, model: ElasticDecoder, context_tokens: int) -> N
 
 
 @torch.no_grad()
-def _largest_difference(path: Path, model: ElasticDecoder, subnet: Subnet, context_tokens: int) -> float:
+def _largest_difference(path: Path, model: ElasticTransformer, subnet: Subnet, context_tokens: int) -> float:
     """Of logits between the graph and the supernet, relative to the largest logit over 1."""
     steps = Steps(path, max(_LENGTHS), _THREADS)
     model.eval()
     worst = 0.0
     for ids, parts in _probes(model, context_tokens):
         rows = torch.tensor([ids])
-        expected = model(rows, torch.ones_like(rows), subnet)[0].numpy()
+        expected = model.logits(rows, torch.ones_like(rows), subnet)[0].numpy()
         actual = np.concatenate(list(_fed(steps, ids, parts)))
         gap = np.abs(expected - actual).max() / max(1.0, float(np.abs(expected).max()))
         worst = max(worst, float(gap) if np.isfinite(gap) else float("inf"))
@@ -77,7 +77,7 @@ def _fed(steps: Steps, ids: list[int], parts: list[int]) -> Iterator[np.ndarray]
         start += part
 
 
-def _probes(model: ElasticDecoder, context_tokens: int) -> Iterator[tuple[list[int], list[int]]]:
+def _probes(model: ElasticTransformer, context_tokens: int) -> Iterator[tuple[list[int], list[int]]]:
     """Random token ids, and the lengths of the parts that the text is fed in: at once, a prompt and steps, chunks."""
     rng = np.random.default_rng(0)
     for length in sorted({min(length, context_tokens) for length in _LENGTHS}):

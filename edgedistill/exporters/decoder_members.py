@@ -42,7 +42,7 @@ class DecoderMembers:
     """
 
     def __init__(self, supernet: Supernet, data: EncodedData) -> None:
-        self._supernet, self._data, self._model = supernet, data, supernet.decoder
+        self._supernet, self._data, self._model = supernet, data, supernet.model
         self._arch = self._model.arch
         assert supernet.info.generation is not None
         self._generation = supernet.info.generation

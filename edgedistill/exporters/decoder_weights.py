@@ -17,7 +17,8 @@ from edgedistill.architecture import Architecture, Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.blocks import BLOCK, block_extents, in_blocks, scale_name
 from edgedistill.palette import BlockQuantization, Precision, Quantization, Unquantized
-from edgedistill.supernet.decoder import ElasticDecoder, rotations
+from edgedistill.supernet.layers import rotations
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors
 
 __all__ = ["COSINES", "HEAD", "POSITIONS", "SINES", "WORDS", "DecoderStock"]
@@ -48,7 +49,7 @@ class DecoderStock:
     @classmethod
     def of(
         cls,
-        model: ElasticDecoder,
+        model: ElasticTransformer,
         precision: Precision,
         *,
         context_tokens: int | None = None,

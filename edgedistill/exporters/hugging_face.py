@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -21,11 +19,11 @@ from edgedistill.exporters.sentence_folder import write_sentence_modules
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.tokenizer_folder import write_tokenizer
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.pretrained_decoder import to_hugging_face
-from edgedistill.supernet.slicing import extents, slice_tensors
+from edgedistill.supernet.slicing import extents, renumbered, slice_tensors
 from edgedistill.tasks import task_of
 
 __all__ = ["write_hugging_face"]
@@ -44,14 +42,14 @@ def write_hugging_face(supernet: Supernet, subnet: Subnet, folder: Path) -> None
     Raises:
         ExportError: the architecture cannot express the subnet; the message names the dimension.
     """
-    if isinstance(supernet.model, ElasticDecoder):
+    if supernet.model.arch.causal:
         _write_decoder(supernet, supernet.model, subnet, folder)
         return
-    arch, info = supernet.encoder.arch, supernet.info
+    arch, info = supernet.model.arch, supernet.info
     head = _head(arch)
     _check(arch, subnet)
-    small = _renumbered(subnet, slice_tensors(exported_tensors(supernet), extents(arch, subnet)))
-    alone, family = _alone(arch, subnet), family_of(arch.model_type)
+    small = renumbered(subnet, slice_tensors(exported_tensors(supernet), extents(arch, subnet)))
+    alone, family = arch.alone(subnet), family_of(arch.model_type)
     theirs = family.write(small, alone, head, info.pad_token_id)
     if head is None:
         theirs = {name.removeprefix(f"{family.prefix}."): tensor for name, tensor in theirs.items()}
@@ -69,7 +67,7 @@ def write_hugging_face(supernet: Supernet, subnet: Subnet, folder: Path) -> None
     write_tokenizer(supernet, folder, info.max_tokens, {} if info.pad_token is None else {"pad_token": info.pad_token})
 
 
-def _write_decoder(supernet: Supernet, model: ElasticDecoder, subnet: Subnet, folder: Path) -> None:
+def _write_decoder(supernet: Supernet, model: ElasticTransformer, subnet: Subnet, folder: Path) -> None:
     """Write it with what it needs to generate: the ids that begin and end a text, and the template of a chat."""
     info, generation = supernet.info, supernet.info.generation
     assert generation is not None
@@ -117,24 +115,8 @@ def _check(arch: Architecture, subnet: Subnet) -> None:
         )
 
 
-def _alone(arch: Architecture, subnet: Subnet) -> Architecture:
-    """Return the architecture of a model that is this subnet alone."""
-    first = subnet.layers[0]
-    return replace(arch, layers=len(subnet.layers), hidden=subnet.hidden, heads=first.heads, ffn=first.ffn)
-
-
-def _renumbered(subnet: Subnet, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Renumber the layers of ``tensors`` from 0 without gaps."""
-    places = {f"layers.{index}.": f"layers.{place}." for place, index in enumerate(subnet.kept)}
-    result = {}
-    for name, tensor in tensors.items():
-        prefix = next((old for old in places if name.startswith(old)), None)
-        result[name if prefix is None else places[prefix] + name.removeprefix(prefix)] = tensor
-    return result
-
-
 def _config(supernet: Supernet, subnet: Subnet) -> Any:
-    arch, info = _alone(supernet.encoder.arch, subnet), supernet.info
+    arch, info = supernet.model.arch.alone(subnet), supernet.info
     family = family_of(arch.model_type)
     config = AutoConfig.for_model(
         arch.model_type,
@@ -145,7 +127,7 @@ def _config(supernet: Supernet, subnet: Subnet) -> Any:
         **({} if arch.normalise else {"num_labels": arch.outputs}),
         pad_token_id=info.pad_token_id,
         **{family.ffn: arch.ffn},
-        **family.settings(arch, info.pad_token_id, supernet.encoder.eps),
+        **family.settings(arch, info.pad_token_id, supernet.model.eps),
     )
     if info.labels:
         config.id2label = dict(enumerate(info.labels))

@@ -75,7 +75,7 @@ class EncoderMembers:
 
     def stock(self, precision: Precision, keep_fp32: Collection[str]) -> Stock:
         """What graphs of this precision may hold."""
-        return Stock.of(self._supernet.encoder.arch, self._tensors, precision, keep_fp32)
+        return Stock.of(self._supernet.model.arch, self._tensors, precision, keep_fp32)
 
     def export(
         self, stock: Stock, weights: WeightsFile, subnet: Subnet, folder: Path, known: Mapping[str, SubnetEntry]
@@ -85,7 +85,7 @@ class EncoderMembers:
         Raises:
             ExportError: it disagrees with torch, or is no valid graph.
         """
-        model, precision = self._supernet.encoder, stock.precision
+        model, precision = self._supernet.model, stock.precision
         graph, weight_bytes = encoder_graph(stock, subnet, weights, eps=model.eps)
         path = put_graph(graph, subnet, precision, folder)
         if path.name in known:
@@ -134,7 +134,7 @@ class EncoderMembers:
 
     def described(self) -> dict[str, Any]:
         """What a manifest says of all members."""
-        arch = self._supernet.encoder.arch
+        arch = self._supernet.model.arch
         return {
             "graph_inputs": [
                 TensorSpec(name=name, dtype="int64", shape=["batch", "sequence"]) for name in graph_inputs(arch)

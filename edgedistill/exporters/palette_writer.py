@@ -35,7 +35,6 @@ from edgedistill.palette import (
     load,
 )
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.decoder import ElasticDecoder
 
 __all__ = ["write_palette"]
 
@@ -95,7 +94,7 @@ def write_palette(
 
 
 def _members(supernet: Supernet, data: EncodedData, out_of_scope: Encoded | None) -> EncoderMembers | DecoderMembers:
-    if not isinstance(supernet.model, ElasticDecoder):
+    if not supernet.model.arch.causal:
         return EncoderMembers(supernet, data, out_of_scope)
     if out_of_scope is not None:
         raise ExportError("texts out of scope are for classifiers to reject; this supernet is for text-generation")

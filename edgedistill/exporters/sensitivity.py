@@ -50,13 +50,13 @@ def parts_that_cost(supernet: Supernet, subnet: Subnet, data: Encoded) -> list[P
 
 
 def _scored(supernet: Supernet, subnet: Subnet, data: Encoded) -> Iterator[Part]:
-    arch, tensors, task = supernet.encoder.arch, exported_tensors(supernet), task_of(supernet.info.task)
+    arch, tensors, task = supernet.model.arch, exported_tensors(supernet), task_of(supernet.info.task)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:
             stock = Stock.of(arch, tensors, "int8", (prefix,))
             weights = write_weights(Path(scratch), stock, [subnet])
-            graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps)
+            graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.model.eps)
             path = Path(scratch) / "graph.onnx"
             path.write_bytes(graph.SerializeToString())
             outputs = graph_outputs(path, data)

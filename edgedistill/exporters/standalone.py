@@ -28,19 +28,19 @@ def write_onnx(supernet: Supernet, subnet: Subnet, path: Path, precision: Precis
         ExportError: the graph fails its check.
         InputError: another command is writing to ``path``.
     """
-    arch, tensors = _at_width(supernet.encoder.arch, exported_tensors(supernet), subnet.hidden)
+    arch, tensors = _at_width(supernet.model.arch, exported_tensors(supernet), subnet.hidden)
     stock = Stock.of(arch, tensors, precision)
     with scratch_folder(path) as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
         weights = write_weights(scratch, stock, [subnet])
-        graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.encoder.eps, portable=True)
+        graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.model.eps, portable=True)
         onnx.load_external_data_for_model(graph, str(scratch))
         whole = scratch / path.name
         onnx.save(graph, whole)
         if precision == "fp32":
-            check_graph(whole, supernet.encoder, subnet, supernet.info.label_scale)
+            check_graph(whole, supernet.model, subnet, supernet.info.label_scale)
         else:
-            check_valid(whole, supernet.encoder)
+            check_valid(whole, supernet.model)
         install(whole, path)
 
 

@@ -23,12 +23,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edgedistill.architecture import Architecture, SearchSpace
-from edgedistill.errors import CheckpointError, ModelError
+from edgedistill.errors import CheckpointError
 from edgedistill.library_errors import disk_errors, first_line, is_library_error
 from edgedistill.places import install, scratch_folder, was_moved
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.label_scale import LabelScale
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks import TaskName, task_of
 
 __all__ = [
@@ -169,33 +168,11 @@ class Supernet:
     frozen; of a decoder, whose outputs are too many to keep, that model's own tensors where it teaches frozen.
     """
 
-    model: ElasticModel
+    model: ElasticTransformer
     space: SearchSpace
     info: SupernetInfo
     tokenizer: Tokenizer
     teacher: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def encoder(self) -> ElasticEncoder:
-        """The model, for what encoders alone can do.
-
-        Raises:
-            ModelError: it is a decoder.
-        """
-        if not isinstance(self.model, ElasticEncoder):
-            raise ModelError(f"{self.info.base_model} is a decoder, for {self.info.task}; this needs an encoder")
-        return self.model
-
-    @property
-    def decoder(self) -> ElasticDecoder:
-        """The model, for what decoders alone can do.
-
-        Raises:
-            ModelError: it is an encoder.
-        """
-        if not isinstance(self.model, ElasticDecoder):
-            raise ModelError(f"{self.info.base_model} is an encoder, for {self.info.task}; this needs a decoder")
-        return self.model
 
 
 def save(supernet: Supernet, folder: Path) -> None:
@@ -246,13 +223,9 @@ def load(folder: Path) -> Supernet:
     return Supernet(model, document.space, document.info, tokenizer, teacher)
 
 
-def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticModel:
+def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticTransformer:
     arch, dropout = info.architecture, float(info.recipe.get("dropout", 0.0))
-    model: ElasticModel
-    if arch.causal:
-        model = ElasticDecoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)
-    else:
-        model = ElasticEncoder(arch, scale=info.scale, eps=info.eps, dropout=dropout)
+    model = ElasticTransformer(arch, scale=info.scale, eps=info.eps, dropout=dropout)
     for rank in _ranks(tensors):
         model.begin_stage(rank, torch.Generator())
     model.load_state_dict(tensors)

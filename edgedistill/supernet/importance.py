@@ -1,6 +1,6 @@
 """Importance order: what a prefix keeps should be what matters most.
 
-Heads (of a decoder whole groups: a KV head with the query heads that read it) and FFN neurons are scored by how
+Heads (whole groups: a KV head with the query heads that read it) and FFN neurons are scored by how
 much the loss would change without them, to first order: the gradient of a gate on the unit, which for a unit that
 feeds columns J of an output matrix W is Σ W[:, J]·∂L/∂W[:, J]. Its absolute value a batch is summed over batches.
 Layers are ordered by greedy removal: the layer without which the validation loss is lowest goes first, so that the
@@ -13,31 +13,29 @@ stream reads it. Its gate acts on what each norm gives, x = w·n + b, so its gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgedistill.architecture import Subnet
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticDecoderLayer, ElasticModel, ElasticRmsNorm
-from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
-from edgedistill.supernet.encoder import ElasticLayer, ElasticNorm
+from edgedistill.supernet.layers import AnyNorm, ElasticLayer
 from edgedistill.supernet.lowrank import ElasticLinear
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["nested_layers", "order_hidden", "rewire", "score_hidden", "score_units"]
 
 
-def score_units(model: ElasticModel, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
+def score_units(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """Scores (heads [h] or groups [h / group], neurons [f]) of each layer, from the maxnet's loss on each batch.
 
     Args:
-        model: no stage may be training (see `ElasticEncoder.freeze`).
+        model: no stage may be training (see `ElasticTransformer.freeze`).
         losses: each computes one batch's loss from the model.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, ElasticLayer | ElasticDecoderLayer)]
-    gates = [(layer.attention_output, layer.ffn_down) for layer in layers]
-    zeros, groups = layers[0].ffn_down.weight.new_zeros, model.arch.heads // model.arch.group
-    scores = [(zeros(groups), zeros(model.arch.ffn)) for _ in layers]
+    gates = [(layer.attention_output, layer.ffn_down) for layer in _layers(model)]
+    zeros, groups = gates[0][1].weight.new_zeros, model.arch.heads // model.arch.group
+    scores = [(zeros(groups), zeros(model.arch.ffn)) for _ in gates]
     for matrix in (matrix for pair in gates for matrix in pair):
         matrix.merged.requires_grad_(True)
     for loss in losses:
@@ -59,32 +57,50 @@ def _gate_gradient(matrix: ElasticLinear) -> Tensor:
     return result
 
 
-def rewire(model: ElasticModel, scores: list[tuple[Tensor, Tensor]]) -> None:
-    """Permute each layer's heads and neurons from most to least important; the maxnet's function stays."""
-    if isinstance(model, ElasticDecoder):
-        rewire_decoder(model, scores)
-        return
-    size = model.arch.head_size
-    for layer, (heads, neurons) in zip(model.layers, scores, strict=True):
-        assert isinstance(layer, ElasticLayer)
-        order = heads.argsort(descending=True, stable=True)
-        inner = (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
-        for linear in (layer.query, layer.key, layer.value):
-            linear.reorder(rows=inner)
-        layer.attention_output.reorder(columns=inner)
-        units = neurons.argsort(descending=True, stable=True)
-        layer.ffn_up.reorder(rows=units)
-        layer.ffn_down.reorder(columns=units)
+def rewire(model: ElasticTransformer, scores: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Permute each layer's heads and neurons from most to least important; the maxnet's function stays.
+
+    Args:
+        model: what to permute, in place.
+        scores: of each layer, its groups' of heads [h / group] and its neurons' [f].
+    """
+    for layer, (groups, neurons) in zip(_layers(model), scores, strict=True):
+        _rewire_attention(layer, groups.argsort(descending=True, stable=True))
+        order = neurons.argsort(descending=True, stable=True)
+        for linear in (layer.ffn_up, layer.ffn_gate):
+            if linear is not None:
+                linear.reorder(rows=order)
+        layer.ffn_down.reorder(columns=order)
 
 
-def score_hidden(model: ElasticModel, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
+def _layers(model: ElasticTransformer) -> list[ElasticLayer]:
+    return [layer for layer in model.layers if isinstance(layer, ElasticLayer)]
+
+
+def _rewire_attention(layer: ElasticLayer, order: Tensor) -> None:
+    """Move the query heads of a KV head with it, or single query heads if all share the only KV head."""
+    arch = layer.arch
+    queries = _entries(order, arch.group * arch.head_size)
+    layer.query.reorder(rows=queries)
+    layer.attention_output.reorder(columns=queries)
+    if arch.kv_heads > 1:
+        for linear in (layer.key, layer.value):
+            linear.reorder(rows=_entries(order, arch.head_size))
+
+
+def _entries(order: Tensor, size: int) -> Tensor:
+    """Turn an order of blocks into one of their entries: [m] → [m·size]."""
+    return (order[:, None] * size + torch.arange(size, device=order.device)).flatten()
+
+
+def score_hidden(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
     """A score of each feature of the hidden width [d]: |gate gradient|, summed over layers and batches.
 
     The features are those that a norm gives: of an encoder the embeddings' and each layer's output, of a decoder
     what each layer's attention and FFN read, and the head. From the maxnet's loss on each batch.
 
     Args:
-        model: no stage may be training (see `ElasticEncoder.freeze`).
+        model: no stage may be training (see `ElasticTransformer.freeze`).
         losses: each computes one batch's loss from the model.
     """
     norms = _stream_norms(model)
@@ -100,14 +116,21 @@ def score_hidden(model: ElasticModel, losses: Iterable[Callable[[], Tensor]]) ->
     return score
 
 
-def _stream_norms(model: ElasticModel) -> list[ElasticNorm | ElasticRmsNorm]:
-    if isinstance(model, ElasticDecoder):
-        layers = [layer for layer in model.layers if isinstance(layer, ElasticDecoderLayer)]
-        return [*(norm for layer in layers for norm in (layer.attention_norm, layer.ffn_norm)), model.norm]
-    return [model.embeddings.norm, *(layer.ffn_norm for layer in model.layers if isinstance(layer, ElasticLayer))]
+def _stream_norms(model: ElasticTransformer) -> list[AnyNorm]:
+    """Return the norms that give the features: before attention, FFN and head, or behind embeddings and layers."""
+    norms = _feature_norms(model)
+    return norms if model.norm is not None else [norms[0], *norms[2::2]]
 
 
-def _norms_gate_gradient(norm: ElasticNorm | ElasticRmsNorm) -> Tensor:
+def _feature_norms(model: ElasticTransformer) -> list[AnyNorm]:
+    """Return every norm over the hidden width, in the order they compute."""
+    pairs = [(layer.attention_norm, layer.ffn_norm) for layer in _layers(model)]
+    first = [] if model.embeddings is None else [model.embeddings.norm]
+    last = [] if model.norm is None else [model.norm]
+    return [*first, *(norm for pair in pairs for norm in pair), *last]
+
+
+def _norms_gate_gradient(norm: AnyNorm) -> Tensor:
     """∂L/∂gate of each feature that the norm gives [d]; clears the gradients."""
     result = torch.zeros_like(norm.weight)
     for parameter in norm.parameters():
@@ -118,32 +141,30 @@ def _norms_gate_gradient(norm: ElasticNorm | ElasticRmsNorm) -> Tensor:
 
 
 @torch.no_grad()
-def order_hidden(model: ElasticModel, scores: Tensor) -> None:
+def order_hidden(model: ElasticTransformer, scores: Tensor) -> None:
     """Permute the features of the hidden width from most to least important [d]; the maxnet's function stays.
 
     The outputs keep their order, so the vectors of a sentence encoder stay the teacher's.
     """
-    if isinstance(model, ElasticDecoder):
-        order_decoder_hidden(model, scores)
-        return
     order = scores.argsort(descending=True, stable=True)
-    tables = [module.weight for module in model.embeddings.children() if isinstance(module, nn.Embedding)]
-    for table in (*tables, model.classifier.weight):
-        table.copy_(table[:, order].clone())
-    for module in model.modules():
-        if isinstance(module, ElasticNorm):
-            module.reorder(order)
-        elif isinstance(module, ElasticLayer):
-            for reader in (module.query, module.key, module.value, module.ffn_up):
+    for table in (*model.tables(), *([] if model.classifier is None else [model.classifier])):
+        table.weight.copy_(table.weight[:, order].clone())
+    for norm in _feature_norms(model):
+        norm.reorder(order)
+    for layer in _layers(model):
+        for reader in (layer.query, layer.key, layer.value, layer.ffn_up, layer.ffn_gate):
+            if reader is not None:
                 reader.reorder(columns=order)
-            for writer in (module.attention_output, module.ffn_down):
-                writer.reorder(rows=order)
+        for writer in (layer.attention_output, layer.ffn_down):
+            writer.reorder(rows=order)
+    if model.head is not None:
+        model.head.reorder(columns=order)
     if model.dense is not None:
         model.dense.reorder(rows=order, columns=order)
 
 
 def nested_layers(
-    model: ElasticModel, depths: Iterable[int], loss: Callable[[Subnet], float]
+    model: ElasticTransformer, depths: Iterable[int], loss: Callable[[Subnet], float]
 ) -> tuple[tuple[int, ...], ...]:
     """The kept layers for each depth, from deep to shallow, each a part of the one before.
 

@@ -5,7 +5,7 @@ The file is seven int32, little-endian: hidden width d, FFN width f, layers l, h
 embeddings [v, d], attention norms [l, d], queries [l, h·s, d], keys and values [l, k·s, d], attention outputs
 [l, d, h·s], FFN norms [l, d], gates [l, f, d], downs [l, d, f], ups [l, f, d], the last norm [d], the rotations'
 cosines and sines [p, s/2] each, which follow from p, and an untied head [v, d]. Rotations pair the features 2i and
-2i + 1 of a head, where `edgedistill.supernet.decoder` pairs i and i + s/2.
+2i + 1 of a head, where `edgedistill.supernet.layers` pairs i and i + s/2.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.llama import LLAMA_BLOCK
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["llama2c_files", "load_llama2c"]
 
@@ -37,7 +37,7 @@ def llama2c_files(folder: Path) -> tuple[Path, Path] | None:
     return (checkpoints[0], tokenizers[0]) if len(checkpoints) == len(tokenizers) == 1 else None
 
 
-def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
+def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticTransformer:
     """The checkpoint as an elastic decoder.
 
     Raises:
@@ -55,7 +55,7 @@ def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticDecoder:
             f"{path} has {len(data)} bytes; its header asks for {_HEADER.size + 4 * numbers}: "
             "expected a whole checkpoint of llama2.c's first format (version 0, fp32)"
         )
-    model = ElasticDecoder(arch, scale=scale, eps=_EPS, dropout=dropout)
+    model = ElasticTransformer(arch, scale=scale, eps=_EPS, dropout=dropout)
     tensors = _tensors(data, layout)
     used = {name: tensor for name, tensor in tensors.items() if name != "rotations"}
     broken = [name for name, tensor in used.items() if not bool(torch.isfinite(tensor).all())]

@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.heads import StoredHead, check_teacher, stored_head
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.sentence_files import SentenceSettings, pooling_of, read_sentence_settings
 from edgedistill.tasks import TaskName, task_of
@@ -179,7 +179,7 @@ def _check_encoder(folder: Path, model: PreTrainedModel, report: dict[str, Any])
         )
 
 
-def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float, dropout: float) -> ElasticEncoder:
+def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float, dropout: float) -> ElasticTransformer:
     """The checkpoint as an elastic encoder; at full size it computes what transformers' model does.
 
     The head is the checkpoint's where `has_head`, else new, its classifier drawn from torch's generator. For
@@ -191,7 +191,7 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
     reference = load_hugging_face(folder, task, outputs)
     config, family = reference.config, family_of(reference.config.model_type)
     arch = architecture_of(config, task, outputs, _pooling(folder, task, config))
-    model = ElasticEncoder(arch, scale=scale, eps=family.eps(config), dropout=dropout)
+    model = ElasticTransformer(arch, scale=scale, eps=family.eps(config), dropout=dropout)
     encoder = {f"{family.prefix}.{name}": tensor for name, tensor in reference.base_model.state_dict().items()}
     state = family.read(encoder | reference.state_dict(), arch, _head_of(arch))
     if task_of(task).head is None or not has_head(folder, task, outputs):

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.slicing import tensors_alone
@@ -46,7 +46,7 @@ def _check_whole(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -
         )
 
 
-def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> ElasticDecoder:
+def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> ElasticTransformer:
     """The checkpoint as an elastic decoder; at full size it computes what transformers' model does.
 
     Raises:
@@ -55,17 +55,17 @@ def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> El
     reference = load_causal_hugging_face(folder)
     family = decoder_family_of(reference.config.model_type)
     arch, eps = family.architecture(reference.config), family.eps(reference.config)
-    model = ElasticDecoder(arch, scale=scale, eps=eps, dropout=dropout)
+    model = ElasticTransformer(arch, scale=scale, eps=eps, dropout=dropout)
     model.load_state_dict(family.read(reference.state_dict(), arch))
     model.freeze()
     return model.eval()
 
 
-def to_hugging_face(model: ElasticDecoder, subnet: Subnet, token_ids: Mapping[str, int | None]) -> PreTrainedModel:
+def to_hugging_face(model: ElasticTransformer, subnet: Subnet, token_ids: Mapping[str, int | None]) -> PreTrainedModel:
     """A subnet as transformers' own model, in eval mode.
 
     Args:
-        model: no stage may be training (see `ElasticDecoder.freeze`).
+        model: no stage may be training (see `ElasticTransformer.freeze`).
         subnet: of equal layers.
         token_ids: ``bos_token_id``, ``eos_token_id`` and ``pad_token_id`` of the tokenizer; None where it has none.
 

@@ -1,4 +1,4 @@
-"""Π as a table: which part of each of the supernet's tensors a subnet keeps, of encoders and decoders alike.
+"""Compute Π as a table: which part of each of the supernet's tensors a subnet keeps, in the order they compute.
 
 The forward pass slices as it goes; exporters and plain checkpoints slice by this table. A test holds
 the two together.
@@ -11,21 +11,71 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from edgedistill.architecture import Architecture, Subnet
-from edgedistill.supernet.decoder import ElasticModel
-from edgedistill.supernet.decoder_slicing import decoder_extents
-from edgedistill.supernet.encoder_slicing import encoder_extents
+from edgedistill.architecture import Architecture, LayerShape, Subnet
+from edgedistill.supernet.model import ElasticTransformer
 
-__all__ = ["extents", "full_tensors", "slice_tensors", "tensors_alone"]
+__all__ = ["extents", "full_tensors", "renumbered", "slice_tensors", "tensors_alone"]
 
-
-def extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ...]]:
-    """Name → how many leading entries are kept along each dimension, for every tensor that is kept."""
-    return decoder_extents(arch, subnet) if arch.causal else encoder_extents(arch, subnet)
+Extents = dict[str, tuple[int, ...]]
 
 
-def full_tensors(model: ElasticModel) -> dict[str, Tensor]:
-    """Every tensor of the maxnet, the low-rank pairs merged in; matrices are [out, in]."""
+def extents(arch: Architecture, subnet: Subnet) -> Extents:
+    """Return how many leading entries the subnet keeps along each dimension, by tensor, for every tensor it keeps."""
+    d = subnet.hidden
+    layers: Extents = {}
+    for layer in subnet.layers:
+        layers |= _layer(arch, f"layers.{layer.index}", layer, d)
+    if arch.outputs is None:
+        head = {} if arch.tied else _linear("head", arch.vocabulary, d, bias=False)
+        return _tables(arch, "", d) | layers | _norm(arch, "norm", d) | head
+    dense = _linear("dense", d, d) if arch.dense else {}
+    stem = _tables(arch, "embeddings.", d) | _norm(arch, "embeddings.norm", d)
+    return stem | layers | dense | _linear("classifier", arch.outputs, d)
+
+
+def _tables(arch: Architecture, prefix: str, d: int) -> Extents:
+    rows = {
+        "word": arch.vocabulary,
+        "position": arch.positions if arch.rope_theta is None else 0,
+        "token_type": arch.token_types,
+    }
+    return {f"{prefix}{name}.weight": (count, d) for name, count in rows.items() if count}
+
+
+def _layer(arch: Architecture, prefix: str, shape: LayerShape, d: int) -> Extents:
+    size = arch.head_size
+    inner, shared = shape.heads * size, arch.kv_heads_of(shape.heads) * size
+    norms = [_norm(arch, f"{prefix}.{part}_norm", d) for part in ("attention", "ffn")]
+    before, after = (norms, ({}, {})) if arch.norm_place == "before" else (({}, {}), norms)
+    tensors = {
+        **before[0],
+        **_linear(f"{prefix}.query", inner, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.key", shared, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.value", shared, d, bias=arch.qkv_bias),
+        **_linear(f"{prefix}.attention_output", d, inner, bias=arch.output_bias),
+        **after[0],
+        **before[1],
+        **_linear(f"{prefix}.ffn_up", shape.ffn, d, bias=arch.ffn_bias),
+        **_linear(f"{prefix}.ffn_down", d, shape.ffn, bias=arch.ffn_bias),
+        **after[1],
+    }
+    if arch.gated:
+        tensors |= _linear(f"{prefix}.ffn_gate", shape.ffn, d, bias=arch.ffn_bias)
+    if arch.qk_norm:
+        tensors |= {f"{prefix}.{part}_norm.weight": (size,) for part in ("query", "key")}
+    return tensors
+
+
+def _linear(name: str, rows: int, columns: int, *, bias: bool = True) -> Extents:
+    return {f"{name}.weight": (rows, columns), **({f"{name}.bias": (rows,)} if bias else {})}
+
+
+def _norm(arch: Architecture, name: str, d: int) -> Extents:
+    return {f"{name}.weight": (d,), **({f"{name}.bias": (d,)} if arch.norm == "layer" else {})}
+
+
+def full_tensors(model: ElasticTransformer) -> dict[str, Tensor]:
+    """Return every tensor of the maxnet, the low-rank pairs merged in; matrices are [out, in]."""
     state = model.state_dict()
     linears = model.elastic_linears()
     names = extents(model.arch, model.arch.full)
@@ -33,13 +83,17 @@ def full_tensors(model: ElasticModel) -> dict[str, Tensor]:
     return {name: merged[name] if name in merged else state[name] for name in names}
 
 
-def slice_tensors(tensors: Mapping[str, Tensor], kept: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The leading part of each kept tensor, contiguous."""
-    return {name: tensors[name][tuple(slice(end) for end in ends)].contiguous() for name, ends in kept.items()}
+def slice_tensors(tensors: Mapping[str, Tensor], ends: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Return the leading part of each tensor, contiguous."""
+    return {name: tensors[name][tuple(map(slice, shape))].contiguous() for name, shape in ends.items()}
 
 
-def tensors_alone(model: ElasticModel, subnet: Subnet) -> dict[str, Tensor]:
-    """The subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
-    small = slice_tensors(full_tensors(model), extents(model.arch, subnet))
+def tensors_alone(model: ElasticTransformer, subnet: Subnet) -> dict[str, Tensor]:
+    """Return the subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
+    return renumbered(subnet, slice_tensors(full_tensors(model), extents(model.arch, subnet)))
+
+
+def renumbered(subnet: Subnet, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a subnet's tensors with its layers counted from 0 without gaps."""
     places = {str(index): str(place) for place, index in enumerate(subnet.kept)}
-    return {re.sub(r"(?<=^layers\.)\d+", lambda at: places[at.group()], name): t for name, t in small.items()}
+    return {re.sub(r"(?<=^layers\.)\d+", lambda at: places[at.group()], name): t for name, t in tensors.items()}

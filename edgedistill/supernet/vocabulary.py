@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -20,15 +20,14 @@ from torch import nn
 
 from edgedistill.errors import ModelError
 from edgedistill.supernet.checkpoint import GenerationInfo, Supernet
-from edgedistill.supernet.decoder import ElasticDecoder, ElasticModel
+from edgedistill.supernet.model import ElasticTransformer
 
 __all__ = ["trim", "trimmed"]
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-_Model = TypeVar("_Model", bound=ElasticModel)
 
 
-def trim(model: _Model, tokenizer: Tokenizer, used: Iterable[int]) -> tuple[_Model, Tokenizer]:
+def trim(model: ElasticTransformer, tokenizer: Tokenizer, used: Iterable[int]) -> tuple[ElasticTransformer, Tokenizer]:
     """Copies of both that know only the tokens ``used``, the special ones, and all single characters and bytes.
 
     Ids change, the order of the tokens does not. Whatever holds an id (of the padding token, say) has to look
@@ -166,12 +165,12 @@ def _with_ids(value: Any, by_id: Mapping[int, int]) -> Any:
     return result
 
 
-def _with_rows(model: _Model, rows: Sequence[int]) -> _Model:
+def _with_rows(model: ElasticTransformer, rows: Sequence[int]) -> ElasticTransformer:
     trimmed, kept = copy.deepcopy(model), torch.tensor(rows)
-    word = trimmed.word if isinstance(trimmed, ElasticDecoder) else trimmed.embeddings.word
+    word = trimmed.word_table
     word.weight = nn.Parameter(word.weight.data[kept], requires_grad=False)
     word.num_embeddings = len(rows)
-    if isinstance(trimmed, ElasticDecoder) and trimmed.head is not None:
+    if trimmed.head is not None:
         trimmed.head.keep_rows(kept)
     trimmed.arch = replace(model.arch, vocabulary=len(rows))
     return trimmed

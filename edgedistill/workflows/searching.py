@@ -212,10 +212,10 @@ def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
         profile = choose_profile(palette, options.device)
         if profile is None or profile.kind != "measured":
             raise SearchError(f"{options.profiled} has no measured profile; run 'edgedistill profile' on the device")
-        return FittedCosts(trained.encoder.arch, palette, profile, options.tokens)
+        return FittedCosts(trained.model.arch, palette, profile, options.tokens)
     if options.device is not None:
         try:
-            return EstimatedCosts(trained.encoder.arch, load_board(options.device), options.tokens)
+            return EstimatedCosts(trained.model.arch, load_board(options.device), options.tokens)
         except BoardError as error:
             raise BoardError(f"{error}; of a device that you measured, give the palette by --profiled") from error
     if _limits(options) != SearchLimits():

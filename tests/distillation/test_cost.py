@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.distillation.cost import forward_flops, train_flops
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 
 ARCH = replace(tiny_encoder.ARCH, hidden=96, heads=6, head_size=16, ffn=384, layers=3)
 
@@ -19,7 +19,7 @@ ARCH = replace(tiny_encoder.ARCH, hidden=96, heads=6, head_size=16, ffn=384, lay
 def _counted(rank: int | None, *, train: bool) -> tuple[int, int]:
     """(FLOPs by torch, FLOPs by us) of a random subnet on 4 rows of 32 tokens."""
     rng = random.Random(0)
-    model = ElasticEncoder(ARCH)
+    model = ElasticTransformer(ARCH)
     model.begin_stage(rank, torch.Generator().manual_seed(0))
     subnet = replace(ARCH.full, layers=tuple(replace(la, ffn=rng.choice((192, 384))) for la in ARCH.full.layers))
     ids = torch.randint(0, ARCH.vocabulary, (4, 32))
@@ -40,7 +40,7 @@ def test_training_costs_what_torch_counts(rank: int | None, train: bool) -> None
 
 
 def test_a_forward_pass_costs_what_torch_counts() -> None:
-    model = ElasticEncoder(ARCH)
+    model = ElasticTransformer(ARCH)
     model.freeze()
     ids = torch.randint(0, ARCH.vocabulary, (4, 32))
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -21,7 +21,7 @@ from edgedistill.distillation.beginning import begin_alone
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe
-from edgedistill.errors import ModelError, RecipeError
+from edgedistill.errors import RecipeError
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.random_weights import random_decoder
@@ -147,9 +147,7 @@ def test_a_supernet_of_a_decoder_knows_how_to_generate(tmp_path: Path, source: R
     generation = again.info.generation
     assert generation is not None
     assert (generation.context_tokens, generation.eos_token_ids, generation.bos_token_id) == (40, [2, 7], 1)
-    assert again.decoder.arch == again.info.architecture
-    with pytest.raises(ModelError, match="is a decoder, for text-generation; this needs an encoder"):
-        _ = again.encoder
+    assert again.model.arch == again.info.architecture
 
 
 def test_the_frozen_teacher_is_the_model_as_stage_0_left_it(tmp_path: Path, source: ResolvedModel) -> None:
@@ -165,7 +163,7 @@ def test_random_weights_have_the_models_shape_and_all_train(tmp_path: Path, sour
     recipe = _recipe(random_weights=True, teacher=STAGE.model_copy(update={"epochs": 4}))
     begun, pretrained = mlfs.begin(source, data(), recipe), mlfs.begin(source, data(), RECIPE)
     assert begun.model.arch == pretrained.model.arch
-    assert not torch.equal(begun.decoder.word.weight, pretrained.decoder.word.weight)
+    assert not torch.equal(begun.model.word.weight, pretrained.model.word.weight)
     before = {name: tensor.clone() for name, tensor in begun.model.state_dict().items()}
     same_weights(mlfs.begin(source, data(), recipe).model.state_dict(), before, 0.0)
     first = _losses(begun)[0]
@@ -192,13 +190,13 @@ def test_a_subnet_is_trained_alone(tmp_path: Path, source: ResolvedModel, seed: 
     alone = begin_alone(supernet, subnet, seed)
     ids, mask = tiny_decoder.inputs(3, 9)
     with torch.no_grad():
-        own, sliced = alone.model(ids, mask, alone.model.arch.full), supernet.model(ids, mask, subnet)
+        own, sliced = alone.model.logits(ids, mask, alone.model.arch.full), supernet.model.logits(ids, mask, subnet)
     assert torch.allclose(own, sliced, atol=1e-4) == (seed is None)
     rows = mlfs.encode_data(alone, data()).test
     before = evaluate(alone.model, alone.space.maxnet, rows, TASK, names=()).loss
     trained, _ = train(alone, data(), tmp_path / "alone", until=0)
     assert evaluate(trained.model, trained.space.maxnet, rows, TASK, names=()).loss < before
-    assert torch.equal(trained.decoder.word.weight, supernet.decoder.word.weight) == (seed is None)
+    assert torch.equal(trained.model.word.weight, supernet.model.word.weight) == (seed is None)
 
 
 def test_what_a_decoder_cannot_learn_by_is_refused(source: ResolvedModel) -> None:

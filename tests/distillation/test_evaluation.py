@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import evaluate, outputs_of
 from edgedistill.errors import DataError
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks import task_of
 
 FULL = tiny_encoder.ARCH.full
@@ -28,9 +28,9 @@ def _rows(count: int = 150) -> Encoded:
     return Encoded(ids, tuple((0,) * len(row) for row in ids), None, None, 0)
 
 
-def _encoder(**changes: object) -> ElasticEncoder:
+def _encoder(**changes: object) -> ElasticTransformer:
     """The tiny encoder with another head."""
-    model = ElasticEncoder(replace(tiny_encoder.ARCH, **changes), dropout=0.5)  # type: ignore[arg-type]
+    model = ElasticTransformer(replace(tiny_encoder.ARCH, **changes), dropout=0.5)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
@@ -42,7 +42,7 @@ def _encoder(**changes: object) -> ElasticEncoder:
     return model.train()  # evaluation has to turn dropout off itself
 
 
-def _alone(model: ElasticEncoder, ids: tuple[int, ...]) -> torch.Tensor:
+def _alone(model: ElasticTransformer, ids: tuple[int, ...]) -> torch.Tensor:
     inputs = torch.tensor([ids])
     with torch.no_grad():
         result: torch.Tensor = model.eval()(inputs, torch.ones_like(inputs), torch.zeros_like(inputs), FULL).logits[0]

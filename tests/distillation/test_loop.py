@@ -16,7 +16,7 @@ from edgedistill.distillation.loop import StageLoop, StepReport
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import FineTuning, SubnetTraining, feature_loss_for
 from edgedistill.errors import TrainingError
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks import task_of
 
 TASK = task_of("text-classification")
@@ -41,7 +41,7 @@ def _no_scores() -> dict[str, Score]:
     return {"maxnet": Score({"accuracy": 0.5}, 1.0)}
 
 
-def _loop(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> StageLoop:
+def _loop(model: ElasticTransformer, data: Encoded, recipe: Recipe, stage: int) -> StageLoop:
     model.begin_stage(recipe.pair_rank(stage), torch.Generator().manual_seed(stage))
     if stage == 0:
         return StageLoop(model, data, FineTuning(TASK, recipe), recipe, 0, CPU)
@@ -51,7 +51,7 @@ def _loop(model: ElasticEncoder, data: Encoded, recipe: Recipe, stage: int) -> S
 
 
 def _run(
-    model: ElasticEncoder,
+    model: ElasticTransformer,
     recipe: Recipe,
     stage: int,
     *,
@@ -65,12 +65,12 @@ def _run(
     return reports
 
 
-def _trained(recipe: Recipe) -> tuple[ElasticEncoder, list[StepReport]]:
+def _trained(recipe: Recipe) -> tuple[ElasticTransformer, list[StepReport]]:
     model = tiny_encoder.trainable()
     return model, [report for stage in (0, 1, 2) for report in _run(model, recipe, stage)]
 
 
-def _accuracy(model: ElasticEncoder, small: bool) -> float:
+def _accuracy(model: ElasticTransformer, small: bool) -> float:
     subnet = SPACE.minnet if small else SPACE.maxnet
     return evaluate(model, subnet, first_tokens(), TASK, names="abcde").value
 

@@ -7,13 +7,13 @@ import torch
 
 from edgedistill.architecture import Subnet
 from edgedistill.distillation.losses import FeatureProjection, RelationLoss, layer_map
-from edgedistill.supernet.encoder import EncoderOutput
+from edgedistill.supernet.model import ModelOutput
 
 FULL = tiny_encoder.ARCH.full
 
 
-def _output(states: list[torch.Tensor]) -> EncoderOutput:
-    return EncoderOutput(torch.zeros(1, 2), tuple(state[None] for state in states), ())
+def _output(states: list[torch.Tensor]) -> ModelOutput:
+    return ModelOutput(torch.zeros(1, 2), tuple(state[None] for state in states), ())
 
 
 def test_a_layer_stands_in_for_those_dropped_behind_it() -> None:
@@ -52,22 +52,22 @@ def test_relations_compare_subnets_of_any_width_and_not_padding() -> None:
     """The same relations give zero, others more, whatever the number of heads; a padded token changes nothing."""
     mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
     loss = RelationLoss(2)
-    teacher = EncoderOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=0))
-    narrow = EncoderOutput(torch.zeros(2, 2), (), _relations(2, 8, seed=1))
+    teacher = ModelOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=0))
+    narrow = ModelOutput(torch.zeros(2, 2), (), _relations(2, 8, seed=1))
     assert float(loss(teacher, teacher, FULL, mask)) == 0.0
     assert float(loss(narrow, teacher, FULL, mask)) > 0.1
     moved = tuple(x * mask[:, None, :, None] + 7 * (1 - mask[:, None, :, None]) for x in narrow.relations)
     torch.testing.assert_close(
-        loss(EncoderOutput(narrow.logits, (), moved), teacher, FULL, mask), loss(narrow, teacher, FULL, mask)
+        loss(ModelOutput(narrow.logits, (), moved), teacher, FULL, mask), loss(narrow, teacher, FULL, mask)
     )
 
 
 def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     mask = torch.ones(2, 5, dtype=torch.int64)
-    teacher, student = (EncoderOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=s)) for s in (0, 1))
+    teacher, student = (ModelOutput(torch.zeros(2, 2), (), _relations(4, 8, seed=s)) for s in (0, 1))
 
-    def row(output: EncoderOutput, i: int) -> EncoderOutput:
-        return EncoderOutput(output.logits[i : i + 1], (), tuple(x[i : i + 1] for x in output.relations))
+    def row(output: ModelOutput, i: int) -> ModelOutput:
+        return ModelOutput(output.logits[i : i + 1], (), tuple(x[i : i + 1] for x in output.relations))
 
     loss = RelationLoss(4)
     parts = [loss(row(student, i), row(teacher, i), FULL, mask[i : i + 1]) for i in range(2)]

@@ -16,7 +16,7 @@ from edgedistill.distillation.losses import FeatureLoss, NoFeatures
 from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.distillation.stages import Part, SubnetTraining, Whole, forward
 from edgedistill.distillation.teacher import TeacherOutputs
-from edgedistill.supernet.encoder import ElasticEncoder, EncoderOutput
+from edgedistill.supernet.model import ElasticTransformer, ModelOutput
 from edgedistill.tasks import task_of
 
 ROWS, SPACE = 6, replace(tiny_encoder.SPACE, layers=((0, 1, 2, 3), (3,)), hidden=(24,))
@@ -29,7 +29,7 @@ PAPER = Recipe(
 class _Three:
     """A feature loss that is known."""
 
-    def __call__(self, student: EncoderOutput, _teacher: EncoderOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
+    def __call__(self, student: ModelOutput, _teacher: ModelOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
         return student.logits.sum() * 0 + 3.0
 
 
@@ -38,7 +38,9 @@ def _batch() -> Batch:
     return Batch(ids, mask, types, torch.arange(ROWS) % 5, None, tuple(range(ROWS)))
 
 
-def _parts(recipe: Recipe, features: FeatureLoss, teacher: Tensor | None = None) -> tuple[ElasticEncoder, list[Part]]:
+def _parts(
+    recipe: Recipe, features: FeatureLoss, teacher: Tensor | None = None
+) -> tuple[ElasticTransformer, list[Part]]:
     model, batch = tiny_encoder.encoder(pairs=1), _batch()
     rows = Encoded(((1,),) * ROWS, ((0,),) * ROWS, None, None, 0)
     given = None if teacher is None else TeacherOutputs(teacher, rows)

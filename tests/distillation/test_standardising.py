@@ -45,7 +45,7 @@ def _answers(supernet: Supernet, given: TaskData) -> np.ndarray:
     """What the largest and the smallest member answer to the texts of train, in the user's unit."""
     rows = mlfs.encode_data(supernet, given).train
     members = (supernet.space.maxnet, supernet.space.minnet)
-    return np.stack([rows.in_unit(outputs_of(supernet.encoder, member, rows)) for member in members])
+    return np.stack([rows.in_unit(outputs_of(supernet.model, member, rows)) for member in members])
 
 
 def _assert_same_answers(ours: tuple[Supernet, TaskData], theirs: tuple[Supernet, TaskData], scale: Scale) -> None:

@@ -20,7 +20,7 @@ from edgedistill.exporters.blocks import BLOCK, in_blocks, restored, scale_name
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.exporters.decoder_weights import DecoderStock
 from edgedistill.palette import Precision
-from edgedistill.supernet.decoder import ElasticDecoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
@@ -68,7 +68,7 @@ def test_any_slice_is_the_slices_own_quantisation(name: str, precision: Precisio
         assert np.abs(_answers(_exact(path)) - expected).max() < 1e-5 * size
 
 
-def _rounded(stock: DecoderStock, model: ElasticDecoder) -> ElasticDecoder:
+def _rounded(stock: DecoderStock, model: ElasticTransformer) -> ElasticTransformer:
     """The supernet with the weights that the stock stands for."""
     twin = tiny_decoder.decoder(model.arch, pairs=0)
     twin.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if ".pairs." not in name})

@@ -25,9 +25,9 @@ from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.llama2c import load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import load_llama2c_tokenizer
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained_decoder import load_pretrained_decoder
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
@@ -35,7 +35,7 @@ PROMPTS, PROMPT, ANSWER = 20, 8, 64
 NEAR = 1e-4  # two logits that are as near may change places
 
 
-def _decoder(name: str) -> ElasticDecoder:
+def _decoder(name: str) -> ElasticTransformer:
     model = tiny_decoder.decoder(ARCHITECTURES[name])
     model.freeze()
     return model

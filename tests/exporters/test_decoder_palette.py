@@ -113,7 +113,7 @@ def test_the_manifest_says_what_generating_needs(manifest: Manifest) -> None:
 
 
 def test_quality_is_what_torch_measures_with_an_interval(manifest: Manifest, rows: EncodedData) -> None:
-    model = _supernet().decoder
+    model = _supernet().model
     for subnet in (LARGE, SMALL):
         entry = _entry(manifest, subnet, "fp32")
         found = {(quality.metric, quality.split): quality for quality in entry.quality}
@@ -171,7 +171,7 @@ def test_a_family_changes_over_the_same_weights(
     for precision in ALL:
         assert _entry(new, LARGE, precision) == _entry(old.manifest, LARGE, precision)
     other = replace(_supernet("normed"), model=tiny_decoder.decoder(tiny_decoder.ARCHITECTURES["normed"], seed=1))
-    other.decoder.freeze()
+    other.model.freeze()
     with pytest.raises(ExportError, match="was exported from another supernet"):
         write_palette(other, family, rows, old.folder, lambda _: None, precisions=ALL, changing=written)
 
@@ -188,8 +188,8 @@ def test_a_subnet_is_written_as_transformers_own(tmp_path: Path) -> None:
     write_hugging_face(supernet, THIRD, tmp_path / "model")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     ids, mask = tiny_decoder.inputs(1, 9)
-    torch.testing.assert_close(theirs(ids, attention_mask=torch.ones_like(mask)).logits,
-                               supernet.decoder(ids, torch.ones_like(mask), THIRD), atol=1e-4, rtol=1e-4)  # fmt: skip
+    expected = supernet.model.logits(ids, torch.ones_like(mask), THIRD)
+    torch.testing.assert_close(theirs(ids, attention_mask=torch.ones_like(mask)).logits, expected, atol=1e-4, rtol=1e-4)
     assert theirs.generation_config.eos_token_id == [2]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert (tokenizer.eos_token, tokenizer.bos_token, tokenizer.chat_template) == ("w2", "w1", "{{ x }}")
@@ -198,7 +198,7 @@ def test_a_subnet_is_written_as_transformers_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_the_order_of_what_a_graph_holds_is_the_models(precision: Precision) -> None:
     """And no set's, which differs between processes: the same supernet would make other files each time."""
-    stock = DecoderStock.of(_supernet().decoder, precision)
+    stock = DecoderStock.of(_supernet().model, precision)
     scales = [scale_name(name) for name in stock.bits]
     assert len(scales) > 10
     held = [name for name in stock.extents(SMALL) if name in scales]

@@ -194,9 +194,9 @@ def test_the_layer_behind_the_pooling_is_a_dense_module(tmp_path: Path, hidden: 
     """A trained one, and one that is cut with the hidden width."""
     supernet, data = _supernet(tmp_path, "bert", "sentence-embedding")
     torch.manual_seed(0)
-    supernet.encoder.classifier.weight.data += 0.3 * torch.randn(24, 24)
-    supernet.encoder.classifier.bias.data += 0.3
-    subnet = supernet.encoder.arch.full
+    supernet.model.classifier.weight.data += 0.3 * torch.randn(24, 24)
+    supernet.model.classifier.bias.data += 0.3
+    subnet = supernet.model.arch.full
     if hidden == 16:
         subnet = type(subnet).uniform((0, 2), hidden=16, heads=2, ffn=20)
     write_hugging_face(supernet, subnet, tmp_path / "out")
@@ -205,7 +205,7 @@ def test_the_layer_behind_the_pooling_is_a_dense_module(tmp_path: Path, hidden: 
     vectors = SentenceTransformer(str(tmp_path / "out")).encode([str(text) for text in texts])
     for row, vector in enumerate(vectors):
         ids, types = torch.tensor([encoded.ids[row]]), torch.tensor([encoded.type_ids[row]])
-        expected = supernet.encoder(ids, torch.ones_like(ids), types, subnet).logits.detach()
+        expected = supernet.model(ids, torch.ones_like(ids), types, subnet).logits.detach()
         np.testing.assert_allclose(vector, expected[0].numpy(), atol=1e-5)
 
 
@@ -219,7 +219,7 @@ def test_with_a_trimmed_vocabulary(tmp_path: Path, model_type: str) -> None:
     classify = pipeline("text-classification", model=str(tmp_path / "out"), top_k=None)
     for row, (first, second) in enumerate(data.test.texts):
         ids, types = torch.tensor([encoded.ids[row]]), torch.tensor([encoded.type_ids[row]])
-        logits = supernet.encoder(ids, torch.ones_like(ids), types, supernet.space.maxnet).logits.detach()
+        logits = supernet.model(ids, torch.ones_like(ids), types, supernet.space.maxnet).logits.detach()
         scores = {entry["label"]: entry["score"] for entry in classify([{"text": first, "text_pair": second}])[0]}
         assert [scores[label] for label in LABELS] == pytest.approx(logits.softmax(-1)[0].tolist(), abs=1e-4)
 

@@ -18,25 +18,24 @@ from transformers import AutoModelForCausalLM
 
 from edgedistill.architecture import LayerShape, SearchSpace, Subnet
 from edgedistill.errors import ExportError, ModelError
-from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.decoder_slicing import decoder_extents
 from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained_decoder import load_causal_hugging_face, load_pretrained_decoder, to_hugging_face
-from edgedistill.supernet.slicing import full_tensors, slice_tensors
+from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 CHECKPOINTS = tiny_decoder.CHECKPOINTS
 SPACE = SearchSpace(layers=((0, 1, 2), (0, 2)), hidden=(32, 16), heads=(4, 2), ffn=(40, 10))
 IDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
 
 
-def _load(folder: Path, name: str) -> ElasticDecoder:
+def _load(folder: Path, name: str) -> ElasticTransformer:
     return load_pretrained_decoder(tiny_decoder.checkpoint(folder, name), scale=1.0, dropout=0.1)
 
 
-def _assert_same(model: ElasticDecoder, subnet: Subnet, reference: Any, ids: Tensor, mask: Tensor) -> None:
+def _assert_same(model: ElasticTransformer, subnet: Subnet, reference: Any, ids: Tensor, mask: Tensor) -> None:
     kept = mask.bool()
     expected = reference(input_ids=ids, attention_mask=mask).logits
-    torch.testing.assert_close(model(ids, mask, subnet)[kept], expected[kept], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.logits(ids, mask, subnet)[kept], expected[kept], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -72,8 +71,8 @@ def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(tmp_path: Path, n
     model, rng = _load(tmp_path, name), random.Random(0)
     tensors, (ids, mask) = full_tensors(model), tiny_decoder.inputs(2, 11)
     for subnet in [*SPACE, *(tiny_decoder.random_subnet(model.arch, rng) for _ in range(5))]:
-        sliced = slice_tensors(tensors, decoder_extents(model.arch, subnet))
-        for text, kept, logits in zip(ids, mask.bool(), model(ids, mask, subnet), strict=True):
+        sliced = slice_tensors(tensors, extents(model.arch, subnet))
+        for text, kept, logits in zip(ids, mask.bool(), model.logits(ids, mask, subnet), strict=True):
             expected = plain_decoder.run(sliced, model.arch, subnet, text[kept], model.eps)
             torch.testing.assert_close(logits[kept], expected, atol=1e-5, rtol=1e-4)
 
@@ -91,7 +90,9 @@ def test_a_subnet_written_by_transformers_is_read_again(tmp_path: Path, name: st
     assert again.eps == model.eps
     feeds = tiny_decoder.inputs(3, 11)
     kept = feeds[1].bool()
-    torch.testing.assert_close(again(*feeds, again.arch.full)[kept], model(*feeds, subnet)[kept], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        again.logits(*feeds, again.arch.full)[kept], model.logits(*feeds, subnet)[kept], atol=1e-5, rtol=1e-5
+    )
     config = AutoModelForCausalLM.from_pretrained(tmp_path / "small").config
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, 2, None)
 

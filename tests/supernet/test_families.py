@@ -19,8 +19,8 @@ from transformers import AutoConfig
 
 from edgedistill.architecture import SearchSpace, Subnet
 from edgedistill.errors import ModelError
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained import has_head, load_hugging_face, load_pretrained, teacher_labels
 from edgedistill.supernet.sentence_files import pooling_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
@@ -44,7 +44,7 @@ def _checkpoint(folder: Path, model_type: str, task: TaskName) -> Path:
     return tiny_encoder.hugging_face_checkpoint(folder, model_type=model_type, head=HEADS[task] or "")
 
 
-def _load(folder: Path, model_type: str, task: TaskName) -> ElasticEncoder:
+def _load(folder: Path, model_type: str, task: TaskName) -> ElasticTransformer:
     return load_pretrained(_checkpoint(folder, model_type, task), task, _outputs(task), scale=1.0, dropout=0.1)
 
 
@@ -107,7 +107,7 @@ def test_a_subnet_that_transformers_can_express_is_its_model(tmp_path: Path, mod
         _assert_same(model(*_texts(), subnet).logits, _run(reference, task, classifier=mapping))
 
 
-def _as_transformers(model: ElasticEncoder, subnet: Subnet, folder: Path, task: TaskName) -> Any:
+def _as_transformers(model: ElasticTransformer, subnet: Subnet, folder: Path, task: TaskName) -> Any:
     """A plain model of the family with the subnet's dimensions, loaded with the sliced weights."""
     family, first = family_of(model.arch.model_type), subnet.layers[0]
     config = AutoConfig.from_pretrained(folder, num_labels=_outputs(task))

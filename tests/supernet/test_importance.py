@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgedistill.architecture import Subnet
-from edgedistill.supernet.encoder import ElasticEncoder
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
+from edgedistill.supernet.model import ElasticTransformer
 
 ARCH = tiny_encoder.ARCH
 
 
-def _loss(model: ElasticEncoder) -> Tensor:
+def _loss(model: ElasticTransformer) -> Tensor:
     logits = model(*tiny_encoder.inputs(8, 6), ARCH.full).logits
     return F.cross_entropy(logits, torch.arange(8) % ARCH.outputs)
 

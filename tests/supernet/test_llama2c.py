@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from edgedistill.errors import ModelError
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.llama2c import load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import BEGIN, END, load_llama2c_tokenizer
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained_decoder import load_causal_hugging_face, to_hugging_face
 
 # Tensors of each layer, in the order of the file.
@@ -79,7 +79,7 @@ def test_the_model_computes_what_transformers_model_does(tmp_path: Path, tied: b
     ids, mask = tiny_decoder.inputs(3, 17)
     expected = reference(input_ids=ids, attention_mask=mask).logits
     kept = mask.bool()
-    torch.testing.assert_close(model(ids, mask, model.arch.full)[kept], expected[kept], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.logits(ids, mask, model.arch.full)[kept], expected[kept], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load_llama2c_tokenizer(tmp_path / "none.bin", 512)
 
 
-def _stories() -> ElasticDecoder:
+def _stories() -> ElasticTransformer:
     return load_llama2c(shared_data.folder("stories260K") / "stories260K.bin", scale=1.0, dropout=0.0)
 
 
@@ -122,7 +122,7 @@ def written() -> list[int]:
     ids = torch.tensor([[BEGIN]])
     with torch.no_grad():
         for _ in range(256):
-            following = model(ids, torch.ones_like(ids), model.arch.full)[:, -1:].argmax(-1)
+            following = model.logits(ids, torch.ones_like(ids), model.arch.full)[:, -1:].argmax(-1)
             ids = torch.cat((ids, following), 1)
     return ids[0].tolist()
 

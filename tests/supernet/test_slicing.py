@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.architecture import Subnet
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 
 ARCH = tiny_encoder.ARCH
@@ -49,7 +49,7 @@ def test_one_matrix_merged_then_sliced(axis: str) -> None:
 def test_a_uniform_subnet_is_a_plain_encoder_of_the_sliced_weights(hidden: int) -> None:
     model = tiny_encoder.encoder()
     subnet = Subnet.uniform((0, 2), hidden=hidden, heads=2, ffn=13)
-    plain = ElasticEncoder(replace(ARCH, layers=2, hidden=hidden, heads=2, ffn=13))
+    plain = ElasticTransformer(replace(ARCH, layers=2, hidden=hidden, heads=2, ffn=13))
     sliced = slice_tensors(full_tensors(model), extents(ARCH, subnet))
     renamed = {name.replace("layers.2.", "layers.1."): tensor for name, tensor in sliced.items()}
     plain.load_state_dict(renamed)

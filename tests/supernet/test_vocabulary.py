@@ -18,8 +18,7 @@ from edgedistill.distillation.encoder_tokenizer import load_tokenizer
 from edgedistill.distillation.models import resolve_model
 from edgedistill.errors import ModelError
 from edgedistill.runtime import TextGenerator
-from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.encoder import ElasticEncoder
+from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained import load_pretrained
 from edgedistill.supernet.vocabulary import trim, trimmed
 
@@ -70,7 +69,7 @@ def _unigram() -> Tokenizer:
     return tokenizer
 
 
-def _model(tokenizer: Tokenizer) -> ElasticEncoder:
+def _model(tokenizer: Tokenizer) -> ElasticTransformer:
     arch = replace(tiny_encoder.ARCH, vocabulary=tokenizer.get_vocab_size())
     model = tiny_encoder.encoder(arch)
     model.freeze()
@@ -82,7 +81,7 @@ def _used(tokenizer: Tokenizer) -> set[int]:
 
 
 @torch.no_grad()
-def _answer(model: ElasticEncoder, tokenizer: Tokenizer, text: str) -> torch.Tensor:
+def _answer(model: ElasticTransformer, tokenizer: Tokenizer, text: str) -> torch.Tensor:
     ids = torch.tensor([tokenizer.encode(text).ids])
     output = model(ids, torch.ones_like(ids), torch.zeros_like(ids), model.arch.full)
     assert isinstance(output.logits, torch.Tensor)
@@ -162,9 +161,9 @@ def test_a_decoder_weighs_the_tokens_it_keeps_as_before(name: str) -> None:
     small, trimmed_tokenizer = trim(model, tokenizer, _used(tokenizer))
     subnet = tiny_decoder.random_subnet(model.arch, random.Random(0))
 
-    def logits(of: ElasticDecoder, by: Tokenizer) -> torch.Tensor:
+    def logits(of: ElasticTransformer, by: Tokenizer) -> torch.Tensor:
         ids = torch.tensor([by.encode(TEXTS[0]).ids])
-        return of(ids, torch.ones_like(ids), subnet)
+        return of.logits(ids, torch.ones_like(ids), subnet)
 
     kept = [tokenizer.token_to_id(token) for token, _ in sorted(trimmed_tokenizer.get_vocab().items(), key=_second)]
     assert len(kept) == small.arch.vocabulary < model.arch.vocabulary

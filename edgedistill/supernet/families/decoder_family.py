@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
-from edgedistill.supernet.decoder_slicing import decoder_extents
+from edgedistill.supernet.slicing import extents
 
 __all__ = ["DecoderFamily", "activation_of", "expect"]
 
@@ -70,7 +70,7 @@ class DecoderFamily(ABC):
     def names(self, arch: Architecture) -> dict[str, str]:
         """The elastic decoder's tensors at full size → the checkpoint's."""
         found = {}
-        for name in decoder_extents(arch, arch.full):
+        for name in extents(arch, arch.full):
             module, kind = name.rsplit(".", 1)
             index = re.search(r"\d+", module)
             theirs = self.modules[re.sub(r"\d+", "{}", module)]

@@ -17,9 +17,9 @@ ARCHITECTURES = tiny_decoder.ARCHITECTURES
 def test_a_new_stage_changes_no_output(name: str) -> None:
     arch = ARCHITECTURES[name]
     model, feeds = tiny_decoder.decoder(arch), tiny_decoder.inputs(2, 6)
-    before = model(*feeds, arch.full)
+    before = model.logits(*feeds, arch.full)
     model.begin_stage(4, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.logits(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -27,7 +27,7 @@ def test_only_the_new_pairs_biases_and_norms_train(name: str) -> None:
     arch = ARCHITECTURES[name]
     model = tiny_decoder.decoder(arch, pairs=1)
     model.begin_stage(4, torch.Generator())
-    logits = model(*tiny_decoder.inputs(2, 6), tiny_decoder.SPACE.minnet)
+    logits = model.logits(*tiny_decoder.inputs(2, 6), tiny_decoder.SPACE.minnet)
     assert logits.shape == (2, 6, arch.vocabulary)
     logits.square().sum().backward()
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -43,9 +43,9 @@ def test_a_stage_without_rank_trains_the_matrices_themselves() -> None:
     arch = ARCHITECTURES["grouped"]
     model, feeds = tiny_decoder.decoder(arch, pairs=1), tiny_decoder.inputs(2, 6)
     with torch.no_grad():
-        before = model(*feeds, arch.full)
+        before = model.logits(*feeds, arch.full)
     model.begin_stage(None, torch.Generator())
-    after = model(*feeds, arch.full)
+    after = model.logits(*feeds, arch.full)
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)
     after.square().sum().backward()
     assert all(linear.weight.grad is not None for linear in model.elastic_linears().values())
@@ -60,19 +60,19 @@ def test_dropout_acts_in_training_alone() -> None:
     for layer in model.layers:
         layer.dropout = 0.5
     with torch.no_grad():
-        still = model(*feeds, arch.full)
-        assert torch.equal(model(*feeds, arch.full), still)
-        assert not torch.allclose(model.train()(*feeds, arch.full), still)
+        still = model.logits(*feeds, arch.full)
+        assert torch.equal(model.logits(*feeds, arch.full), still)
+        assert not torch.allclose(model.train().logits(*feeds, arch.full), still)
 
 
 @torch.no_grad()
 def test_a_call_leaves_no_subnet_active() -> None:
     arch, feeds = ARCHITECTURES["grouped"], tiny_decoder.inputs(2, 6)
     model = tiny_decoder.decoder(arch)
-    before = model(*feeds, arch.full)
+    before = model.logits(*feeds, arch.full)
     with pytest.raises(IndexError):
-        model(torch.full((2, 6), 99), feeds[1], tiny_decoder.SPACE.minnet)
-    assert torch.equal(model(*feeds, arch.full), before)
+        model.logits(torch.full((2, 6), 99), feeds[1], tiny_decoder.SPACE.minnet)
+    assert torch.equal(model.logits(*feeds, arch.full), before)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -82,10 +82,10 @@ def test_a_token_reads_no_token_behind_it_and_no_padding(name: str) -> None:
     model = tiny_decoder.decoder(arch)
     ids, _ = tiny_decoder.inputs(1, 9)
     mask = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 1, 0]])
-    before = model(ids, mask, arch.full)
+    before = model.logits(ids, mask, arch.full)
     changed = ids.clone()
     changed[0, [0, 1, 6, 7, 8]] = (changed[0, [0, 1, 6, 7, 8]] + 1) % arch.vocabulary
-    after = model(changed, mask, arch.full)
+    after = model.logits(changed, mask, arch.full)
     torch.testing.assert_close(after[:, 2:6], before[:, 2:6])
     assert not torch.allclose(after[:, 6:8], before[:, 6:8])
     assert after.isfinite().all()
@@ -96,7 +96,7 @@ def test_heads_that_are_no_whole_groups_are_refused(name: str, heads: int) -> No
     arch = ARCHITECTURES[name]
     subnet = Subnet.uniform((0,), hidden=32, heads=heads, ffn=8)
     with pytest.raises(RecipeError, match=f"{heads} query heads are no whole groups of this model's 4"):
-        tiny_decoder.decoder(arch)(*tiny_decoder.inputs(1, 3), subnet)
+        tiny_decoder.decoder(arch).logits(*tiny_decoder.inputs(1, 3), subnet)
 
 
 def test_each_way_of_sharing_keys_keeps_the_kv_heads_that_its_query_heads_read() -> None:

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgedistill.supernet.decoder import ElasticDecoder
-from edgedistill.supernet.decoder_slicing import decoder_extents
-from edgedistill.supernet.slicing import full_tensors, slice_tensors, tensors_alone
+from edgedistill.supernet.model import ElasticTransformer
+from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors, tensors_alone
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
 
@@ -32,9 +31,9 @@ def test_merging_then_slicing_equals_slicing_then_merging(name: str, seed: int, 
     model = tiny_decoder.decoder(arch, pairs=pairs, rank=rank, seed=seed)
     subnet = tiny_decoder.random_subnet(arch, random.Random(seed))
     feeds = tiny_decoder.inputs(3, 7, seed=seed)
-    sliced_first = model(*feeds, subnet)
+    sliced_first = model.logits(*feeds, subnet)
     model.freeze()
-    torch.testing.assert_close(sliced_first, model(*feeds, subnet), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(sliced_first, model.logits(*feeds, subnet), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -47,8 +46,8 @@ def test_every_subnet_is_a_plain_decoder_of_the_sliced_weights(name: str) -> Non
     ids, mask = tiny_decoder.inputs(3, 13)
     tensors = full_tensors(model)
     for subnet in [*tiny_decoder.SPACE, *(tiny_decoder.random_subnet(arch, rng) for _ in range(10))]:
-        sliced = slice_tensors(tensors, decoder_extents(arch, subnet))
-        for text, kept, logits in zip(ids, mask.bool(), model(ids, mask, subnet), strict=True):
+        sliced = slice_tensors(tensors, extents(arch, subnet))
+        for text, kept, logits in zip(ids, mask.bool(), model.logits(ids, mask, subnet), strict=True):
             expected = plain_decoder.run(sliced, arch, subnet, text[kept], model.eps)
             torch.testing.assert_close(logits[kept], expected, atol=1e-5, rtol=1e-4)
 
@@ -60,18 +59,18 @@ def test_a_uniform_subnet_is_an_elastic_decoder_of_its_own(name: str) -> None:
     model = tiny_decoder.decoder(arch)
     model.freeze()
     for subnet in tiny_decoder.SPACE:
-        alone = ElasticDecoder(arch.alone(subnet))
+        alone = ElasticTransformer(arch.alone(subnet))
         alone.load_state_dict(tensors_alone(model, subnet))
         alone.freeze()
         actual = alone.eval()(*feeds, alone.arch.full)
-        torch.testing.assert_close(actual, model(*feeds, subnet), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(actual, model.logits(*feeds, subnet), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_parameter_counts_are_those_of_the_kept_tensors(name: str) -> None:
     arch, rng = ARCHITECTURES[name], random.Random(0)
     for subnet in [*tiny_decoder.SPACE, tiny_decoder.random_subnet(arch, rng)]:
-        kept = decoder_extents(arch, subnet)
+        kept = extents(arch, subnet)
         matrices = {n: s for n, s in kept.items() if n.startswith("layers.") and len(s) == 2}
         assert arch.total_parameters(subnet) == sum(torch.Size(shape).numel() for shape in kept.values())
         assert arch.layer_parameters(subnet) == sum(torch.Size(shape).numel() for shape in matrices.values())
@@ -85,5 +84,5 @@ def test_macs_are_those_of_the_matrix_products(name: str) -> None:
     model.freeze()
     for subnet in tiny_decoder.SPACE:
         with FlopCounterMode(display=False) as counter:
-            model(*tiny_decoder.inputs(1, 9), subnet)
+            model.logits(*tiny_decoder.inputs(1, 9), subnet)
         assert counter.get_total_flops() == 2 * model.arch.macs(subnet, tokens=9)

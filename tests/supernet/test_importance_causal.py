@@ -9,15 +9,15 @@ from gates import gate_slope
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgedistill.supernet.decoder import ElasticDecoder
 from edgedistill.supernet.importance import order_hidden, rewire, score_hidden, score_units
+from edgedistill.supernet.model import ElasticTransformer
 
 NAMES = list(tiny_decoder.ARCHITECTURES)
 
 
-def _loss(model: ElasticDecoder) -> Tensor:
+def _loss(model: ElasticTransformer) -> Tensor:
     ids, mask = tiny_decoder.inputs(6, 9)
-    logits = model(ids, torch.ones_like(mask), model.arch.full)
+    logits = model.logits(ids, torch.ones_like(mask), model.arch.full)
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
@@ -43,11 +43,11 @@ def test_ordering_keeps_the_function_and_sorts(name: str) -> None:
     model.freeze()
     feeds = tiny_decoder.inputs(4, 7)
     with torch.no_grad():
-        before = model(*feeds, model.arch.full)
+        before = model.logits(*feeds, model.arch.full)
     rewire(model, score_units(model, [lambda: _loss(model)]))
     order_hidden(model, score_hidden(model, [lambda: _loss(model)]))
     assert not any(parameter.requires_grad for parameter in model.parameters())
     with torch.no_grad():
-        torch.testing.assert_close(model(*feeds, model.arch.full), before, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(model.logits(*feeds, model.arch.full), before, atol=1e-4, rtol=1e-3)
     for scores in (*sum(score_units(model, [lambda: _loss(model)]), ()), score_hidden(model, [lambda: _loss(model)])):
         assert (scores[:-1] >= scores[1:] * (1 - 1e-3) - 1e-4).all()

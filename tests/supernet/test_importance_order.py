@@ -7,7 +7,7 @@ import tiny_decoder
 import torch
 
 from edgedistill.architecture import Subnet
-from edgedistill.supernet.decoder_order import order_decoder_hidden, rewire_decoder
+from edgedistill.supernet.importance import order_hidden, rewire
 from edgedistill.supernet.slicing import full_tensors
 
 ARCHITECTURES = tiny_decoder.ARCHITECTURES
@@ -20,13 +20,13 @@ def test_rewiring_is_a_permutation_that_keeps_the_function(name: str) -> None:
     arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
     model = tiny_decoder.decoder(arch)
     model.freeze()
-    tensors, before = full_tensors(model), model(*feeds, arch.full)
+    tensors, before = full_tensors(model), model.logits(*feeds, arch.full)
     torch.manual_seed(1)
     groups = torch.arange(arch.heads // arch.group).float()
-    rewire_decoder(model, [(groups, torch.rand(arch.ffn)) for _ in range(arch.layers)])
-    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    rewire(model, [(groups, torch.rand(arch.ffn)) for _ in range(arch.layers)])
+    torch.testing.assert_close(model.logits(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     model.freeze()
-    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.logits(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     _assert_permuted(full_tensors(model), tensors)
 
 
@@ -52,10 +52,10 @@ def test_a_prefix_has_the_groups_and_neurons_of_the_highest_scores(name: str) ->
     for layer in silent.layers:
         layer.attention_output.merged[:, : arch.group * arch.head_size] = 0
         layer.ffn_down.merged[:, :5] = 0
-    expected = silent(*feeds, arch.full)
-    rewire_decoder(model, scores)
+    expected = silent.logits(*feeds, arch.full)
+    rewire(model, scores)
     subnet = Subnet.uniform(range(3), hidden=arch.hidden, heads=arch.heads - arch.group, ffn=arch.ffn - 5)
-    torch.testing.assert_close(model(*feeds, subnet), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.logits(*feeds, subnet), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -64,9 +64,9 @@ def test_ordering_the_hidden_width_keeps_the_function_and_sorts(name: str) -> No
     arch, feeds = ARCHITECTURES[name], tiny_decoder.inputs(4, 9)
     model = tiny_decoder.decoder(arch)
     model.freeze()
-    before, first = model(*feeds, arch.full), model.word.weight[:, -1].clone()
-    order_decoder_hidden(model, torch.arange(arch.hidden).float())
-    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    before, first = model.logits(*feeds, arch.full), model.word.weight[:, -1].clone()
+    order_hidden(model, torch.arange(arch.hidden).float())
+    torch.testing.assert_close(model.logits(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     model.freeze()
-    torch.testing.assert_close(model(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.logits(*feeds, arch.full), before, atol=1e-5, rtol=1e-4)
     assert torch.equal(model.word.weight[:, 0], first)
