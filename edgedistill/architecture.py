@@ -98,7 +98,7 @@ class Architecture:
     @property
     def group(self) -> int:
         """Return how many query heads are cut together: those of one KV head, or 1 if all share the only one."""
-        return 1 if self.kv_heads <= 1 else self.heads // self.kv_heads
+        return 1 if self.kv_heads in (0, 1) else self.heads // self.kv_heads
 
     def kv_heads_of(self, heads: int) -> int:
         """Return how many KV heads that many query heads read.

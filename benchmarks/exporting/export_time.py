@@ -117,16 +117,13 @@ def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: 
     alone = replace(arch, layers=depth, heads=first.heads, ffn=first.ffn)
     small = slice_tensors(tensors, extents(arch, subnet))
     config = {
+        **family_of(arch.model_type).settings(arch, EPS),
         "architectures": ["BertForSequenceClassification"],
         "model_type": arch.model_type,
-        "vocab_size": arch.vocabulary,
-        "hidden_size": arch.hidden,
         "num_hidden_layers": depth,
-        "num_attention_heads": arch.heads,
         "pruned_heads": {str(index): list(range(first.heads, arch.heads)) for index in range(depth)},
         "intermediate_size": first.ffn,
         "num_labels": arch.outputs,
-        **family_of(arch.model_type).settings(arch, 0, EPS),
     }
     folder.mkdir()
     theirs = family_of(arch.model_type).write(small, alone, "SequenceClassification", 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedistill.distillation.tokenizer_files import has_tokenizer, read_tokenizer
 from edgedistill.errors import ModelError
-from edgedistill.supernet.families.supported import check_supported
+from edgedistill.supernet.families import family_of
 from edgedistill.supernet.llama2c import llama2c_files
 from edgedistill.supernet.model_config import CONFIG, load_config
 from edgedistill.supernet.weight_files import WEIGHTS, check_weights
@@ -95,7 +95,7 @@ def _checked(folder: Path) -> str:
         return hashlib.sha256(of_llama2c[0].read_bytes()).hexdigest()
     if not (folder / CONFIG).is_file():
         raise ModelError(f"the model folder {folder} has no {CONFIG}; expected {CONFIG} and {WEIGHTS}")
-    load_config(folder, check_supported)
+    load_config(folder, family_of)
     sha256 = check_weights(folder)
     if has_tokenizer(folder):
         read_tokenizer(folder)  # whose ids must have rows

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import disk_errors, library_errors
-from edgedistill.supernet.families.supported import check_supported
+from edgedistill.supernet.families import family_of
 from edgedistill.supernet.model_config import load_config, read_json_object
 
 __all__ = ["check_for_encoder", "has_tokenizer", "read_tokenizer", "settings_of", "token_limit"]
@@ -39,7 +39,7 @@ def read_tokenizer(folder: Path) -> tuple[Any, dict[str, Any]]:
         raise ModelError(f"{folder} has no tokenizer; expected a tokenizer.json beside the weights")
     settings = folder / _SETTINGS
     _refuse_code(settings, read_json_object(settings) if settings.is_file() else {})
-    config = load_config(folder, check_supported)
+    config = load_config(folder, family_of)
     _check_stored_ids(folder, config.vocab_size)
     with library_errors(
         ModelError, f"{folder} has no fast tokenizer that can be read", "expected a tokenizer.json beside the weights"

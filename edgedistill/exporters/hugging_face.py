@@ -120,14 +120,9 @@ def _config(supernet: Supernet, subnet: Subnet) -> Any:
     family = family_of(arch.model_type)
     config = AutoConfig.for_model(
         arch.model_type,
-        vocab_size=arch.vocabulary,
-        hidden_size=arch.hidden,
-        num_hidden_layers=arch.layers,
-        num_attention_heads=arch.heads,
         **({} if arch.normalise else {"num_labels": arch.outputs}),
         pad_token_id=info.pad_token_id,
-        **{family.ffn: arch.ffn},
-        **family.settings(arch, info.pad_token_id, supernet.model.eps),
+        **family.settings(arch, supernet.model.eps, info.pad_token_id),
     )
     if info.labels:
         config.id2label = dict(enumerate(info.labels))

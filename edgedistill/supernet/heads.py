@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from edgedistill.errors import ModelError
-from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.families import Head, encoder_family_of
 from edgedistill.supernet.model_config import CONFIG
 from edgedistill.supernet.weight_files import WEIGHTS
 from edgedistill.tasks import TaskName, task_of
@@ -38,7 +38,7 @@ def stored_head(folder: Path, config: Any) -> StoredHead | None:
     """
     shapes = _shapes(folder)
     classes = config.architectures if isinstance(config.architectures, list) else []
-    for head, modules in family_of(config.model_type).heads.items():
+    for head, modules in encoder_family_of(config.model_type).heads.items():
         named = any(str(name).endswith(f"For{head}") for name in classes)
         if (named or not classes) and all(f"{module}.weight" in shapes for module in modules.values()):
             outputs = shapes[f"{modules['classifier']}.weight"][0]

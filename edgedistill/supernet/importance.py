@@ -83,7 +83,7 @@ def _rewire_attention(layer: ElasticLayer, order: Tensor) -> None:
     queries = _entries(order, arch.group * arch.head_size)
     layer.query.reorder(rows=queries)
     layer.attention_output.reorder(columns=queries)
-    if arch.kv_heads > 1:
+    if arch.kv_heads != 1:
         for linear in (layer.key, layer.value):
             linear.reorder(rows=_entries(order, arch.head_size))
 

@@ -101,7 +101,7 @@ class ElasticLayer(nn.Module):
     def __init__(self, arch: Architecture, scale: float, eps: float, dropout: float) -> None:
         super().__init__()
         d, size = arch.hidden, arch.head_size
-        inner, shared = arch.heads * size, arch.kv_heads * size
+        inner, shared = arch.heads * size, arch.kv_heads_of(arch.heads) * size
         self.arch, self.dropout = arch, dropout
         self.norm_first = arch.norm_place == "before"
         if self.norm_first:

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.supernet.families import Head, family_of
+from edgedistill.supernet.families import Head, encoder_family_of
 from edgedistill.supernet.heads import StoredHead, check_teacher, stored_head
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
@@ -47,21 +47,8 @@ def architecture_of(
     Raises:
         ModelError: the type is unsupported, or the configuration is of a kind that the encoder does not compute.
     """
-    family = family_of(config.model_type)
-    family.check(config)
-    bare = Architecture(
-        model_type=config.model_type,
-        layers=config.num_hidden_layers,
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        head_size=config.hidden_size // config.num_attention_heads,
-        ffn=getattr(config, family.ffn),
-        vocabulary=config.vocab_size,
-        positions=family.positions(config),
-        token_types=family.token_types(config),
-        outputs=outputs,
-        dense=None,
-    )
+    family = encoder_family_of(config.model_type)
+    bare = replace(family.architecture(config), outputs=outputs)
     kind = task_of(task)
     if kind.by_words:
         return replace(bare, pooling="each")
@@ -133,7 +120,7 @@ def _head_of(arch: Architecture) -> Head | None:
 
 def _config(folder: Path, **changes: Any) -> Any:
     with quiet():
-        return load_config(folder, family_of, **changes)
+        return load_config(folder, encoder_family_of, **changes)
 
 
 def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedModel:
@@ -159,11 +146,11 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
 
 def _check_encoder(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
     """Transformers draws at random whatever it does not find; only of a head may it."""
-    family = family_of(model.config.model_type)
+    family = encoder_family_of(model.config.model_type)
     heads = tuple(f"{module}." for modules in family.heads.values() for module in modules.values())
     drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     broken = sorted(name for name in drawn if not name.startswith((*heads, "pooler.")))
-    tops = tuple({f"{theirs.split('.')[0]}." for theirs in family.encoder.values()})
+    tops = tuple({f"{theirs.split('.')[0]}." for theirs in family.modules.values()})
     more = sorted(
         name
         for name in report["unexpected_keys"]
@@ -189,7 +176,7 @@ def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float,
         ModelError: the checkpoint cannot be read, or is of a kind that is not supported.
     """
     reference = load_hugging_face(folder, task, outputs)
-    config, family = reference.config, family_of(reference.config.model_type)
+    config, family = reference.config, encoder_family_of(reference.config.model_type)
     arch = architecture_of(config, task, outputs, _pooling(folder, task, config))
     model = ElasticTransformer(arch, scale=scale, eps=family.eps(config), dropout=dropout)
     encoder = {f"{family.prefix}.{name}": tensor for name, tensor in reference.base_model.state_dict().items()}

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError, ModelError
 from edgedistill.library_errors import library_errors
-from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.families import causal_family_of
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
 from edgedistill.supernet.pretrained import quiet
@@ -27,7 +27,7 @@ def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
         ModelError: transformers cannot read it, its type is unsupported, or its weights are not whole.
     """
     with quiet():
-        config = load_config(folder, decoder_family_of)
+        config = load_config(folder, causal_family_of)
         with library_errors(ModelError, f"{folder} cannot be loaded as a decoder"):
             model, report = AutoModelForCausalLM.from_pretrained(
                 folder, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **SAFE_LOADING
@@ -53,7 +53,7 @@ def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> El
         ModelError: the checkpoint cannot be read, or is of a kind that is not supported.
     """
     reference = load_causal_hugging_face(folder)
-    family = decoder_family_of(reference.config.model_type)
+    family = causal_family_of(reference.config.model_type)
     arch, eps = family.architecture(reference.config), family.eps(reference.config)
     model = ElasticTransformer(arch, scale=scale, eps=eps, dropout=dropout)
     model.load_state_dict(family.read(reference.state_dict(), arch))
@@ -79,7 +79,7 @@ def to_hugging_face(model: ElasticTransformer, subnet: Subnet, token_ids: Mappin
             f"transformers' {model.arch.model_type} has one of each for all layers"
         )
     arch = model.arch.alone(subnet)
-    family = decoder_family_of(arch.model_type)
+    family = causal_family_of(arch.model_type)
     config = AutoConfig.for_model(arch.model_type, **family.settings(arch, model.eps), **token_ids)
     with quiet():
         small: PreTrainedModel = AutoModelForCausalLM.from_config(config)

@@ -87,7 +87,7 @@ def test_bad_input_is_one_clear_line(place: Path, tmp_path: Path) -> None:
     shutil.copy(place / "model" / "model.safetensors", narrow)
     one_line(invoke(*_train(place, model="narrow")), "has no fitting tensor")
     (small / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    one_line(invoke(*_train(place, model="small")), "'bert' is no supported decoder")
+    one_line(invoke(*_train(place, model="small")), "'bert' is not a supported decoder")
     (small / "tokenizer.json").unlink()
     one_line(invoke("train", place / "model", "--data", "demo", "-o", place / "out"), "'llama' is not supported")
     one_line(invoke(*_train(place, "--unlabelled", place / "text" / "train.txt")), "learns from text itself")

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from edgedistill.architecture import LayerShape, SearchSpace, Subnet
 from edgedistill.errors import ExportError, ModelError
-from edgedistill.supernet.families.decoders import decoder_family_of
+from edgedistill.supernet.families import family_of
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.pretrained_decoder import load_causal_hugging_face, load_pretrained_decoder, to_hugging_face
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
@@ -100,7 +100,7 @@ def test_a_subnet_written_by_transformers_is_read_again(tmp_path: Path, name: st
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_family_writes_what_it_reads(tmp_path: Path, name: str) -> None:
     model = _load(tmp_path, name)
-    family, stored = decoder_family_of(model.arch.model_type), load_file(tmp_path / "model.safetensors")
+    family, stored = family_of(model.arch.model_type), load_file(tmp_path / "model.safetensors")
     written = family.write(full_tensors(model), model.arch)
     assert written.keys() == stored.keys()
     assert all(torch.equal(written[key], stored[key]) for key in stored)

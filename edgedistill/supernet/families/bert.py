@@ -1,4 +1,4 @@
-"""BERT: MiniLM and every other checkpoint whose ``model_type`` is ``bert``."""
+"""Support BERT: MiniLM and every other checkpoint whose ``model_type`` is ``bert``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ENCODER = {
 
 
 class Bert(Family):
-    """Its pooler, a tanh layer over the first token, is part of the encoder's checkpoint."""
+    """Read BERT; its pooler, a tanh layer over the first token, is part of the encoder's checkpoint."""
 
     model_types = ("bert",)
     prefix = "bert"
-    encoder = ENCODER
+    modules = ENCODER
     heads = {  # noqa: RUF012 (ClassVar in the base)
         "SequenceClassification": {"dense": "bert.pooler.dense", "classifier": "classifier"},
         "TokenClassification": {"classifier": "classifier"},

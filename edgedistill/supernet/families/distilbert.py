@@ -1,4 +1,4 @@
-"""DistilBERT: BERT without token types, under names of its own."""
+"""Support DistilBERT: BERT without token types, under names of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DistilBert"]
 
 
 class DistilBert(Family):
-    """Its head for sequences has a relu where BERT's pooler has a tanh."""
+    """Read DistilBERT; its head for sequences has a relu where BERT's pooler has a tanh."""
 
     model_types = ("distilbert",)
     prefix = "distilbert"
@@ -21,7 +21,7 @@ class DistilBert(Family):
     ffn = "hidden_dim"
     activation = "activation"
     bare_model: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    encoder = {  # noqa: RUF012 (ClassVar in the base)
+    modules = {  # noqa: RUF012 (ClassVar in the base)
         "embeddings.word": "embeddings.word_embeddings",
         "embeddings.position": "embeddings.position_embeddings",
         "embeddings.norm": "embeddings.LayerNorm",
@@ -39,6 +39,8 @@ class DistilBert(Family):
         "TokenClassification": {"classifier": "classifier"},
     }
 
-    def settings(self, arch: Architecture, pad_token_id: int, eps: float) -> dict[str, Any]:  # noqa: ARG002
-        """Its norms' epsilon is fixed."""
-        return {"max_position_embeddings": arch.positions}
+    def settings(self, arch: Architecture, eps: float, pad_token_id: int = 0) -> dict[str, Any]:
+        """Return the keys of its config; its norms' epsilon is fixed."""
+        keys = super().settings(arch, eps, pad_token_id)
+        del keys["layer_norm_eps"]
+        return keys

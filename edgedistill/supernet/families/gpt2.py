@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ExportError
-from edgedistill.supernet.families.decoder_family import DecoderFamily, activation_of, expect
+from edgedistill.supernet.families.family import Family, Head, activation_of, expect
 
 __all__ = ["Gpt2"]
 
@@ -19,13 +19,14 @@ _FUSED = f"{_BLOCK}.attn.c_attn"
 _PARTS = ("query", "key", "value")
 
 
-class Gpt2(DecoderFamily):
+class Gpt2(Family):
     """Learned positions, LayerNorm, a plain FFN, biases everywhere.
 
     Its checkpoints hold queries, keys and values as one matrix, and matrices as [in, out].
     """
 
     model_types = ("gpt2",)
+    causal = True
     transposed = True
     modules = {  # noqa: RUF012 (ClassVar in the base)
         "word": "transformer.wte",
@@ -41,8 +42,10 @@ class Gpt2(DecoderFamily):
     }
 
     def architecture(self, config: Any) -> Architecture:
-        """The dimensions that a transformers config states."""
-        expect(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+        """Return the dimensions that a transformers config states."""
+        expect(
+            config, scale_attn_weights=(True,), scale_attn_by_inverse_layer_idx=(False,), add_cross_attention=(False,)
+        )
         return Architecture(
             model_type=config.model_type,
             layers=config.n_layer,
@@ -60,15 +63,15 @@ class Gpt2(DecoderFamily):
         )
 
     def kv_heads(self, config: Any) -> int:
-        """How many heads of keys and values there are."""
+        """Return how many heads of keys and values there are."""
         return int(config.n_head)
 
     def eps(self, config: Any) -> float:
-        """What its norms add to the variance."""
+        """Return what its norms add to the variance."""
         return float(config.layer_norm_epsilon)
 
-    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
-        """What its config calls the dimensions and the norms' epsilon."""
+    def settings(self, arch: Architecture, eps: float, pad_token_id: int = 0) -> dict[str, Any]:  # noqa: ARG002
+        """Return the keys of its config."""
         if arch.heads * arch.head_size != arch.hidden:
             raise ExportError(
                 f"{arch.heads} heads of size {arch.head_size} at a hidden width of {arch.hidden}: in transformers' "
@@ -86,18 +89,20 @@ class Gpt2(DecoderFamily):
             "tie_word_embeddings": arch.tied,
         }
 
-    def read(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
-        """The elastic decoder's tensors from those of transformers' model."""
+    def read(self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None = None) -> dict[str, Tensor]:
+        """Return the elastic transformer's tensors from those of transformers' model."""
         upright = dict(self._turned(tensors))
         for name in _fused_names(arch):
             module, kind = name.rsplit(".", 1)
             parts = self.split(upright.pop(name), arch)
             upright |= {f"{module}.{part}.{kind}": tensor for part, tensor in zip(_PARTS, parts, strict=True)}
-        return super().read(upright, arch)
+        return super().read(upright, arch, head)
 
-    def write(self, tensors: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
-        """The tensors of transformers' model from the elastic decoder's: what ``read`` reads back."""
-        upright = super().write(tensors, arch)
+    def write(
+        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None = None, pad_token_id: int = 0
+    ) -> dict[str, Tensor]:
+        """Return the tensors of transformers' model: what `read` reads back."""
+        upright = super().write(tensors, arch, head, pad_token_id)
         for name in _fused_names(arch):
             module, kind = name.rsplit(".", 1)
             q, k, v = (upright.pop(f"{module}.{part}.{kind}") for part in _PARTS)
@@ -111,7 +116,7 @@ class Gpt2(DecoderFamily):
         return q, k, v
 
     def join(self, q: Tensor, k: Tensor, v: Tensor, arch: Architecture) -> Tensor:  # noqa: ARG002
-        """What ``split`` takes apart."""
+        """Join what ``split`` takes apart."""
         return torch.cat((q, k, v))
 
     def _turned(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

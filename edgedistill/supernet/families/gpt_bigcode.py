@@ -23,12 +23,12 @@ class GptBigCode(Gpt2):
     transposed = False
 
     def kv_heads(self, config: Any) -> int:
-        """How many heads of keys and values there are."""
+        """Return how many heads of keys and values there are."""
         return 1 if config.multi_query else int(config.n_head)
 
-    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
-        """What its config calls the dimensions and the norms' epsilon."""
-        return super().settings(arch, eps) | {"multi_query": arch.kv_heads == 1}
+    def settings(self, arch: Architecture, eps: float, pad_token_id: int = 0) -> dict[str, Any]:
+        """Return the keys of its config."""
+        return super().settings(arch, eps, pad_token_id) | {"multi_query": arch.kv_heads == 1}
 
     def split(self, fused: Tensor, arch: Architecture) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of the one matrix, or of its bias, → queries, keys and values."""
@@ -39,7 +39,7 @@ class GptBigCode(Gpt2):
         return q, k, v
 
     def join(self, q: Tensor, k: Tensor, v: Tensor, arch: Architecture) -> Tensor:
-        """What ``split`` takes apart."""
+        """Join what ``split`` takes apart."""
         if arch.kv_heads == 1:
             return super().join(q, k, v, arch)
         by_head = [part.view(arch.heads, arch.head_size, *part.shape[1:]) for part in (q, k, v)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ExportError, ModelError
-from edgedistill.supernet.families.decoder_family import DecoderFamily, activation_of
+from edgedistill.supernet.families.family import Family, activation_of
 
 __all__ = ["LLAMA_BLOCK", "Llama"]
 
@@ -28,10 +28,11 @@ LLAMA_BLOCK: Mapping[str, Any] = MappingProxyType(
 )
 
 
-class Llama(DecoderFamily):
+class Llama(Family):
     """Rotary positions, RMSNorm, a gated FFN, grouped queries; Mistral, Qwen2 and Qwen3 differ from it in little."""
 
     model_types = ("llama",)
+    causal = True
     modules = {  # noqa: RUF012 (ClassVar in the base)
         "word": "model.embed_tokens",
         "layers.{}.attention_norm": "model.layers.{}.input_layernorm",
@@ -50,7 +51,7 @@ class Llama(DecoderFamily):
     }
 
     def architecture(self, config: Any) -> Architecture:
-        """The dimensions that a transformers config states."""
+        """Return the dimensions that a transformers config states."""
         bare = Architecture(
             model_type=config.model_type,
             layers=config.num_hidden_layers,
@@ -68,16 +69,16 @@ class Llama(DecoderFamily):
         return self.variant(config, bare)
 
     def variant(self, config: Any, bare: Architecture) -> Architecture:
-        """The architecture with its biases and norms."""
+        """Return the architecture with its biases and norms."""
         attention = config.attention_bias
         return replace(bare, qkv_bias=attention, output_bias=attention, ffn_bias=config.mlp_bias)
 
     def eps(self, config: Any) -> float:
-        """What its norms add to the variance."""
+        """Return what its norms add to the variance."""
         return float(config.rms_norm_eps)
 
-    def settings(self, arch: Architecture, eps: float) -> dict[str, Any]:
-        """What its config calls the dimensions and the norms' epsilon."""
+    def settings(self, arch: Architecture, eps: float, pad_token_id: int = 0) -> dict[str, Any]:  # noqa: ARG002
+        """Return the keys of its config."""
         activation = "gelu_pytorch_tanh" if arch.activation == "gelu_tanh" else arch.activation
         return {
             "num_hidden_layers": arch.layers,
@@ -96,7 +97,7 @@ class Llama(DecoderFamily):
         }
 
     def variant_settings(self, arch: Architecture) -> dict[str, Any]:
-        """What its config calls the biases and norms."""
+        """Return the keys of its config for biases and norms."""
         if arch.hidden % arch.heads:
             raise ExportError(
                 f"{arch.heads} heads at a hidden width of {arch.hidden}: transformers' llama takes only heads that "

@@ -17,7 +17,7 @@ class Mistral(Llama):
     model_types = ("mistral",)
 
     def variant(self, config: Any, bare: Architecture) -> Architecture:
-        """No more; refuses a sliding window that is shorter than the texts."""
+        """Refuse a sliding window that is shorter than the texts."""
         if config.sliding_window is not None and config.sliding_window < config.max_position_embeddings:
             raise ModelError(
                 f"the model's config.json has a sliding window of {config.sliding_window} tokens in texts of "
@@ -26,5 +26,5 @@ class Mistral(Llama):
         return bare
 
     def variant_settings(self, arch: Architecture) -> dict[str, Any]:  # noqa: ARG002
-        """What its config calls full attention."""
+        """Return the key of its config for full attention."""
         return {"sliding_window": None}

@@ -18,12 +18,12 @@ class Qwen2(Llama):
     model_types = ("qwen2",)
 
     def variant(self, config: Any, bare: Architecture) -> Architecture:
-        """Its biases are not a matter of its config."""
+        """Return the architecture with biases that its config does not mention."""
         refuse_windows(config)
         return replace(bare, qkv_bias=True)
 
     def variant_settings(self, arch: Architecture) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing more."""
+        """Return no further keys."""
         return {}
 
 

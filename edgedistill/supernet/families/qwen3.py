@@ -18,10 +18,10 @@ class Qwen3(Llama):
     model_types = ("qwen3",)
 
     def variant(self, config: Any, bare: Architecture) -> Architecture:
-        """The architecture with its biases and norms."""
+        """Return the architecture with its biases and norms."""
         refuse_windows(config)
         return replace(bare, qk_norm=True, qkv_bias=config.attention_bias, output_bias=config.attention_bias)
 
     def variant_settings(self, arch: Architecture) -> dict[str, Any]:
-        """What its config calls the biases."""
+        """Return the key of its config for biases."""
         return {"attention_bias": arch.qkv_bias}

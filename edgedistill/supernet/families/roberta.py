@@ -1,4 +1,4 @@
-"""RoBERTa and what is built like it: XLM-RoBERTa, CamemBERT."""
+"""Support RoBERTa and what is built like it: XLM-RoBERTa, CamemBERT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Roberta"]
 
 
 class Roberta(Family):
-    """BERT's encoder with two tables folded at load.
+    """Fold two of BERT's tables at load.
 
     Positions are counted from behind the padding token's id, so the rows before that are dropped. Every token
     has type 0, so that row of the token types is added to all positions, and no table of types is left.
@@ -26,14 +26,14 @@ class Roberta(Family):
 
     model_types = ("roberta", "xlm-roberta", "camembert")
     prefix = "roberta"
-    encoder = {ours: theirs for ours, theirs in ENCODER.items() if ours != "embeddings.token_type"}  # noqa: RUF012
+    modules = {ours: theirs for ours, theirs in ENCODER.items() if ours != "embeddings.token_type"}  # noqa: RUF012
     heads = {  # noqa: RUF012 (ClassVar in the base)
         "SequenceClassification": {"dense": "classifier.dense", "classifier": "classifier.out_proj"},
         "TokenClassification": {"classifier": "classifier"},
     }
 
     def check(self, config: Any) -> None:
-        """Refuse what the elastic encoder does not compute.
+        """Refuse what the elastic transformer does not compute.
 
         Raises:
             ModelError: as every family, and where there is no padding token to count positions from.
@@ -46,27 +46,27 @@ class Roberta(Family):
             )
 
     def positions(self, config: Any) -> int:
-        """How many tokens a text may have."""
+        """Return how many tokens a text may have."""
         return int(config.max_position_embeddings) - int(config.pad_token_id) - 1
 
-    def read(self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None) -> dict[str, Tensor]:
-        """The elastic encoder's tensors from those of transformers' model."""
+    def read(self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None = None) -> dict[str, Tensor]:
+        """Return the elastic transformer's tensors from those of transformers' model."""
         state = super().read(tensors, arch, head)
         first_type = tensors[f"{self.prefix}.{ENCODER['embeddings.token_type']}.weight"][0]
         state["embeddings.position.weight"] = state["embeddings.position.weight"][-arch.positions :] + first_type
         return state
 
     def write(
-        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None, pad_token_id: int
+        self, tensors: Mapping[str, Tensor], arch: Architecture, head: Head | None = None, pad_token_id: int = 0
     ) -> dict[str, Tensor]:
-        """The tensors of transformers' model: the type is in the positions, so its own row is zero."""
+        """Return the tensors of transformers' model: the type is in the positions, so its own row is zero."""
         named = super().write(tensors, arch, head, pad_token_id)
         table = f"{self.prefix}.{ENCODER['embeddings.position']}.weight"
         named[table] = F.pad(named[table], (0, 0, pad_token_id + 1, 0))
         named[f"{self.prefix}.{ENCODER['embeddings.token_type']}.weight"] = torch.zeros(1, arch.hidden)
         return named
 
-    def settings(self, arch: Architecture, pad_token_id: int, eps: float) -> dict[str, Any]:
-        """What its config calls the rest of the dimensions, and the norms' epsilon."""
-        found = super().settings(arch, pad_token_id, eps)
-        return found | {"max_position_embeddings": arch.positions + pad_token_id + 1, "type_vocab_size": 1}
+    def settings(self, arch: Architecture, eps: float, pad_token_id: int = 0) -> dict[str, Any]:
+        """Return the keys of its config."""
+        keys = super().settings(arch, eps, pad_token_id)
+        return keys | {"max_position_embeddings": arch.positions + pad_token_id + 1, "type_vocab_size": 1}
