@@ -47,6 +47,8 @@ class Architecture:
         qkv_bias, output_bias, ffn_bias: which matrices have a bias: queries, keys and values; the attention's
             output; those of the FFN.
         qk_norm: whether queries and keys are normed, head by head.
+        table_width: of an encoder's embedding tables, if a projection [d, table width] brings them to the hidden width;
+            0 for tables as wide as that.
         token_types: rows of the token-type table; 0 if there is none, and then graphs have no such input.
         outputs: how many numbers a classifier gives: classes, 1 for a regression, the teacher's dimension for
             embeddings. None for a language model, whose head is over the vocabulary.
@@ -75,6 +77,7 @@ class Architecture:
     output_bias: bool = True
     ffn_bias: bool = True
     qk_norm: bool = False
+    table_width: int = 0
     token_types: int = 0
     outputs: int | None = None
     tied: bool = False
@@ -133,8 +136,9 @@ class Architecture:
         """Count everything in the subnet, the tables and the head included; a tied head is counted once."""
         d = subnet.hidden
         positions = self.positions if self.rope_theta is None else 0
-        tables = (self.vocabulary + positions + self.token_types) * d
-        vectors = sum(self._vectors(layer, d) for layer in subnet.layers) + self._norm(d)
+        e = self.table_width or d
+        tables = (self.vocabulary + positions + self.token_types) * e + (d * e + d if self.table_width else 0)
+        vectors = sum(self._vectors(layer, d) for layer in subnet.layers) + self._norm(e)
         return tables + self.layer_parameters(subnet) + vectors + self._head_matrices(d) + self._head_biases(d)
 
     def macs(self, subnet: Subnet, *, tokens: int) -> int:
@@ -142,7 +146,8 @@ class Architecture:
         each = self.outputs is None or self.pooling == "each"
         dense = subnet.hidden**2 if self.dense else 0
         head = (tokens if each else 1) * (dense + subnet.hidden * self.output_width)
-        return tokens * self.layer_parameters(subnet) + self.attention_macs(subnet, tokens=tokens) + head
+        by_token = self.layer_parameters(subnet) + self.table_width * subnet.hidden
+        return tokens * by_token + self.attention_macs(subnet, tokens=tokens) + head
 
     def attention_macs(self, subnet: Subnet, *, tokens: int) -> int:
         """Count those of queries with keys and of weights with values, what a causal mask hides included."""

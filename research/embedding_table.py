@@ -55,7 +55,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
     known, data = data_sets.read(data_folder)
     supernet = checkpoint.load(training_runs.trained_palette(known, work, share))
     teacher = training_runs.teacher(known, data, work)
-    arch, table = supernet.model.arch, supernet.model.embeddings.word.weight
+    arch, table = supernet.model.arch, supernet.model.word_table.weight
     used = Counter(token for ids in encode_data(supernet, data).train.ids for token in ids)
     rows: dict[str, Any] = {
         "whole": {"table_parameters": table.numel(), "scores": scores(supernet, data, teacher)},
@@ -68,7 +68,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
     counts = torch.tensor([float(used[token]) for token in range(arch.vocabulary)])
     for rank in RANKS:
         narrow = copy.deepcopy(supernet.model)
-        narrow.embeddings.word.weight.data.copy_(factored(table.data, counts, rank))
+        narrow.word_table.weight.data.copy_(factored(table.data, counts, rank))
         rows[f"factors of rank {rank}"] = {
             "table_parameters": rank * (arch.vocabulary + arch.hidden),
             "scores": scores(replace(supernet, model=narrow), data, teacher),

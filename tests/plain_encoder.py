@@ -30,6 +30,8 @@ def _text(
     if arch.token_types:
         x = x + t["embeddings.token_type.weight"][types[:, :count]]
     x = _norm(t, "embeddings.norm", x)
+    if arch.table_width:
+        x = _linear(t, "projection", x)
     for layer in subnet.layers:
         name = f"layers.{layer.index}"
         q, k, v = (
@@ -39,7 +41,7 @@ def _text(
         context = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = _norm(t, f"{name}.attention_norm", x + _linear(t, f"{name}.attention_output", context))
         up = _linear(t, f"{name}.ffn_up", x)
-        down = _linear(t, f"{name}.ffn_down", up * 0.5 * (1 + torch.erf(up / 2**0.5)))
+        down = _linear(t, f"{name}.ffn_down", _gelu(up))
         x = _norm(t, f"{name}.ffn_norm", x + down)
     if arch.pooling == "each":
         x = F.pad(x, (0, 0, 0, ids.shape[1] - count))
@@ -47,9 +49,13 @@ def _text(
         x = x[:, 0] if arch.pooling == "first" else x.mean(1)
     if arch.dense:
         x = _linear(t, "dense", x)
-        x = x.tanh() if arch.dense == "tanh" else x.clamp(min=0)
+        x = {"tanh": torch.tanh, "relu": F.relu, "gelu": _gelu}[arch.dense](x)
     result = _linear(t, "classifier", x)
     return result / result.norm(dim=-1, keepdim=True) if arch.normalise else result
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + torch.erf(x / 2**0.5))
 
 
 def _linear(t: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:

@@ -101,5 +101,5 @@ def _sizes(model_type: str) -> dict[str, object]:
     }
     if model_type == "distilbert":
         return sizes | {"hidden_dim": 40}
-    types = {} if model_type == "bert" else {"type_vocab_size": 1}
+    types = {} if model_type in {"bert", "electra"} else {"type_vocab_size": 1}
     return sizes | types | {"intermediate_size": 40}

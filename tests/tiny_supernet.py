@@ -8,17 +8,18 @@ import tiny_encoder
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from edgedistill.architecture import Architecture
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.supernet.checkpoint import DataSource, StageScore, Supernet, SupernetInfo
 
 
-def supernet() -> Supernet:
+def supernet(arch: Architecture = tiny_encoder.ARCH) -> Supernet:
     """Trained to stage 1, so it says."""
-    model = tiny_encoder.encoder()
+    model = tiny_encoder.encoder(arch)
     model.freeze()
     info = SupernetInfo(
-        architecture=tiny_encoder.ARCH,
+        architecture=arch,
         eps=model.eps,
         base_model="tiny",
         base_revision=None,

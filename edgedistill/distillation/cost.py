@@ -41,5 +41,5 @@ def _matrices(arch: Architecture, subnet: Subnet) -> list[tuple[int, int]]:
     return [
         (shape[0], shape[1])
         for name, shape in extents(arch, subnet).items()
-        if name.startswith(("layers.", "head.")) and len(shape) == 2
+        if name.startswith(("layers.", "head.", "projection.")) and len(shape) == 2
     ]

@@ -41,11 +41,11 @@ def standardise_head(model: ElasticTransformer, tokenizer: Tokenizer, pad: int, 
     A teacher's answers are in the unit of the labels. Others learn these yet, and may have had another unit before:
     they begin with the mean and the spread of what they answer themselves.
     """
-    scale = label_scale_of(data)
-    if scale is None:
+    scale, head = label_scale_of(data), model.classifier
+    if scale is None or head is None:
         return
     if recipe.fine_tuned:
-        scale.unfold(model.classifier)
+        scale.unfold(head)
         return
     texts = data.train.texts
     chosen = random.Random(f"{recipe.seed}-head").sample(range(len(texts)), min(_ASKED_ROWS, len(texts)))
@@ -53,7 +53,7 @@ def standardise_head(model: ElasticTransformer, tokenizer: Tokenizer, pad: int, 
     most = min(recipe.max_tokens, model.arch.positions)
     rows = encode(tokenizer, split, data.task, max_tokens=most, pad=pad)
     own = LabelScale.of(outputs_of(model, model.arch.full, rows)[:, 0])
-    (own if own.spread > 0 else LabelScale(mean=own.mean, spread=1.0)).unfold(model.classifier)
+    (own if own.spread > 0 else LabelScale(mean=own.mean, spread=1.0)).unfold(head)
 
 
 def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[str], None]) -> Supernet:
@@ -70,6 +70,7 @@ def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[st
         return supernet
     announce("asking the teacher")
     model = supernet.model
+    assert model.classifier is not None
     answers = outputs_of(model, model.arch.full, train)
     scale = as_the_first(LabelScale.fit(answers[:, 0], f"{info.base_model}: its answers to {info.data.unlabelled}"))
     scale.unfold(model.classifier)

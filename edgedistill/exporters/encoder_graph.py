@@ -84,6 +84,8 @@ class _EncoderWriter:
         summed = add("Add", [self._rows("word", "input_ids"), self._rows("position", self._positions())], "embeddings")
         if self._arch.token_types:
             summed = add("Add", [summed, self._rows("token_type", "token_type_ids")], "embeddings.typed")
+        if self._arch.table_width:
+            return self._linear("projection", self._norm("embeddings.norm", summed))
         if self._subnet.hidden != self._arch.hidden:
             summed = self.builder.first(summed, self._subnet.hidden, "embeddings.cut")
         return self._norm("embeddings.norm", summed)
@@ -180,7 +182,11 @@ class _EncoderWriter:
         elif arch.pooling == "mean":
             x = self._mean(x)
         if arch.dense:
-            x = add({"tanh": "Tanh", "relu": "Relu"}[arch.dense], [self._linear("dense", x)], "dense.activated")
+            x = add(
+                {"tanh": "Tanh", "relu": "Relu", "gelu": "Gelu"}[arch.dense],
+                [self._linear("dense", x)],
+                "dense.activated",
+            )
         if not arch.normalise:
             self._linear("classifier", x, OUTPUT)
             return

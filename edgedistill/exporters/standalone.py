@@ -46,6 +46,8 @@ def write_onnx(supernet: Supernet, subnet: Subnet, path: Path, precision: Precis
 
 def _at_width(arch: Architecture, tensors: Mapping[str, Tensor], hidden: int) -> tuple[Architecture, dict[str, Tensor]]:
     """Cut embedding tables to the subnet's width; a palette keeps them whole, since all members share them."""
+    if arch.table_width:  # and no subnet cuts them
+        return arch, dict(tensors)
     cut = {
         name: tensor[:, :hidden] if name.startswith("embeddings.") and tensor.ndim == 2 else tensor
         for name, tensor in tensors.items()

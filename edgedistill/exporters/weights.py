@@ -77,7 +77,7 @@ def graph_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ..
     shapes: dict[str, tuple[int, ...]] = {}
     for name, shape in extents(arch, subnet).items():
         if name.startswith("embeddings.") and len(shape) == 2:
-            shapes[name] = (shape[0], arch.hidden)
+            shapes[name] = (shape[0], arch.table_width or arch.hidden)
         else:
             shapes[name] = shape[::-1]
     return shapes

@@ -118,16 +118,22 @@ def score_hidden(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor
 
 def _stream_norms(model: ElasticTransformer) -> list[AnyNorm]:
     """Return the norms that give the features: before attention, FFN and head, or behind embeddings and layers."""
-    norms = _feature_norms(model)
-    return norms if model.norm is not None else [norms[0], *norms[2::2]]
+    pairs = [(layer.attention_norm, layer.ffn_norm) for layer in _layers(model)]
+    if model.norm is not None:
+        return [*(norm for pair in pairs for norm in pair), model.norm]
+    return [*_embeddings_norm(model), *(ffn for _, ffn in pairs)]
 
 
 def _feature_norms(model: ElasticTransformer) -> list[AnyNorm]:
     """Return every norm over the hidden width, in the order they compute."""
     pairs = [(layer.attention_norm, layer.ffn_norm) for layer in _layers(model)]
-    first = [] if model.embeddings is None else [model.embeddings.norm]
     last = [] if model.norm is None else [model.norm]
-    return [*first, *(norm for pair in pairs for norm in pair), *last]
+    return [*_embeddings_norm(model), *(norm for pair in pairs for norm in pair), *last]
+
+
+def _embeddings_norm(model: ElasticTransformer) -> list[AnyNorm]:
+    """Return the norm of the embeddings, if its features are those of the hidden width."""
+    return [] if model.embeddings is None or model.projection is not None else [model.embeddings.norm]
 
 
 def _norms_gate_gradient(norm: AnyNorm) -> Tensor:
@@ -147,20 +153,19 @@ def order_hidden(model: ElasticTransformer, scores: Tensor) -> None:
     The outputs keep their order, so the vectors of a sentence encoder stay the teacher's.
     """
     order = scores.argsort(descending=True, stable=True)
-    for table in (*model.tables(), *([] if model.classifier is None else [model.classifier])):
-        table.weight.copy_(table.weight[:, order].clone())
+    tables = [table.weight for table in model.tables()] if model.projection is None else []
+    for weight in (*tables, *([] if model.classifier is None else [model.classifier.weight])):
+        weight.copy_(weight[:, order].clone())
     for norm in _feature_norms(model):
         norm.reorder(order)
+    readers, writers = [model.head, model.dense], [model.projection, model.dense]
     for layer in _layers(model):
-        for reader in (layer.query, layer.key, layer.value, layer.ffn_up, layer.ffn_gate):
-            if reader is not None:
-                reader.reorder(columns=order)
-        for writer in (layer.attention_output, layer.ffn_down):
-            writer.reorder(rows=order)
-    if model.head is not None:
-        model.head.reorder(columns=order)
-    if model.dense is not None:
-        model.dense.reorder(rows=order, columns=order)
+        readers += [layer.query, layer.key, layer.value, layer.ffn_up, layer.ffn_gate]
+        writers += [layer.attention_output, layer.ffn_down]
+    for matrices, side in ((readers, "columns"), (writers, "rows")):
+        for matrix in matrices:
+            if matrix is not None:
+                matrix.reorder(**{side: order})
 
 
 def nested_layers(

@@ -87,9 +87,10 @@ class ElasticRmsNorm(nn.Module):
 AnyNorm = ElasticNorm | ElasticRmsNorm
 
 
-def build_norm(arch: Architecture, eps: float) -> AnyNorm:
-    """Build the architecture's norm over the hidden width."""
-    return ElasticRmsNorm(arch.hidden, eps) if arch.norm == "rms" else ElasticNorm(arch.hidden, eps)
+def build_norm(arch: Architecture, eps: float, width: int = 0) -> AnyNorm:
+    """Build the architecture's norm over a width, without one over the hidden width."""
+    features = width or arch.hidden
+    return ElasticRmsNorm(features, eps) if arch.norm == "rms" else ElasticNorm(features, eps)
 
 
 class ElasticLayer(nn.Module):

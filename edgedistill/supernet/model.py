@@ -45,14 +45,18 @@ class ModelOutput:
 
 
 class ElasticEmbeddings(nn.Module):
-    """Sum word, position and token-type embeddings, and norm them. The tables are frozen."""
+    """Sum word, position and token-type embeddings, and norm them. The tables are frozen.
+
+    Tables of a width of their own are not cut: a projection behind them gives the hidden width.
+    """
 
     def __init__(self, arch: Architecture, eps: float) -> None:
         super().__init__()
-        self.word = nn.Embedding(arch.vocabulary, arch.hidden)
-        self.position = nn.Embedding(arch.positions, arch.hidden)
-        self.token_type = nn.Embedding(arch.token_types, arch.hidden) if arch.token_types else None
-        self.norm = build_norm(arch, eps)
+        width = arch.table_width or arch.hidden
+        self.word = nn.Embedding(arch.vocabulary, width)
+        self.position = nn.Embedding(arch.positions, width)
+        self.token_type = nn.Embedding(arch.token_types, width) if arch.token_types else None
+        self.norm = build_norm(arch, eps, width)
         self.requires_grad_(False)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None, d: int) -> Tensor:
@@ -68,8 +72,8 @@ class ElasticEmbeddings(nn.Module):
 class ElasticTransformer(nn.Module):
     """Compute a whole transformer with its head, as its `Architecture` describes it.
 
-    A classifier has its embeddings, a dense layer and a classifier under these names; a language model has its tables,
-    a last norm and, unless that is the table of words, a head.
+    A classifier has embeddings, perhaps a projection of them and a dense layer, and a classifier under these names; a
+    language model has its tables, a last norm and, unless that is the table of words, a head.
     """
 
     def __init__(self, arch: Architecture, *, scale: float = 1.0, eps: float = 1e-12, dropout: float = 0.0) -> None:
@@ -78,6 +82,7 @@ class ElasticTransformer(nn.Module):
         self.arch = arch
         self.eps = eps
         self.embeddings = ElasticEmbeddings(arch, eps) if classifies else None
+        self.projection = ElasticLinear(arch.hidden, arch.table_width, scale) if arch.table_width else None
         self.word = None if classifies else nn.Embedding(arch.vocabulary, arch.hidden)
         learned = arch.rope_theta is None and not classifies
         self.position = nn.Embedding(arch.positions, arch.hidden) if learned else None
@@ -136,11 +141,9 @@ class ElasticTransformer(nn.Module):
         if self.classifier is not None:
             assert attention_mask is not None
             return classify(self.arch, x, attention_mask, self._dense if self.dense else None, self._classify)
-        d = x.shape[-1]
         if self.head is None:
-            return F.linear(x, self.word_table.weight[:, :d])
-        logits: Tensor = self.head(x, self.arch.vocabulary, d)
-        return logits
+            return F.linear(x, self.word_table.weight[:, : x.shape[-1]])
+        return self._linear(self.head, x, self.arch.vocabulary)
 
     @property
     def word_table(self) -> nn.Embedding:
@@ -154,7 +157,7 @@ class ElasticTransformer(nn.Module):
         return [module for module in self.modules() if isinstance(module, nn.Embedding)]
 
     def elastic_linears(self) -> dict[str, ElasticLinear]:
-        """Return every elastic matrix by its name: the layers', a dense layer's and an untied head's."""
+        """Return every elastic matrix by its name: those of the layers, the stem and the head."""
         return {name: module for name, module in self.named_modules() if isinstance(module, ElasticLinear)}
 
     def begin_stage(self, rank: int | None, generator: torch.Generator) -> None:
@@ -195,12 +198,13 @@ class ElasticTransformer(nn.Module):
 
     def _embed(self, input_ids: Tensor, token_type_ids: Tensor | None, d: int) -> Tensor:
         if self.embeddings is not None:
-            embedded: Tensor = self.embeddings(input_ids, token_type_ids, d)
-            return embedded
-        x = self.word_table(input_ids)[..., :d]
-        if self.position is None:
-            return x
-        return x + self.position(torch.arange(input_ids.shape[1], device=x.device))[:, :d]
+            width = self.arch.table_width
+            embedded: Tensor = self.embeddings(input_ids, token_type_ids, width or d)
+            return embedded if self.projection is None else self._linear(self.projection, embedded, d)
+        x: Tensor = self.word_table(input_ids)[..., :d]
+        if self.position is not None:
+            x = x + self.position(torch.arange(input_ids.shape[1], device=x.device))[:, :d]
+        return x
 
     def _normed(self, x: Tensor) -> Tensor:
         normed: Tensor = x if self.norm is None else self.norm(x)
@@ -208,7 +212,10 @@ class ElasticTransformer(nn.Module):
 
     def _dense(self, x: Tensor) -> Tensor:
         assert self.dense is not None
-        result: Tensor = self.dense(x, x.shape[-1], x.shape[-1])
+        return self._linear(self.dense, x, x.shape[-1])
+
+    def _linear(self, linear: ElasticLinear, x: Tensor, rows: int) -> Tensor:
+        result: Tensor = linear(x, rows, x.shape[-1])
         return result
 
     def _classify(self, x: Tensor) -> Tensor:

@@ -29,8 +29,10 @@ def extents(arch: Architecture, subnet: Subnet) -> Extents:
         head = {} if arch.tied else _linear("head", arch.vocabulary, d, bias=False)
         return _tables(arch, "", d) | layers | _norm(arch, "norm", d) | head
     dense = _linear("dense", d, d) if arch.dense else {}
-    stem = _tables(arch, "embeddings.", d) | _norm(arch, "embeddings.norm", d)
-    return stem | layers | dense | _linear("classifier", arch.outputs, d)
+    width = arch.table_width or d
+    stem = _tables(arch, "embeddings.", width) | _norm(arch, "embeddings.norm", width)
+    projection = _linear("projection", d, width) if arch.table_width else {}
+    return stem | projection | layers | dense | _linear("classifier", arch.outputs, d)
 
 
 def _tables(arch: Architecture, prefix: str, d: int) -> Extents:

@@ -23,6 +23,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "bert-embedding": {"pooling": "mean", "dense": None, "normalise": True, "outputs": 16},
     "roberta-text": {"token_types": 0},
     "roberta-tokens": {"token_types": 0, "pooling": "each", "dense": None},
+    "narrow-tables": {"table_width": 12, "dense": "gelu"},
+    "wide-tables": {"table_width": 24, "pooling": "mean", "dense": None},
     "distilbert-text": {"token_types": 0, "dense": "relu"},
     "distilbert-embedding": {"token_types": 0, "pooling": "first", "dense": None, "normalise": True, "outputs": 16},
 }

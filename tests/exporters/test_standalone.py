@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from edgedistill.palette import Precision
 from edgedistill.supernet.slicing import extents
 
 
+@pytest.mark.parametrize("table_width", [0, 16])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_the_file_alone_answers(tmp_path: Path, precision: Precision) -> None:
-    supernet, subnet = tiny_supernet.supernet(), tiny_encoder.SPACE.minnet
+def test_the_file_alone_answers(tmp_path: Path, precision: Precision, table_width: int) -> None:
+    arch = replace(tiny_encoder.ARCH, table_width=table_width)
+    supernet, subnet = tiny_supernet.supernet(arch), tiny_encoder.SPACE.minnet
     path = tmp_path / "alone.onnx"
     standalone.write_onnx(supernet, subnet, path, precision)
     assert [file.name for file in tmp_path.iterdir()] == ["alone.onnx"]

@@ -79,6 +79,7 @@ def _gated(x: Tensor, gate: float) -> Tensor:
 HEADS: dict[str, dict[str, Any]] = {
     "first-tanh": {},
     "first-relu-no-types": {"dense": "relu", "token_types": 0},
+    "narrow-tables": {"table_width": 16, "dense": "gelu"},
     "each": {"pooling": "each", "dense": None},
     "embedding": {"pooling": "mean", "dense": None, "normalise": True, "outputs": 24},
 }

@@ -62,7 +62,8 @@ def test_a_uniform_subnet_is_a_plain_encoder_of_the_sliced_weights(hidden: int) 
 
 
 @pytest.mark.parametrize(
-    "head", [{}, {"token_types": 0, "dense": "relu"}, {"pooling": "each", "dense": None}, {"outputs": 24}]
+    "head",
+    [{}, {"token_types": 0, "dense": "relu"}, {"pooling": "each", "dense": None}, {"outputs": 24}, {"table_width": 16}],
 )
 def test_parameter_counts_are_those_of_the_kept_tensors(head: dict[str, Any]) -> None:
     arch = replace(ARCH, **head)
@@ -74,7 +75,9 @@ def test_parameter_counts_are_those_of_the_kept_tensors(head: dict[str, Any]) ->
         assert arch.layer_parameters(subnet) == sum(torch.Size(s).numel() for s in matrices.values())
 
 
-@pytest.mark.parametrize("head", [{}, {"pooling": "mean", "dense": None}, {"pooling": "each", "dense": "relu"}])
+@pytest.mark.parametrize(
+    "head", [{}, {"pooling": "mean", "dense": None}, {"pooling": "each", "dense": "relu"}, {"table_width": 16}]
+)
 def test_macs_are_those_of_the_matrix_products(head: dict[str, Any]) -> None:
     """Torch's own counter says two operations a multiply-accumulate."""
     model = tiny_encoder.encoder(replace(ARCH, **head))
