@@ -41,7 +41,7 @@ def _supernet(folder: Path, model_type: str, task: TaskName) -> Supernet:
 
 @pytest.mark.parametrize("name", SUBNETS)
 @pytest.mark.parametrize("task", CLASSES)
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "xlm-roberta", "distilbert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "xlm-roberta", "distilbert", "electra"])
 @torch.no_grad()
 def test_transformers_computes_what_the_subnet_does(tmp_path: Path, model_type: str, task: TaskName, name: str) -> None:
     supernet, subnet = _supernet(tmp_path / "base", model_type, task), SUBNETS[name]
@@ -49,7 +49,7 @@ def test_transformers_computes_what_the_subnet_does(tmp_path: Path, model_type: 
     plain = CLASSES[task][1].from_pretrained(tmp_path / "out")
     ids, mask, types = tiny_encoder.inputs(4, 17)
     ids = ids.clamp(min=PAD + 1).where(mask.bool(), PAD)
-    type_ids = {"token_type_ids": types} if model_type == "bert" else {}
+    type_ids = {"token_type_ids": types} if model_type in {"bert", "electra"} else {}
     found = plain(input_ids=ids, attention_mask=mask, **type_ids).logits
     expected = supernet.model(ids, mask, types, subnet).logits
     kept = mask.bool() if found.ndim == 3 else slice(None)

@@ -26,7 +26,7 @@ from edgedistill.supernet.sentence_files import pooling_of
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
 from edgedistill.tasks import TaskName
 
-FAMILIES = ("bert", "roberta", "distilbert")
+FAMILIES = ("bert", "roberta", "distilbert", "electra")
 HEADS: dict[TaskName, Head | None] = {
     "text-classification": "SequenceClassification",
     "token-classification": "TokenClassification",
@@ -57,7 +57,7 @@ def _texts() -> tuple[Tensor, Tensor, Tensor]:
 def _run(reference: Any, task: TaskName, *, classifier: Tensor | None = None) -> Tensor:
     """Transformers' answers to the texts; for embeddings mean-pooled, mapped and of unit length."""
     ids, mask, types = _texts()
-    type_ids = {"token_type_ids": types} if reference.config.model_type == "bert" else {}
+    type_ids = {"token_type_ids": types} if reference.config.model_type in {"bert", "electra"} else {}
     output = reference(input_ids=ids, attention_mask=mask, **type_ids)
     if task != "sentence-embedding":
         return output.logits  # type: ignore[no-any-return]
@@ -247,3 +247,12 @@ def test_an_unsupported_type_is_refused_with_those_that_are(tmp_path: Path) -> N
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ModelError, match=r"gpt2.*not supported.*bert, camembert, distilbert, roberta, xlm-roberta"):
         load_pretrained(tmp_path, "text-classification", 5, scale=1.0, dropout=0.0)
+
+
+@torch.no_grad()
+def test_an_electra_with_tables_as_wide_as_its_states_has_no_projection(tmp_path: Path) -> None:
+    folder = tiny_encoder.hugging_face_checkpoint(tmp_path, model_type="electra", embedding_size=24)
+    model = load_pretrained(folder, "text-classification", 5, scale=1.0, dropout=0.0)
+    assert model.projection is None
+    reference = load_hugging_face(folder, "text-classification", 5)
+    _assert_same(model(*_texts(), model.arch.full).logits, _run(reference, "text-classification"))

@@ -25,7 +25,7 @@ def _change(folder: Path, **settings: Any) -> Path:
 
 
 @pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
-@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "electra"])
 @pytest.mark.parametrize("architectures", [None, []])
 def test_without_architectures_the_tensors_say_which_head_it_is(
     tmp_path: Path, model_type: str, head: str, architectures: list[str] | None

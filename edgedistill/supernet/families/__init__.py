@@ -9,6 +9,7 @@ from __future__ import annotations
 from edgedistill.errors import ModelError
 from edgedistill.supernet.families.bert import Bert
 from edgedistill.supernet.families.distilbert import DistilBert
+from edgedistill.supernet.families.electra import Electra
 from edgedistill.supernet.families.family import Family, Head
 from edgedistill.supernet.families.gpt2 import Gpt2
 from edgedistill.supernet.families.gpt_bigcode import GptBigCode
@@ -26,6 +27,7 @@ _FAMILIES: dict[str, Family] = {
         Bert(),
         Roberta(),
         DistilBert(),
+        Electra(),
         Llama(),
         Mistral(),
         Qwen2(),
