@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edgedistill.architecture import Architecture, LayerShape
 from edgedistill.exporters.decoder_weights import COSINES, SINES
+from edgedistill.exporters.graph_blocks import by_head, flat
 from edgedistill.exporters.graph_builder import GraphBuilder
 
 __all__ = ["attend", "cache_head_size"]
@@ -63,11 +64,11 @@ def _parted(builder: GraphBuilder, arch: Architecture, shape: LayerShape, x: str
 
 
 def _norm_heads(builder: GraphBuilder, x: str, norm: str, size: int, eps: float) -> str:
-    by_head = builder.add("Reshape", [x, builder.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.heads")
+    heads = by_head(builder, x, size, f"{x}.heads")
     normed = builder.add(
-        "SimplifiedLayerNormalization", [by_head, f"{norm}.weight"], norm, axis=-1, epsilon=eps, stash_type=1
+        "SimplifiedLayerNormalization", [heads, f"{norm}.weight"], norm, axis=-1, epsilon=eps, stash_type=1
     )
-    return builder.add("Reshape", [normed, builder.constant([0, 0, -1], "flat")], f"{norm}.flat")
+    return flat(builder, normed, f"{norm}.flat")
 
 
 def _turn(builder: GraphBuilder, x: str) -> str:
@@ -82,10 +83,10 @@ def _turn(builder: GraphBuilder, x: str) -> str:
 
 def _pad_heads(builder: GraphBuilder, x: str, size: int, wanted: int) -> str:
     """Heads of x [1, n, heads·size] with zeros behind them, or, of a smaller size, without what is there."""
-    by_head = builder.add("Reshape", [x, builder.constant([0, 0, -1, size], f"heads_of_{size}")], f"{x}.by_head")
+    heads = by_head(builder, x, size, f"{x}.by_head")
     if wanted > size:
         ends = builder.constant([0, 0, 0, 0, 0, 0, 0, wanted - size], f"behind_{wanted - size}")
-        fitted = builder.add("Pad", [by_head, ends], f"{x}.fitted")
+        fitted = builder.add("Pad", [heads, ends], f"{x}.fitted")
     else:
-        fitted = builder.first(by_head, wanted, f"{x}.fitted", axis=3)
-    return builder.add("Reshape", [fitted, builder.constant([0, 0, -1], "flat")], f"{x}.padded")
+        fitted = builder.first(heads, wanted, f"{x}.fitted", axis=3)
+    return flat(builder, fitted, f"{x}.padded")

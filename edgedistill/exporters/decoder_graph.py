@@ -15,6 +15,7 @@ from edgedistill.exporters.binding import attach
 from edgedistill.exporters.decoder_attention import attend, cache_head_size
 from edgedistill.exporters.decoder_products import Products
 from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderStock
+from edgedistill.exporters.graph_blocks import norm, norm_tensors
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import WeightsFile
 from edgedistill.palette import TensorSpec
@@ -99,13 +100,10 @@ class _Writer:
 
     def _norm(self, name: str, added: str, stream: str, bias: str) -> tuple[str, str]:
         """What is normed, and the stream [1, n, d] that it is the norm of: ``stream`` plus what is ``added`` to it."""
-        weights, rms = [f"{name}.weight"], self._arch.norm == "rms"
-        weights += [] if rms else [f"{name}.bias"]
         if not added:
-            kind, stash = ("SimplifiedLayerNormalization" if rms else "LayerNormalization"), {"stash_type": 1}
-            return self.builder.add(kind, [stream, *weights], name, axis=-1, epsilon=self._stock.eps, **stash), stream
-        kind = "SkipSimplifiedLayerNormalization" if rms else "SkipLayerNormalization"
-        inputs, total = [added, stream, *weights, *([bias] if bias else [])], f"{name}.stream"
+            return norm(self.builder, self._arch, name, stream, self._stock.eps), stream
+        kind = "SkipSimplifiedLayerNormalization" if self._arch.norm == "rms" else "SkipLayerNormalization"
+        inputs, total = [added, stream, *norm_tensors(self._arch, name), *([bias] if bias else [])], f"{name}.stream"
         outputs = [name] if name == "norm" else [name, "", "", total]
         return self.builder.fuse(kind, inputs, *outputs, epsilon=self._stock.eps), total
 

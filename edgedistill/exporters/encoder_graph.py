@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.exporters.binding import attach
 from edgedistill.exporters.encoder_products import EncoderProducts
+from edgedistill.exporters.graph_blocks import flat, heads_of, norm
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import Stock, WeightsFile
 
@@ -101,10 +102,7 @@ class _EncoderWriter:
         return self._products.rows(f"embeddings.{table}.weight", ids, f"embeddings.{table}")
 
     def _norm(self, name: str, x: str) -> str:
-        weights = [f"{name}.weight", f"{name}.bias"]
-        return self.builder.add(
-            "LayerNormalization", [x, *weights], name, axis=-1, epsilon=self._eps, stash_type=TensorProto.FLOAT
-        )
+        return norm(self.builder, self._arch, name, x, self._eps)
 
     def _layer(self, shape: LayerShape, x: str, mask: str) -> str:
         """Attention and FFN, each with its residual and norm behind it: [b, n, d] → [b, n, d]."""
@@ -154,7 +152,7 @@ class _EncoderWriter:
     def _attention(self, layer: str, x: str, bias: str) -> str:
         """x [b, n, d] → context [b, n, h·s] with ONNX's own operators."""
         builder, size = self.builder, self._arch.head_size
-        by_head = builder.constant([0, 0, -1, size], f"heads_of_{size}")
+        by_head = heads_of(builder, size)
         # Keys are transposed for the product of queries [b, h, n, s] with keys [b, h, s, n].
         order = {"query": [0, 2, 1, 3], "key": [0, 2, 3, 1], "value": [0, 2, 1, 3]}
         q, k, v = (
@@ -172,7 +170,7 @@ class _EncoderWriter:
         shares = builder.add("Softmax", [masked], f"{layer}.shares", axis=-1)
         context = builder.add("MatMul", [shares, v], f"{layer}.context.heads")
         joined = builder.add("Transpose", [context], f"{layer}.context.split", perm=[0, 2, 1, 3])
-        return builder.add("Reshape", [joined, builder.constant([0, 0, -1], "flat")], f"{layer}.context")
+        return flat(builder, joined, f"{layer}.context")
 
     def _head(self, x: str) -> None:
         """Last states [b, n, d] → [b, c], or [b, n, c] if each token gets an answer."""
