@@ -21,7 +21,8 @@ from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.palette import Palette, SubnetEntry
 from edgedistill.supernet import checkpoint
-from edgedistill.workflows.exporting import ENCODER_PRECISIONS, export_family
+from edgedistill.workflows.capabilities import capabilities_of
+from edgedistill.workflows.exporting import export_family
 from edgedistill.workflows.searching import SearchOptions, find_family
 
 
@@ -38,7 +39,8 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 0.5) -> None:
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        palette = export_family(supernet, data, family, Path(scratch) / "palette", precisions=ENCODER_PRECISIONS)
+        precisions = capabilities_of(supernet.model.arch).precisions
+        palette = export_family(supernet, data, family, Path(scratch) / "palette", precisions=precisions)
         exact = {entry.config: entry for entry in palette.manifest.subnets if entry.precision == "fp32"}
         for entry in palette.manifest.subnets:
             if entry.precision == "int8":

@@ -44,18 +44,18 @@ class DecoderMembers:
     def __init__(self, supernet: Supernet, data: EncodedData) -> None:
         self._supernet, self._data, self._model = supernet, data, supernet.model
         self._arch = self._model.arch
-        assert supernet.info.generation is not None
-        self._generation = supernet.info.generation
+        self._generation = supernet.info.generating
         self._try_chat()
 
     def _try_chat(self) -> None:
         """Warn of a chat template that no device could use."""
         generation, tokenizer = self._generation, self._supernet.tokenizer
-        if generation.chat_template is None:
+        template = generation.chat_template
+        if template is None:
             return
         ids = {"bos_token": generation.bos_token_id, "eos_token": next(iter(generation.eos_token_ids), None)}
         tokens = {name: tokenizer.id_to_token(id_) or "" for name, id_ in ids.items() if id_ is not None}
-        fault = template_fault(generation.chat_template, tokens)
+        fault = template_fault(template, tokens)
         if fault is not None:
             _log.warning("the chat template %s; the palette takes no chats", fault)
 

@@ -69,9 +69,8 @@ def write_hugging_face(supernet: Supernet, subnet: Subnet, folder: Path) -> None
 
 def _write_decoder(supernet: Supernet, model: ElasticTransformer, subnet: Subnet, folder: Path) -> None:
     """Write it with what it needs to generate: the ids that begin and end a text, and the template of a chat."""
-    info, generation = supernet.info, supernet.info.generation
-    assert generation is not None
-    ends = generation.eos_token_ids
+    info, generation = supernet.info, supernet.info.generating
+    ends, template = generation.eos_token_ids, generation.chat_template
     pad = None if info.pad_token is None else info.pad_token_id
     ids = {"bos_token_id": generation.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": pad}
     with quiet():
@@ -83,8 +82,8 @@ def _write_decoder(supernet: Supernet, model: ElasticTransformer, subnet: Subnet
     tokens = {name: None if row is None else supernet.tokenizer.id_to_token(row) for name, row in ids.items()}
     marks = {name.removesuffix("_id"): token for name, token in tokens.items() if token is not None}
     write_tokenizer(supernet, folder, generation.context_tokens, marks)
-    if generation.chat_template is not None:
-        (folder / "chat_template.jinja").write_text(generation.chat_template, encoding="utf-8")
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
 def _head(arch: Architecture) -> Head | None:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from edgedistill.architecture import Architecture, SearchSpace
-from edgedistill.errors import CheckpointError
+from edgedistill.errors import CheckpointError, ModelError
 from edgedistill.library_errors import disk_errors, first_line, is_library_error
 from edgedistill.places import install, scratch_folder, was_moved
 from edgedistill.supernet.label_scale import LabelScale
@@ -147,6 +147,17 @@ class SupernetInfo(BaseModel):
     def pairs(self) -> bool:
         """Whether a sequence is two texts; those of a sentence encoder are always single."""
         return len(self.data.text_columns) == 2 and not task_of(self.task).embeds
+
+    @property
+    def generating(self) -> GenerationInfo:
+        """Return what generating needs to know.
+
+        Raises:
+            ModelError: the model is not a language model.
+        """
+        if self.generation is None:
+            raise ModelError(f"{self.base_model} is an encoder, for {self.task}; this needs a decoder")
+        return self.generation
 
     def after(self, score: StageScore) -> SupernetInfo:
         """A copy with one more stage done."""

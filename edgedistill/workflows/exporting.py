@@ -13,9 +13,10 @@ from edgedistill.palette import Palette, Precision, load, write_profile
 from edgedistill.places import lock
 from edgedistill.tasks import task_of
 from edgedistill.workflows import profiling
+from edgedistill.workflows.capabilities import capabilities_of
 from edgedistill.workflows.progress import ProgressCallback, note, silent, warn, work
 from edgedistill.workflows.searching import SearchOptions, find_family
-from edgedistill.workflows.supernets import PRECISIONS, find_subnet, load_trained, plain_name
+from edgedistill.workflows.supernets import find_subnet, load_trained, plain_name
 from edgedistill.workflows.task_data import read_data, recorded_source
 from edgedistill.workflows.training_side import needs_training_side
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from edgedistill.palette import DeviceProfile
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["ENCODER_PRECISIONS", "ExportResult", "export", "export_family"]
-
-ENCODER_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+__all__ = ["ExportResult", "export", "export_family"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +114,7 @@ def export(
         boards = [] if profiled else [load_board(name) for name in devices]
         trained = load_trained(folder)
         chosen = _precisions(trained, precisions)
-        if trained.info.generation is not None:
-            _check_decoder(boards=bool(boards), out_of_scope=out_of_scope is not None)
+        _check_capabilities(trained, boards=bool(boards), out_of_scope=out_of_scope is not None)
         rows = read_data(recorded_source(trained, data, unlabelled), progress)
         changing = load(place) if add or drop else None
         if changing is not None:
@@ -164,7 +162,7 @@ def _precisions(trained: Supernet, names: Sequence[str]) -> tuple[Precision, ...
     Raises:
         InputError: there is no such precision, or it is for decoders alone.
     """
-    allowed = PRECISIONS if trained.info.generation is not None else ENCODER_PRECISIONS
+    allowed = capabilities_of(trained.model.arch).precisions
     unknown = next((name for name in names if name not in allowed), None)
     if unknown is not None:
         raise InputError(
@@ -173,13 +171,14 @@ def _precisions(trained: Supernet, names: Sequence[str]) -> tuple[Precision, ...
     return tuple(name for name in allowed if name in names) or allowed
 
 
-def _check_decoder(*, boards: bool, out_of_scope: bool) -> None:
-    """Refuse what an export of a decoder does not do.
+def _check_capabilities(trained: Supernet, *, boards: bool, out_of_scope: bool) -> None:
+    """Refuse what an export of this kind of model does not do.
 
     Raises:
         InputError: there is such an option.
     """
-    options = {"--device": boards, "--out-of-scope": out_of_scope}
+    can = capabilities_of(trained.model.arch)
+    options = {"--device": boards and not can.predicts_costs, "--out-of-scope": out_of_scope and not can.rejects}
     refused = " and ".join(name for name, is_set in options.items() if is_set)
     if refused:
         raise InputError(
@@ -297,7 +296,7 @@ def _warn_of_losses(
         f"{precision} costs {len(losses)} members more than {100 * BOUND:g} point on validation, {worst} "
         f"{100 * losses[worst]:.1f}"
     )
-    if supernet.info.generation is not None:
+    if not capabilities_of(supernet.model.arch).finds_costly_parts:
         warn(progress, f"{cost}; '--keep-fp32' leaves a part out of it")
         return
     with work(progress, "finding which layers int8 costs most in"):

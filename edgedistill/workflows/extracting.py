@@ -9,6 +9,7 @@ from edgedistill.errors import InputError
 from edgedistill.library_errors import disk_errors
 from edgedistill.palette import Precision
 from edgedistill.places import install, lock, recover, scratch_folder
+from edgedistill.workflows.capabilities import capabilities_of
 from edgedistill.workflows.progress import ProgressCallback, silent, work
 from edgedistill.workflows.supernets import find_subnet, load_trained, plain_name
 from edgedistill.workflows.training_side import needs_training_side
@@ -71,7 +72,7 @@ def _write(
     from edgedistill.exporters.standalone import write_onnx
 
     if kind == "onnx":
-        if trained.info.generation is not None:
+        if not capabilities_of(trained.model.arch).one_file:
             raise InputError("a decoder's subnet is written as a Hugging Face checkpoint: take --format hf")
         with work(progress, "exporting"):
             write_onnx(trained, config, output, precision)

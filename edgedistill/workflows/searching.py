@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from edgedistill.errors import BoardError, InputError, SearchError
+from edgedistill.workflows.capabilities import capabilities_of
 from edgedistill.workflows.figures import error_in
 from edgedistill.workflows.progress import ProgressCallback, silent, work
 from edgedistill.workflows.supernets import load_trained
@@ -202,7 +203,8 @@ def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
     from edgedistill.runtime.profiles import choose_profile
     from edgedistill.subnet_search import EstimatedCosts, FittedCosts, SearchLimits
 
-    if trained.info.generation is not None and (options.profiled or options.device):
+    on_device = options.profiled or options.device
+    if on_device and not capabilities_of(trained.model.arch).predicts_costs:
         raise InputError(
             "what a subnet costs on a device is predicted of encoders alone; leave out --device and --profiled, "
             "and search a decoder's space against parameters or macs"

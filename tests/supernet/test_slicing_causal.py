@@ -59,10 +59,10 @@ def test_a_uniform_subnet_is_an_elastic_decoder_of_its_own(name: str) -> None:
     model = tiny_decoder.decoder(arch)
     model.freeze()
     for subnet in tiny_decoder.SPACE:
-        alone = ElasticTransformer(arch.alone(subnet))
+        alone = ElasticTransformer(arch.alone(subnet), eps=model.eps)
         alone.load_state_dict(tensors_alone(model, subnet))
         alone.freeze()
-        actual = alone.eval()(*feeds, alone.arch.full)
+        actual = alone.eval().logits(*feeds, alone.arch.full)
         torch.testing.assert_close(actual, model.logits(*feeds, subnet), atol=1e-5, rtol=1e-4)
 
 
