@@ -167,6 +167,7 @@ def terminated(process: subprocess.Popen[bytes]) -> int:
     return process.wait(programs.WAIT_S)
 
 
+@pytest.mark.slow
 def test_it_answers_says_how_it_is_refuses_what_is_wrong_and_ends_cleanly(palette: Path) -> None:
     port = programs.free_port()
     with service(programs.command(PROGRAM, palette, "--port", port, "--max-latency-ms", 2000), port) as process:
@@ -198,6 +199,7 @@ def test_it_answers_says_how_it_is_refuses_what_is_wrong_and_ends_cleanly(palett
         assert b"Traceback" not in process.stdout.read()
 
 
+@pytest.mark.slow
 def test_many_clients_at_once_lose_no_request_while_subnets_swap(palette: Path) -> None:
     port = programs.free_port()
     logits = {(s, t): plain_answers.outputs(palette, s, t) for s in tiny_palette.WIDTHS for t in TEXTS}
@@ -291,6 +293,7 @@ def test_what_does_not_arrive_in_time_is_refused_and_holds_nothing(palette: Path
         assert b"Traceback" not in process.stdout.read()
 
 
+@pytest.mark.slow
 def test_a_connection_too_many_is_refused(palette: Path) -> None:
     port = programs.free_port()
     with service([sys.executable, "-c", IMPATIENT, str(palette), str(port)], port):
@@ -303,6 +306,7 @@ def test_a_connection_too_many_is_refused(palette: Path) -> None:
             assert time.perf_counter() < end_s
 
 
+@pytest.mark.slow
 def test_every_error_is_json_whatever_was_sent(palette: Path) -> None:
     port = programs.free_port()
     with service(programs.command(PROGRAM, palette, "--port", port, "--allow-host", "lamp.local"), port) as process:

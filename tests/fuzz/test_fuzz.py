@@ -94,6 +94,7 @@ def test_nothing_foreign_comes_out(target: str, random: Random) -> None:
     _check(target, targets.TARGETS[target].make(random))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", sorted(_SLOW))
 @settings(
     max_examples=2, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -109,6 +110,7 @@ def test_what_was_found_once_stays_mended(name: str) -> None:
     _check(target, content())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", list(targets.UNCHANGED))
 def test_what_inputs_are_made_of_is_fine(target: str) -> None:
     """So that an input that is refused is refused for its change."""

@@ -57,6 +57,7 @@ def test_a_space_that_is_small_enough_is_scored_whole() -> None:
     assert asked == list(found) == list(minilm.SPACE)
 
 
+@pytest.mark.slow
 def test_few_scores_find_nearly_the_front_of_a_large_space() -> None:
     found = explore(LARGE, TERMS, quality, MOST)
     assert len(found) == MOST < len(LARGE) / 15
@@ -74,6 +75,7 @@ def _drawn(score: Callable[[Subnet], float]) -> dict[Subnet, float]:
     return {subnet: score(subnet) for subnet in chosen}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_ms", [1.0, 3.0])
 def test_only_what_keeps_to_the_limits_is_scored_beside_the_ends(most_ms: float) -> None:
     terms = Terms(minilm.ARCH, 64, "latency", SearchLimits(max_latency_ms=most_ms), Device())

@@ -134,6 +134,7 @@ def test_the_model_that_was_given_stays_as_it_was() -> None:
     assert tokenizer.to_str() == before
 
 
+@pytest.mark.slow
 def test_minilm_on_a_few_texts_keeps_its_vectors() -> None:
     folder = resolve_model("sentence-transformers/all-MiniLM-L6-v2").folder
     tokenizer = load_tokenizer(folder, "text-classification", types=2, pairs=False).tokenizer
@@ -176,6 +177,7 @@ def _second(pair: tuple[str, int]) -> int:
     return pair[1]
 
 
+@pytest.mark.slow
 def test_a_real_decoder_tells_the_same_story_with_the_tokens_that_it_needs(tmp_path: Path) -> None:
     supernet, prompt = stories_palette.supernet(), "Once upon a time"
     with TextGenerator(stories_palette.write(tmp_path / "whole", supernet), only=[stories_palette.LARGE]) as whole:

@@ -105,6 +105,7 @@ def test_nothing_is_printed_without_a_callback(place: Workplace, capfd: pytest.C
     assert (place.folder / "front.svg").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_a_palette_is_opened_profiled_and_extracted_from(place: Workplace, capfd: pytest.CaptureFixture[str]) -> None:
     palette = edgedistill.open_palette(place.folder / "palette", digest=place.exported.palette.manifest.digest)
     assert palette.manifest == place.exported.palette.manifest

@@ -60,6 +60,7 @@ def test_each_subnet_goes_on_as_it_alone_would(stories: Path, plainly: Continue)
         wait_until(lambda: not generator._controller.residents.draining)
 
 
+@pytest.mark.slow
 def test_many_texts_while_subnets_swap(stories: Path, plainly: Continue) -> None:
     """From several threads, with another subnet every few tokens of one: none is lost, garbled or left behind."""
     found: dict[str, Generated] = {}
@@ -138,6 +139,7 @@ def test_a_subnet_that_was_loaded_again_in_between_goes_on_with_the_same_cache(
         check_against(plainly, generator, PROMPT, stream.result)
 
 
+@pytest.mark.slow
 def test_a_text_ends_with_the_palette_that_it_began_with(stories: Path, tmp_path: Path, plainly: Continue) -> None:
     folder = Path(shutil.copytree(stories, tmp_path / "palette"))
     with TextGenerator(folder, threads=1, interval_s=0.01) as generator:
