@@ -78,7 +78,10 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
         result["members"][entry.name] = entry.calibration.model_dump(exclude={"energies"}) | {
             "area_by_energy": _area(*map(energy, logits[entry.name])),
             "area_by_probability": _area(
-                *(CalibratedScores(palette.manifest, None).of(entry.name, of).max(-1) for of in logits[entry.name])
+                *(
+                    CalibratedScores(palette.manifest, None).probabilities(entry.name, of).max(-1)
+                    for of in logits[entry.name]
+                )
             ),
         }
     result["accepting"] = {str(passing): _passed(palette, logits, passing) for passing in PASSING}

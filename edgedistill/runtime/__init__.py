@@ -1,6 +1,6 @@
-"""On the device: sensors, selector, sessions.
+"""Serve a palette on the device: sensors, decisions, sessions.
 
-`AdaptiveSession` stands where an ``onnxruntime.InferenceSession`` stood; for texts there is a class a task:
+`AdaptiveSession` replaces an ``onnxruntime.InferenceSession``. For texts there is a class for each task:
 `TextClassifier`, `TextRegressor`, `TokenClassifier`, `SentenceEncoder` and `TextGenerator`.
 """
 
@@ -60,7 +60,7 @@ if __name__ != "edgedistill.runtime":  # reached through the link at the root: e
 
 
 def __getattr__(name: str) -> Any:
-    """What takes texts, imported when it is used: an application that has token ids does without."""
+    """Import the classes for texts on first use: an application with token ids does not need them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _GENERATING:

@@ -1,4 +1,4 @@
-"""The session that applications hold: it feels like onnxruntime's, and the subnet behind it changes."""
+"""Define the session of applications: the interface of onnxruntime's, with a subnet that changes behind it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaptiveSession", "Answer", "Node"]
 
-# What is assumed before the first request: the length that the manifest's MACs are of.
+# Assumed before the first request: the length at which the manifest counts MACs.
 _USUAL_TOKENS = 64
-_AT_ONCE_MS = float("-inf")  # a deadline that no subnet is expected to keep, so that the smallest is asked
+_SMALLEST_DEADLINE_MS = float("-inf")  # no subnet is expected to meet it, so that the smallest answers
 
 
 class Answer(NamedTuple):
-    """Outputs in the order asked for, the subnet that gave them, whose that is, and how long its run took."""
+    """Hold outputs in the requested order, the subnet that computed them, its palette, and its latency."""
 
     outputs: list[NDArray[Any]]
     subnet: str
@@ -47,7 +47,7 @@ _Answered = tuple[list[Any], LoadedSubnet, float]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An input or output: onnxruntime's description of it, without its hold on the session."""
+    """Describe an input or output as onnxruntime does, without a reference to the session."""
 
     name: str
     type: str
@@ -55,36 +55,36 @@ class Node:
 
 
 class AdaptiveSession(Serving):
-    """An ``onnxruntime.InferenceSession`` over a palette. All methods may be called from any thread.
+    """Serve a palette like an ``onnxruntime.InferenceSession``. All methods are safe to call from any thread.
 
-    A request that a subnet fails at, or answers with numbers that are not finite, is run by the smallest subnet. If
-    that can answer, the one that failed is left alone for a while. Where no other is in memory, and the numbers were
-    not finite, another one is loaded for the request. Numbers that are not finite are never returned.
+    If a subnet fails at a request, or returns numbers that are not finite, the smallest subnet runs the request. If
+    that succeeds, the failed subnet is quarantined. If no other subnet is in memory, and the numbers were not finite,
+    another one is loaded for the request. Numbers that are not finite are never returned.
 
-    When another manifest is put in the palette's folder, it is proven and then served, the old one until then;
-    tokenizer, labels, inputs and outputs must stay.
+    When a new manifest is put in the palette's folder, the new palette is verified and then served; until then the old
+    one is. Tokenizer, labels, inputs and outputs must stay the same.
 
     Args:
-        palette: its folder, or what `manifest.load` gave. Every file's SHA-256 is checked.
+        palette: the palette's folder, or a palette from `manifest.load`. Every file's SHA-256 is checked.
         max_latency_ms: budget for the 95th percentile of one `run`; None for no budget.
         max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes; None for no budget.
-        policy: budgets with everything else that `Policy` has, in place of the two before.
+        policy: budgets and everything else that `Policy` has, in place of the two before.
         threads: threads of each run; None for all the cores that this process may use when a subnet is loaded.
-        interval_s: seconds between two looks at the machine.
-        profile: the name of the profile to go by; None for the one nearest to this machine.
+        interval_s: seconds between two readings of the sensors.
+        profile: the name of the profile to use; None for the one closest to this machine.
         only: names of the subnets that may serve; None for all.
-        digest: the one that the palette must have, as `edgedistill inspect --json` prints it; another one is neither
-            opened nor served later. None for any.
-        on_decision: told of each decision that differs from the one before, in the thread that decides.
-        sensors: what is looked at; None for this machine.
-        create: makes the session of a subnet by name; None for onnxruntime's on the CPU. It knows this palette alone:
-            with it, none that is put in its place is served.
-        clock: seconds from any start, never going back.
+        digest: the digest that the palette must have, as `edgedistill inspect --json` prints it, now and after a
+            replacement. None for any.
+        on_decision: called in the deciding thread with each decision that differs from the one before.
+        sensors: the sensors to read; None for this machine's.
+        create: creates the session of a subnet by name; None for onnxruntime's on the CPU. It is tied to this palette,
+            so that a replacement is not served.
+        clock: monotonic seconds from any start.
 
     Raises:
         PaletteError: the palette is damaged, is for generation, or has no profile or no subnet of that name.
         InputError: an option is out of its range.
-        OnnxruntimeMissing: no onnxruntime.
+        OnnxruntimeMissing: onnxruntime cannot be imported.
         LoadError: the first subnet cannot be loaded.
     """
 
@@ -108,7 +108,7 @@ class AdaptiveSession(Serving):
         opened = open_palette(palette, digest)
         if opened.manifest.generation is not None:
             raise wrong_task(opened.manifest)
-        # onnxruntime would ask its session for them in every run.
+        # onnxruntime would look them up in every run.
         self._output_names = [spec.name for spec in opened.manifest.graph_outputs]
         super().__init__(
             opened,
@@ -133,13 +133,13 @@ class AdaptiveSession(Serving):
     def run(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> list[NDArray[Any]]:
-        """The outputs of those names (None: all), as onnxruntime gives them.
+        """Return the outputs of those names (None: all), as onnxruntime does.
 
-        With ``deadline_ms`` the smallest subnet answers this one call where the live one is not expected to in time.
+        With ``deadline_ms``, the smallest subnet runs this call if the active one is not expected to finish in time.
 
         Raises:
             InputError: ``deadline_ms`` is not a number.
-            RunError: no subnet answered with finite numbers.
+            RunError: no subnet returned finite numbers.
             SessionClosed: after `close`.
             ValueError, or an exception of onnxruntime's: the graphs refuse the feeds.
         """
@@ -148,7 +148,7 @@ class AdaptiveSession(Serving):
     async def run_async(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> list[NDArray[Any]]:
-        """As `run`, in a thread of the event loop's own pool, so that the loop goes on meanwhile."""
+        """Do what `run` does in a thread of the event loop's own pool, without blocking the loop."""
         import asyncio
 
         return await asyncio.to_thread(self.run, output_names, feeds, deadline_ms=deadline_ms)
@@ -156,25 +156,25 @@ class AdaptiveSession(Serving):
     def answer(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> Answer:
-        """Run as `run` does, and return the subnet that answered and its latency too; it raises the same."""
+        """Do what `run` does, and also return the subnet and its latency."""
         outputs, subnet, latency_ms = self._answered(output_names, feeds, deadline_ms)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 
     def second_answer(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], first: Answer) -> Answer:
-        """By the smallest subnet; the first one again where that was the smallest, or is alone in memory.
+        """Answer again by the smallest subnet; return ``first`` if that subnet gave it, or is not in memory.
 
-        It raises what `run` does.
+        The errors are those of `run`.
         """
         fallback = self._controller.fallback
         if fallback is None or fallback.name == first.subnet:
             return first
-        outputs, subnet, latency_ms = self._answered(output_names, feeds, _AT_ONCE_MS)
+        outputs, subnet, latency_ms = self._answered(output_names, feeds, _SMALLEST_DEADLINE_MS)
         return Answer(outputs, subnet.name, subnet.palette, latency_ms)
 
     def _answered(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], deadline_ms: float | None
     ) -> _Answered:
-        """Outputs, whose they are, and the latency; in few functions, for the reason that `LoadedSubnet.run` has."""
+        """Return outputs, their subnet and the latency; `LoadedSubnet.run` says why in so few functions."""
         size, names, ran = _size_of(feeds), output_names or self._output_names, None
         is_large = size[0] * size[1] > LARGE_TOKENS
         while ran is None:  # retired between two lines: then its successor is live already
@@ -187,7 +187,7 @@ class AdaptiveSession(Serving):
             except Exception as error:  # onnxruntime's share no base class
                 instead = self._answered_by_other(subnet, names, feeds, f"{type(error).__name__}: {error}")
                 if instead is None:
-                    self._controller.live  # noqa: B018 (where it was closed meanwhile, that is why)
+                    self._controller.live  # noqa: B018 (raises if it was closed meanwhile)
                     raise
                 return instead
         outputs, ended_s, latency_ms = ran
@@ -196,16 +196,16 @@ class AdaptiveSession(Serving):
             return outputs, subnet, latency_ms
         instead = self._answered_by_other(subnet, names, feeds, NOT_FINITE, may_load=True)
         if instead is None:
-            self._controller.live  # noqa: B018 (where it was closed meanwhile, that is why)
+            self._controller.live  # noqa: B018 (raises if it was closed meanwhile)
             raise RunError(f"{subnet.name}: {NOT_FINITE}, and no other subnet could answer; run 'edgedistill verify'")
         return instead
 
     def _answered_by_other(
         self, failed: LoadedSubnet, names: Sequence[str], feeds: Mapping[str, Any], why: str, *, may_load: bool = False
     ) -> _Answered | None:
-        """Return another subnet's answer, and complain about those that failed; None where none can answer.
+        """Return another subnet's answer, and report those that failed; None if none can answer.
 
-        ``may_load``: load one where no other is in memory.
+        ``may_load``: load one if no other is in memory.
         """
         tried, size = [failed], _size_of(feeds)
         while (other := self._controller.other_than(tried, why, may_load=may_load)) is not None:
@@ -228,11 +228,11 @@ class AdaptiveSession(Serving):
         return None
 
     def get_inputs(self) -> list[Node]:
-        """Name, type and shape of each input, the same for every subnet."""
+        """Return name, type and shape of each input, the same for every subnet."""
         return self._described("get_inputs")
 
     def get_outputs(self) -> list[Node]:
-        """Name, type and shape of each output, the same for every subnet."""
+        """Return name, type and shape of each output, the same for every subnet."""
         return self._described("get_outputs")
 
     def _described(self, nodes: Literal["get_inputs", "get_outputs"]) -> list[Node]:
@@ -249,15 +249,15 @@ def _policy(policy: Policy | None, max_latency_ms: float | None, max_memory_mb: 
 
 
 def _warm_up(session: OnnxSession) -> None:
-    """A short request: the arena never gives back what the first one took.
+    """Run a short request: the arena never returns what the first one took.
 
     Raises:
-        LoadError: it fails.
+        LoadError: the request fails.
     """
     import numpy as np
 
-    made = {"attention_mask": np.ones}
-    feeds = {node.name: made.get(node.name, np.zeros)((1, 2), np.int64) for node in session.get_inputs()}
+    creators = {"attention_mask": np.ones}
+    feeds = {node.name: creators.get(node.name, np.zeros)((1, 2), np.int64) for node in session.get_inputs()}
     try:
         session.run(None, feeds, run_options())
     except Exception as error:  # onnxruntime's share no base class
@@ -265,9 +265,9 @@ def _warm_up(session: OnnxSession) -> None:
 
 
 def _size_of(feeds: Mapping[str, Any]) -> tuple[int, int]:
-    """Batch and tokens, from the first input of at least two dimensions: [batch, tokens, …].
+    """Return batch and tokens, from the first input of at least two dimensions: [batch, tokens, …].
 
-    Mostly that is its shape as it stands: a `Size` costs a request 1.5 µs more.
+    Usually that is its shape itself: a `Size` would cost a request 1.5 µs more.
     """
     for feed in feeds.values():
         shape = getattr(feed, "shape", None)
@@ -281,7 +281,7 @@ def _size_of(feeds: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _shape(feed: Any) -> tuple[int, ...]:
-    """Of a value of onnxruntime's own, whose shape is a method, or of nested lists."""
+    """Return the shape of an ``OrtValue``, where it is a method, or of nested lists."""
     if hasattr(feed, "shape"):
         return tuple(feed.shape())
     import numpy as np

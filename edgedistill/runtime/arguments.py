@@ -1,4 +1,4 @@
-"""Numbers that callers give: a string, a bool or NaN must not pass as one."""
+"""Check numbers and lists from callers: a string, a bool or NaN does not pass as a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_real(value: Any) -> bool:
 
 
 def _is_nan(value: Any) -> bool:
-    """Return whether it is NaN; without a conversion, which a large whole number does not survive."""
+    """Return whether it is NaN, without a conversion, which fails for a large whole number."""
     return bool(value != value)  # noqa: PLR0124 (NaN alone differs from itself)
 
 
@@ -30,7 +30,7 @@ def checked_items(items: Any, what: str, expected: str) -> Iterator[Any]:
     """Return an iterator over a list, a tuple, an array, or anything else that has items in an order.
 
     Raises:
-        InputError: it is not such a thing, such as bytes, a mapping or None.
+        InputError: it has no items in an order, such as bytes, a mapping or None.
     """
     try:
         if isinstance(items, bytes | bytearray | Mapping):

@@ -1,14 +1,14 @@
-"""How long a subnet that failed is left alone: longer after each failure."""
+"""Back off exponentially from subnets that failed."""
 
 from __future__ import annotations
 
 __all__ = ["Backoff"]
 
-_MOST_DOUBLINGS = 60  # what fails for years must not overflow
+_MAX_DOUBLINGS = 60  # years of failures must not overflow
 
 
 class Backoff:
-    """Failures in a row by subnet, and when each may be tried again: after ``first_s``, then twice that, and so on."""
+    """Count consecutive failures by subnet, and delay retries by ``first_s``, then twice that, up to ``longest_s``."""
 
     def __init__(self, first_s: float = 1.0, longest_s: float = 60.0) -> None:
         self._first_s, self._longest_s = first_s, longest_s
@@ -16,16 +16,16 @@ class Backoff:
         self._until_s: dict[str, float] = {}
 
     def failed(self, subnet: str, now_s: float) -> int:
-        """Note a failure; how many there were in a row."""
+        """Record a failure; return how many there were in a row."""
         if now_s > self._until_s.get(subnet, now_s) + self._longest_s:
             self._failures.pop(subnet, None)  # long ago
         count = self._failures.get(subnet, 0) + 1
         self._failures[subnet] = count
-        self._until_s[subnet] = now_s + min(self._longest_s, self._first_s * 2.0 ** min(count - 1, _MOST_DOUBLINGS))
+        self._until_s[subnet] = now_s + min(self._longest_s, self._first_s * 2.0 ** min(count - 1, _MAX_DOUBLINGS))
         return count
 
     def succeeded(self, subnet: str) -> None:
-        """Forget its failures."""
+        """Forget the failures of a subnet."""
         self._failures.pop(subnet, None)
         self._until_s.pop(subnet, None)
 
@@ -35,5 +35,5 @@ class Backoff:
         self._until_s.clear()
 
     def allows(self, subnet: str, now_s: float) -> bool:
-        """Whether it may be tried now."""
+        """Return whether a subnet may be tried now."""
         return now_s >= self._until_s.get(subnet, now_s)

@@ -1,4 +1,4 @@
-"""What a classifier's scores mean, whichever of its members answers."""
+"""Calibrate a classifier's scores, so that they mean the same for each of its members."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["CalibratedScores", "energy"]
 
 
 def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """How surely a text is in scope, [batch] of logits [batch, labels]: the higher, the surer.
+    """Return the energy score [batch] of logits [batch, labels]: the higher, the more likely in scope.
 
-    The energy score (Liu et al., 2020, arXiv 2010.03759), log Σ exp(logits), less the mean of the logits, since
-    nothing but their differences was trained.
+    It is log Σ exp(logits) (Liu et al., 2020, arXiv 2010.03759), minus the mean of the logits, since only their
+    differences were trained.
     """
     import numpy as np
 
     exact = logits.astype(np.float64)
     highest = exact.max(-1)
-    found: NDArray[np.float64] = highest + np.log(np.exp(exact - highest[..., None]).sum(-1)) - exact.mean(-1)
-    return found
+    scores: NDArray[np.float64] = highest + np.log(np.exp(exact - highest[..., None]).sum(-1)) - exact.mean(-1)
+    return scores
 
 
 class CalibratedScores:
-    """Probabilities from a member's logits, and which texts to accept.
+    """Turn a member's logits into probabilities, and decide which texts to accept.
 
     ``false_accepts``: the share of the palette's out-of-scope texts that may be accepted, 0 to 1, whichever member
     answers; None to accept everything.
@@ -49,12 +49,12 @@ class CalibratedScores:
                 "export it with --out-of-scope"
             )
         self._members = {entry.name: entry.calibration for entry in manifest.subnets if entry.calibration is not None}
-        self._least: dict[str, float] = {}
+        self._thresholds: dict[str, float] = {}
         if false_accepts is not None and manifest.out_of_scope is not None:
-            self._least = self._least_energies(1 - false_accepts, manifest.out_of_scope.ranks)
+            self._thresholds = self._energy_thresholds(1 - false_accepts, manifest.out_of_scope.ranks)
 
-    def _least_energies(self, rejected: float, ranks: Sequence[float]) -> dict[str, float]:
-        """What this share of the out-of-scope texts stays below at the first member, and its like at the others."""
+    def _energy_thresholds(self, rejected: float, ranks: Sequence[float]) -> dict[str, float]:
+        """Return each member's energy threshold: this share of out-of-scope texts is below the first member's."""
         import numpy as np
 
         shares = np.linspace(0, 1, 101)
@@ -66,12 +66,12 @@ class CalibratedScores:
         }
 
     def accepted(self, subnet: str, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Whether to accept each text [batch], by that member's logits [batch, labels]."""
-        found: NDArray[np.bool_] = energy(logits) >= self._least.get(subnet, 0.0)
-        return found
+        """Return whether to accept each text [batch], by that member's logits [batch, labels]."""
+        is_accepted: NDArray[np.bool_] = energy(logits) >= self._thresholds.get(subnet, 0.0)
+        return is_accepted
 
-    def of(self, subnet: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities [batch, labels] of that member's logits [batch, labels]."""
+    def probabilities(self, subnet: str, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return calibrated probabilities [batch, labels] of that member's logits [batch, labels]."""
         import numpy as np
 
         member = self._members.get(subnet)

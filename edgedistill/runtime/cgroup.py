@@ -1,8 +1,8 @@
-"""The limits of the control groups around this process, version 1 or 2.
+"""Read the limits of the control groups around this process, version 1 or 2.
 
-Containers limit CPU and memory there while the usual counters go on telling of the whole host. The
-limits of every ancestor apply too, so each question walks from the process's group up to the mount.
-``root`` stands for "/" everywhere, so that a copied tree can be read as well.
+Containers limit CPU and memory there, while the usual counters still show the whole host. The limits of all ancestors
+apply too, so each function walks from the process's group up to the mount. ``root`` stands for "/" everywhere, so that
+a copied tree can be read as well.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ __all__ = [
     "unified_folders",
 ]
 
-# Version 1 says "no limit" by a number close to 2⁶³.
+# Version 1 expresses "no limit" by a number close to 2⁶³.
 _NO_LIMIT_BYTES = 1 << 60
 
-# Page cache next to be dropped. Version 1 has the figure with the children's under the longer name.
+# Page cache that is dropped next. Version 1 includes the children's under the longer name.
 _INACTIVE = [re.compile(rf"^{name} (\d+)$", re.MULTILINE) for name in ("total_inactive_file", "inactive_file")]
 
 
 def cpu_quota(root: Path) -> float | None:
-    """How many cores' worth of time the process may use; None where nothing limits it."""
+    """Return how many cores' worth of time the process may use; None without a limit."""
     return min((q for folder in _groups(root, "cpu") if (q := _quota(folder)) is not None), default=None)
 
 
 def memory_limit_bytes(root: Path) -> int | None:
-    """The least memory limit around the process; None where nothing limits it."""
+    """Return the lowest memory limit around the process; None without one."""
     return min((m for folder in _groups(root, "memory") if (m := _limit(folder)) is not None), default=None)
 
 
 def memory_left_bytes(root: Path) -> int | None:
-    """What the tightest limit leaves: the limit less usage, page cache that can be dropped not counted as used."""
+    """Return what the tightest limit leaves: the limit less usage, without droppable page cache."""
     return least_left_bytes(limiting_folders(root))
 
 
 def limiting_folders(root: Path) -> list[Path]:
-    """The groups around the process that limit its memory: what to keep for asking `least_left_bytes` often."""
+    """Return the groups around the process that limit its memory, for repeated calls of `least_left_bytes`."""
     return [folder for folder in _groups(root, "memory") if _limit(folder) is not None]
 
 
 def least_left_bytes(folders: Iterable[Path]) -> int | None:
-    """What the tightest of these groups leaves of its limit; None where none of them has one."""
+    """Return what the tightest of these groups leaves of its limit; None if none has a limit."""
     return min((m for folder in folders if (m := _left(folder)) is not None), default=None)
 
 
 def unified_folders(root: Path) -> list[Path]:
-    """The process's group of version 2 and its ancestors, as far as they can be seen; none where there is no such."""
+    """Return the process's group of version 2 and its visible ancestors; an empty list without version 2."""
     path = next((path for controllers, path in _memberships(root) if not controllers), None)
     return [] if path is None else _upwards(_unified_mount(root), path)
 
 
 def _groups(root: Path, controller: str) -> list[Path]:
-    """The process's group for ``controller`` and its ancestors, as far as they can be seen from here."""
+    """Return the process's group for ``controller`` and its visible ancestors."""
     for controllers, path in _memberships(root):
         if controller in controllers.split(","):
             return _upwards(root / "sys/fs/cgroup" / controller, path)
@@ -69,16 +69,16 @@ def _groups(root: Path, controller: str) -> list[Path]:
 
 
 def _memberships(root: Path) -> list[tuple[str, str]]:
-    """Controllers (none: version 2) and the path of the process's group, by hierarchy."""
+    """Return, for each hierarchy, its controllers (empty: version 2) and the path of the process's group."""
     fields = (line.split(":", 2) for line in (read_text(root / "proc/self/cgroup") or "").splitlines())
     return [(line[1], line[2]) for line in fields if len(line) == 3]
 
 
 def _unified_mount(root: Path) -> Path:
-    """Where version 2 is mounted: beside version 1 it has a folder of its own."""
+    """Return where version 2 is mounted; next to version 1 it has a folder of its own."""
     mount = root / "sys/fs/cgroup"
-    beside = mount / "unified"
-    return beside if beside.is_dir() else mount
+    hybrid = mount / "unified"
+    return hybrid if hybrid.is_dir() else mount
 
 
 def _upwards(mount: Path, path: str) -> list[Path]:
@@ -94,7 +94,7 @@ def _quota(folder: Path) -> float | None:
         quota, period = to_number(v2[0]), to_number(v2[1])
     else:
         quota, period = read_number(folder / "cpu.cfs_quota_us"), read_number(folder / "cpu.cfs_period_us")
-    # Version 1 says -1 for no limit.
+    # Version 1 writes -1 for no limit.
     return quota / period if quota and period and quota > 0 else None
 
 
@@ -116,4 +116,4 @@ def _left(folder: Path) -> int | None:
 
 def _inactive_file(folder: Path) -> int:
     stat = read_text(folder / "memory.stat") or ""
-    return next((int(found[1]) for name in _INACTIVE if (found := name.search(stat))), 0)
+    return next((int(match[1]) for pattern in _INACTIVE if (match := pattern.search(stat))), 0)

@@ -1,4 +1,4 @@
-"""What was decided and why, for people and for applications that want to be told."""
+"""Record decisions and their reasons, for people and for applications that listen."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["DecisionRecord", "Decisions"]
 _log = get_logger(__name__)
 
 _REMEMBERED = 256
-_WARNED_EVERY_S = 600.0  # a device that is overtaxed for days must not fill its log
+_WARNED_EVERY_S = 600.0  # a device that is overloaded for days must not fill its log
 _NO_READINGS = Readings()
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A decision, and what it rested on.
+    """Hold a decision, and the state that it was based on.
 
     Attributes:
-        at_s: when, on the session's clock.
-        subnet: which subnet is to serve (where something failed: which one it was).
-        reason: why.
-        readings: the machine at that moment.
+        at_s: the time on the session's clock.
+        subnet: the subnet that was chosen, or for a failure the one that failed.
+        reason: the reason.
+        readings: the machine's readings at that time.
         slowdown: observed over expected latency; None without recent requests.
-        expected: what was expected of each subnet, the preferred ones last; empty where none were compared.
+        expected: the forecast of each subnet, preferred ones last; empty if none were compared.
         limits: the policy's limits on sensors, each with its reading.
     """
 
@@ -49,19 +49,19 @@ class DecisionRecord:
         lines = [f"{self.subnet}: {self.reason}" + (f" ({crossed})" if crossed else "")]
         if self.slowdown is not None:
             lines += [f"requests take {self.slowdown.usual:.2f} times what was profiled"]
-        for of in reversed(self.expected):
-            latency = "unknown" if of.p95_ms is None else f"{of.p95_ms:.1f} ms"
-            verdict = "fits" if of.misfit is None else of.misfit
-            first = "" if of.first_token_ms is None else f", first token {of.first_token_ms:.1f} ms"
-            lines += [f"  {of.subnet}: p95 {latency}{first}, {of.memory_mb:.0f} MB: {verdict}"]
+        for forecast in reversed(self.expected):
+            latency = "unknown" if forecast.p95_ms is None else f"{forecast.p95_ms:.1f} ms"
+            verdict = "fits" if forecast.misfit is None else forecast.misfit
+            first = "" if forecast.first_token_ms is None else f", first token {forecast.first_token_ms:.1f} ms"
+            lines += [f"  {forecast.subnet}: p95 {latency}{first}, {forecast.memory_mb:.0f} MB: {verdict}"]
         lines += [f"  {reading}: {reading.verdict}" for reading in self.limits]
         return "\n".join(lines)
 
 
 class Decisions:
-    """The last ones; one that repeats the one before it is not listed again.
+    """List the latest decisions, without repetitions.
 
-    ``listener`` is told of each that is listed, in the thread that decides; what it raises is logged.
+    ``listener`` is called with each listed decision, in the deciding thread; what it raises is logged.
     """
 
     def __init__(self, listener: Callable[[DecisionRecord], None] | None = None) -> None:
@@ -72,11 +72,11 @@ class Decisions:
 
     @property
     def listed(self) -> tuple[DecisionRecord, ...]:
-        """Newest last."""
+        """Return the listed decisions, newest last."""
         return tuple(self._listed)
 
     def add(self, record: DecisionRecord) -> None:
-        """One more."""
+        """Add a decision."""
         self.latest = record
         last = self._listed[-1] if self._listed else None
         if last is not None and (last.subnet, last.reason) == (record.subnet, record.reason):
@@ -86,9 +86,9 @@ class Decisions:
             self._warned_s = record.at_s
             _log.warning("no subnet meets the budgets: the smallest, %s, serves", record.subnet)
         if self._listener is not None:
-            self._tell(self._listener, record)
+            self._notify(self._listener, record)
 
-    def _tell(self, listener: Callable[[DecisionRecord], None], record: DecisionRecord) -> None:
+    def _notify(self, listener: Callable[[DecisionRecord], None], record: DecisionRecord) -> None:
         try:
             listener(record)
         except BaseException:  # noqa: BLE001 (the application's; not even an exit may stop the swaps)

@@ -1,4 +1,4 @@
-"""What this machine is: the name and the description that its profiles carry."""
+"""Name and describe this machine for its profiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgedistill.runtime.onnx import PROVIDER, import_onnxruntime, usable_cores
 
 __all__ = ["board_name", "cpu_features", "cpu_name", "describe_device", "device_name", "is_emulated"]
 
-# Arm's kernel interface gives numbers; these are the cores of the boards that we name.
+# Arm's kernel interface has numbers; these are the cores of the known boards.
 _ARM_CORES = {"0xd03": "Cortex-A53", "0xd08": "Cortex-A72", "0xd0b": "Cortex-A76", "0xd42": "Cortex-A78AE"}
 _MAX_NAME = 40  # characters of a board's name
 # The instruction sets that matrix products in fp32 and int8 depend on.
@@ -34,10 +34,10 @@ def device_name(root: Path = Path("/")) -> str:
 
 
 def describe_device(root: Path = Path("/")) -> DeviceInfo:
-    """This machine, as a profile records it.
+    """Describe this machine as a profile records it.
 
     Raises:
-        OnnxruntimeMissing: no onnxruntime, whose version belongs to the description.
+        OnnxruntimeMissing: onnxruntime, whose version is in the description, cannot be imported.
     """
     return DeviceInfo(
         name=device_name(root),
@@ -53,23 +53,23 @@ def describe_device(root: Path = Path("/")) -> DeviceInfo:
 
 
 def is_emulated(root: Path = Path("/")) -> bool:
-    """Whether this program runs on another kind of processor than the kernel's, which then emulates its own."""
+    """Return whether this program's kind of processor is emulated by another."""
     kernel = re.match(r"cpu:type:(x86|aarch64)", read_text(root / "sys/devices/system/cpu/modalias") or "")
     program = {"x86_64": "x86", "i686": "x86", "aarch64": "aarch64", "armv7l": "aarch64"}.get(platform.machine())
     return kernel is not None and program is not None and kernel[1] != program
 
 
 def cpu_name(root: Path = Path("/")) -> str:
-    """The processor's name with the instruction sets that matter here in brackets."""
+    """Return the processor's name, with its relevant instruction sets in brackets."""
     fields = _cpu_fields(root)
     arm = fields.get("CPU part")
-    known = fields.get("model name") or (f"Arm {_ARM_CORES.get(arm, arm)}" if arm else platform.machine())
+    name = fields.get("model name") or (f"Arm {_ARM_CORES.get(arm, arm)}" if arm else platform.machine())
     features = cpu_features(root)
-    return f"{known} ({', '.join(features)})" if features else known
+    return f"{name} ({', '.join(features)})" if features else name
 
 
 def cpu_features(root: Path = Path("/")) -> list[str]:
-    """The instruction sets that matter here, by the kernel's names."""
+    """Return the relevant instruction sets, by the kernel's names."""
     fields = _cpu_fields(root)
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return [name for name in _FEATURES if name in flags]
@@ -78,12 +78,12 @@ def cpu_features(root: Path = Path("/")) -> list[str]:
 def _cpu_fields(root: Path) -> dict[str, str]:
     path = root / "proc/cpuinfo"
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    # Every core has a block; the first line of a kind stands for all.
+    # Every core has a block; the first line of a key stands for all cores.
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
 
 
 def board_name(root: Path = Path("/")) -> str:
-    """The board, as its firmware calls it; the processor's kind where that does not tell."""
+    """Return the firmware's name of the board, or the processor's architecture without one."""
     for name in ("proc/device-tree/model", "sys/devices/virtual/dmi/id/product_name"):
         path = root / name
         if path.is_file():

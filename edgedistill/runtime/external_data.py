@@ -1,4 +1,4 @@
-"""Which files an ONNX graph takes its weights from, read from the graph itself before onnxruntime sees it.
+"""Check which files an ONNX graph reads weights from, before onnxruntime opens it.
 
 onnxruntime up to 1.23 follows absolute paths and links, and every version reads any file next to the graph. So a
 palette's graph could take weights from a file that no hash covers. This module walks the graph's protobuf as far as

@@ -1,4 +1,4 @@
-"""Whether a subnet answered with numbers at all."""
+"""Check that a subnet's outputs are finite."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ NOT_FINITE = "it answered with numbers that are not finite"
 
 
 def all_finite(outputs: Sequence[Any]) -> bool:
-    """Whether every floating-point output is.
+    """Return whether all floating-point outputs are finite.
 
-    One number that is not finite makes the sum of squares so, in less time than a look at each takes. After a request
-    has emptied the caches, most of that is reading the code, of which a dot product needs the least.
+    One number that is not finite makes the sum of squares not finite, which is faster than a check of each. A request
+    evicts our code from the caches, so most of the time is reading code, of which a dot product needs the least.
     """
     for output in outputs:
         try:
             if output.dtype.kind != "f":
                 continue
-        except AttributeError:  # none of numpy's
+        except AttributeError:  # not an array
             continue
         flat = output.ravel()
-        if output.shape[-1:] == (1,):  # of a regression, whose squares may be more than its type holds
+        if output.shape[-1:] == (1,):  # a regression's, whose squares may overflow its type
             if not all(map(math.isfinite, flat.tolist())):
                 return False
             continue

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from edgedistill.errors import SessionClosed
 from edgedistill.runtime import stopping
 
-__all__ = ["AFTER_FORK", "check_may_load", "leak", "tell"]
+__all__ = ["AFTER_FORK", "check_may_load", "leak", "notify_after_fork"]
 
 _WAIT_S = 10.0  # for loads under way
 AFTER_FORK = "this text began before a fork; begin it in this process"
@@ -36,8 +36,8 @@ _open: weakref.WeakSet[Any] = weakref.WeakSet()
 _may_load = True
 
 
-def tell(forkable: Forkable) -> None:
-    """Call its `after_fork` in every process that is forked from now on, as long as it lives."""
+def notify_after_fork(forkable: Forkable) -> None:
+    """Call its `after_fork` in every process forked from now on, as long as it is alive."""
     _open.add(forkable)
 
 

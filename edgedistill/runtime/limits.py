@@ -167,7 +167,7 @@ def read_limits(limits: Sequence[SensorLimit], readings: Readings) -> tuple[Limi
 
 
 class UnreadLimits:
-    """Logs, once for each sensor, that its limit is left out because there is no usable reading."""
+    """Log, once per sensor, that its limit is skipped without a usable reading."""
 
     def __init__(self, limits: Sequence[SensorLimit], sensors: Sensors) -> None:
         # `SystemSensors` itself logs why one of the application's sensors has no reading.

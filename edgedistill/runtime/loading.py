@@ -17,15 +17,15 @@ from edgedistill.runtime.stopping import RUN_LIMIT_S, Spawn, Stop, Worker, leave
 
 __all__ = ["Loaded", "Loader"]
 
-_MOST_OVERDUE = 1
+_MAX_OVERDUE = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What ended: the name of the load, and what it brought, or why it brought nothing."""
+    """Hold the result of a load: its name, and what was loaded or the error."""
 
     name: str
-    brought: Any
+    result: Any
     error: Exception | None
 
 
@@ -63,18 +63,18 @@ class Loader:
 
     @property
     def names(self) -> list[str]:
-        """Of everything that is being loaded, what has overrun its time too."""
+        """Return the names of all loads under way, overdue ones included."""
         return [load.name for load in (*self._overdue, *([self._load] if self._load else []))]
 
     @property
     def is_busy(self) -> bool:
-        """Whether a load is under way, within its time."""
+        """Return whether a load is under way, within its time."""
         return self._load is not None
 
     @property
     def is_free(self) -> bool:
-        """Whether another load may begin."""
-        return self._load is None and len(self._overdue) <= _MOST_OVERDUE
+        """Return whether another load may begin."""
+        return self._load is None and len(self._overdue) <= _MAX_OVERDUE
 
     def start(self, name: str, work: Callable[[], Any], limit_s: float = math.inf) -> None:
         """Begin a load; the loader must be free."""
@@ -85,7 +85,7 @@ class Loader:
             try:
                 with load.stop.here():
                     load.result = work()
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is told by `poll`)
+            except Exception as error:  # noqa: BLE001 (`poll` reports it)
                 load.error = error
             load.done.set()
             self._done()
@@ -97,7 +97,7 @@ class Loader:
             load.done.set()
 
     def poll(self) -> Loaded | None:
-        """The load that ended; once, with a LoadError, one that has overrun its time."""
+        """Return the load that ended, or once, with a LoadError, one that overran its time."""
         self._overdue = [load for load in self._overdue if not load.done.is_set()]
         load = self._load
         if load is None:

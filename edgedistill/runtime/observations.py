@@ -1,4 +1,4 @@
-"""How long requests took, kept between two steps of the controller."""
+"""Collect request latencies between two steps of the controller."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from edgedistill.runtime.sessions import LoadedSubnet
 __all__ = ["Observation", "Observations"]
 
 _TOKEN = Size(1, 1)
-_KEPT = 64  # more between two steps add work, not knowledge
-_LATE = 3  # requests over the budget in a row; as many that surprise are a new state of the machine
+_MAX_OBSERVATIONS = 64  # more between two steps add work, not information
+_LATE = 3  # requests over the budget in a row; as many surprising ones are a new state of the machine
 
 
 class Observation(NamedTuple):
-    """A request of that size that ended then."""
+    """Hold one request's end time, subnet, size and latency."""
 
     at_s: float
     subnet: LoadedSubnet
@@ -27,36 +27,36 @@ class Observation(NamedTuple):
 
 
 class Observations:
-    """The last ones; added from any thread, taken by one.
+    """Queue the latest observations; any thread adds, one takes.
 
-    Those of a single token are kept apart: a text has many, which would leave none of its prompt. Several over the
-    budget in a row do not wait for the next look at the machine: then ``wake`` is called.
+    Single tokens have a queue of their own: a text has many, which would crowd out its prompt. Several requests over
+    the budget in a row call ``wake``, so that the controller need not wait for its interval.
     """
 
     def __init__(self, budget_ms: float | None, wake: Callable[[], None]) -> None:
         self._budget_ms = math.inf if budget_ms is None else budget_ms
         self._wake = wake
         self._late = 0  # in a row
-        self._tokens: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_KEPT)
-        self._others: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_KEPT)
+        self._tokens: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_MAX_OBSERVATIONS)
+        self._others: deque[tuple[float, LoadedSubnet, tuple[int, int], float]] = deque(maxlen=_MAX_OBSERVATIONS)
 
     def add(self, at_s: float, subnet: LoadedSubnet, size: tuple[int, int], latency_ms: float) -> None:
-        """One more; its size is a `Size` only where it is taken, which is no request's time."""
+        """Add an observation; `take` makes its size a `Size`, outside of the request's time."""
         (self._tokens if size == _TOKEN else self._others).append((at_s, subnet, size, latency_ms))
         if latency_ms <= self._budget_ms:
             self._late = 0
         else:
             self._late += 1
-            if self._late == _LATE:  # once: where no step can help, requests go on being late
+            if self._late == _LATE:  # once: if no step can help, requests stay late
                 self._wake()
 
     def take(self) -> list[Observation]:
-        """All there are now, oldest first; and not what comes meanwhile."""
-        found = [kept.popleft() for kept in (self._tokens, self._others) for _ in range(len(kept))]
-        made = (Observation(at_s, subnet, Size(*size), latency_ms) for at_s, subnet, size, latency_ms in found)
-        return sorted(made, key=lambda seen: seen.at_s)
+        """Return all present observations, oldest first, without those that arrive meanwhile."""
+        raw = [queue.popleft() for queue in (self._tokens, self._others) for _ in range(len(queue))]
+        observations = (Observation(at_s, subnet, Size(*size), latency_ms) for at_s, subnet, size, latency_ms in raw)
+        return sorted(observations, key=lambda observation: observation.at_s)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Forget all observations."""
         self._tokens.clear()
         self._others.clear()

@@ -1,4 +1,4 @@
-"""Which of a palette's profiles speaks of this machine."""
+"""Choose the profile of a palette that describes this machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _KINDS = ("measured", "quick", "estimated")
 
 
 def choose_profile(palette: Palette, name: str | None = None) -> DeviceProfile | None:
-    """The profile of that name; without a name, the one nearest to this machine, None where there is none.
+    """Return the profile of that name; without a name the closest to this machine, or None.
 
-    Nearest: measured under this machine's name on the same processor, under its name, on the same processor,
-    estimated; where two are alike, a whole one before a quick one. One that lacks a subnet of the palette does not
-    count, nor does one that was measured under emulation, unless it is named.
+    The order is: measured under this machine's name on the same processor, under its name, on the same processor,
+    estimated; of two equal ones, a full profile before a quick one. A profile that lacks a subnet, or was measured
+    under emulation, is only used by name.
 
     Raises:
-        PaletteError: the named profile is not there, or lacks a subnet.
+        PaletteError: the named profile is missing, or lacks a subnet.
     """
     if name is not None:
         return _named(palette, name)
@@ -41,8 +41,8 @@ def _named(palette: Palette, name: str) -> DeviceProfile:
     if profile is None:
         if name in palette.unusable_profiles:
             raise PaletteError(palette.unusable_profiles[name])
-        known = ", ".join(sorted(palette.profiles)) or "none"
-        raise PaletteError(f"no profile {name!r} of this palette; it has {known}")
+        names = ", ".join(sorted(palette.profiles)) or "none"
+        raise PaletteError(f"no profile {name!r} of this palette; it has {names}")
     missing = _missing(palette, profile)
     if missing is not None:
         raise PaletteError(f"the profile {name!r} has no figures of {missing}; profile the palette again")

@@ -1,7 +1,7 @@
-"""A new palette put in place of the one that is served: noticed by its manifest, proven before it serves.
+"""Replace the served palette by a new one: noticed by its manifest, verified before it serves.
 
-Proven means: every file has its recorded SHA-256, tokens and labels mean what they meant, and the subnets that take
-over give the answers that they gave where they were exported.
+Verified means: every file has its recorded SHA-256, tokens and labels have the same meaning, and the subnets that take
+over give the answers recorded at export.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgedistill.tasks import task_of
 __all__ = ["NewPalette", "Reloader"]
 
 _LOOK_EVERY_S = 1.0
-_LONGEST_WAIT_S = 10.0  # between two times that a palette's bytes are read which is not whole
+_LONGEST_WAIT_S = 10.0  # between two reads of a palette that is incomplete
 _Signature = tuple[Stamp | None, ...]
 """Return the stamps of the manifest, and of the files that it lists while it is not served."""
 
@@ -33,7 +33,7 @@ class _NotWholeError(PaletteError):
 
 @dataclass(frozen=True)
 class NewPalette:
-    """Where its subnets come from, its smallest, and the one of the same name as served (None: there is none)."""
+    """Hold a verified palette: its source, its smallest subnet, and the one of the active name, if any."""
 
     source: Source
     fallback: LoadedSubnet
@@ -41,12 +41,12 @@ class NewPalette:
 
 
 class Reloader:
-    """Watches the folder of the palette that is served.
+    """Watch the folder of the served palette.
 
     Args:
-        palette: what is served.
-        source_of: where the subnets of another one come from.
-        size: of requests, to tell the smallest subnet by.
+        palette: the served palette.
+        source_of: returns the source of another palette's subnets.
+        size: the size of requests, which determines the smallest subnet.
     """
 
     def __init__(self, palette: Palette, source_of: Callable[[Palette], Source], size: Size) -> None:
@@ -56,7 +56,7 @@ class Reloader:
         self._last_read: tuple[Stamp | None, tuple[str, ...]] = None, ()
         self._seen = self._trying = self._refused = self._signature()
         self._served = self._seen[0]
-        self._told: Stamp | None = None  # the manifest of which it was said that its files are not whole
+        self._reported: Stamp | None = None  # the manifest whose files were reported as incomplete
         self._backoff = Backoff(longest_s=_LONGEST_WAIT_S)
         self._looked_s: float | None = None
         self._is_new = False
@@ -74,9 +74,9 @@ class Reloader:
         return self._is_new and self._backoff.allows(MANIFEST_NAME, now_s)
 
     def failed(self, error: Exception, now_s: float) -> str | None:
-        """Note that a proof came to nothing; return what to say of it, None where that was said.
+        """Record a failed verification; return the message to log, None if it was logged before.
 
-        It is tried again when a file has changed. Where the palette is not at fault, it is tried again in any case.
+        It is retried when a file has changed, or in any case if the palette is not at fault.
         """
         if not isinstance(error, PaletteError):
             self._backoff.failed(MANIFEST_NAME, now_s)
@@ -85,22 +85,22 @@ class Reloader:
         if not isinstance(error, _NotWholeError):
             return f"the new palette is not served: {error}"
         self._backoff.failed(MANIFEST_NAME, now_s)
-        if self._told == self._trying[0]:
+        if self._reported == self._trying[0]:
             return None
-        self._told = self._trying[0]
+        self._reported = self._trying[0]
         return f"the new palette is not served until its files are those that it lists: {error}"
 
     def served(self, new: NewPalette) -> None:
-        """What was proven is served."""
+        """Record that the verified palette is served now."""
         assert new.source.palette is not None
         self._palette, self._served, self._is_new = new.source.palette, self._trying[0], False
         self._backoff.forget()
 
     def prove(self, active: str | None, on_drained: Callable[[], None]) -> NewPalette:
-        """Load it, and check it as far as it will serve at once: its smallest subnet, and the one of that name.
+        """Load the new palette, and check the subnets that will serve first: its smallest, and the active name.
 
         Raises:
-            PaletteError: it is damaged, answers otherwise than it should, or is for something else.
+            PaletteError: it is damaged, its answers differ from those recorded, or it has another purpose.
             LoadError: a subnet cannot be loaded.
         """
         from edgedistill.runtime.verification import check_answers
@@ -119,7 +119,7 @@ class Reloader:
         return NewPalette(source, fallback, live)
 
     def _opened(self) -> Palette:
-        """Read the new palette, and copy it once every hash is right."""
+        """Read the new palette, check every hash, and copy it."""
         old = self._palette
         digest = old.manifest.digest if old.pinned else None
         try:
@@ -147,7 +147,7 @@ class Reloader:
         if self._last_read[0] != manifest:
             try:
                 files = read_manifest(self._palette.folder).files
-            except PaletteError:  # half of one
+            except PaletteError:  # half written
                 files = []
             self._last_read = manifest, tuple(entry.name for entry in files)
         return self._last_read[1]
@@ -158,7 +158,7 @@ class _OtherUseError(PaletteError):
 
 
 def _check_same_use(old: Manifest, new: Manifest) -> None:
-    """What an application holds on to must stay as it is."""
+    """Refuse a palette that changes what an application relies on."""
     before, after = _hashes(old), _hashes(new)
     tokenizer, other = old.text_input.tokenizer, new.text_input.tokenizer
     embeds = task_of(old.task).embeds
@@ -170,7 +170,7 @@ def _check_same_use(old: Manifest, new: Manifest) -> None:
         "how it generates": old.generation == new.generation,
         "the tokenizer": tokenizer == other and before[tokenizer.file] == after[other.file],
         "whether it knows texts out of scope": (old.out_of_scope is None) == (new.out_of_scope is None),
-        # An index holds vectors of some subnet, and whoever asks it was checked against the mixing.
+        # An index holds vectors of some subnet, and its queries were checked against the mixing.
         "its vectors": not embeds or (_members(old) == _members(new) and old.mixing == new.mixing),
     }
     for what, is_same in same.items():
@@ -183,6 +183,6 @@ def _hashes(manifest: Manifest) -> dict[str, str]:
 
 
 def _members(manifest: Manifest) -> dict[str, tuple[str, str]]:
-    """The hashes of each subnet's graph and weights."""
+    """Return the hashes of each subnet's graph and weights."""
     hashes = _hashes(manifest)
     return {entry.name: (hashes[entry.graph], hashes[entry.weights]) for entry in manifest.subnets}

@@ -12,14 +12,14 @@ from edgedistill.runtime.sessions import Lease, LoadedSubnet, SessionState
 
 __all__ = ["Residents"]
 
-_STOPPED_RUN_S = 1.0  # what a stopped run has to end in
+_STOPPED_RUN_S = 1.0  # for a stopped run to end
 
 
 class Residents:
-    """Exchanges are for one thread, leases for any.
+    """Hold the subnets in memory. One thread exchanges them; any thread leases.
 
     Attributes:
-        live: what serves; None before the first, and once closed. Only exchanges set it.
+        live: the active subnet; None before the first, and once closed. Only exchanges set it.
         fallback: the fallback subnet, which may be the live one. Only `keep_as_fallback` sets it.
     """
 
@@ -31,24 +31,24 @@ class Residents:
 
     @property
     def draining(self) -> bool:
-        """Whether something that was retired is still in memory."""
+        """Return whether a retired subnet is still in memory."""
         return bool(self._retired)
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all that is in memory and not on its way out."""
+        """Return the names of the subnets in memory that are not retired."""
         return frozenset(subnet.name for subnet in self._all())
 
     @property
     def held(self) -> list[str]:
-        """Of all that is in memory, what drains too."""
+        """Return the names of all subnets in memory, draining ones included."""
         return [subnet.name for subnet in (*self._all(), *self._retired)]
 
     def serving(self) -> LoadedSubnet:
-        """What serves.
+        """Return the active subnet.
 
         Raises:
-            SessionClosed: nothing does any more.
+            SessionClosed: there is none any more.
         """
         live = self.live
         if live is None:
@@ -56,12 +56,12 @@ class Residents:
         return live
 
     def lease(self, choose: Callable[[], LoadedSubnet] | None = None) -> Lease:
-        """Of what is chosen, or of what serves.
+        """Lease the chosen subnet, or the active one.
 
         Raises:
-            SessionClosed: nothing serves any more.
+            SessionClosed: there is none any more.
         """
-        # Where it was retired between two lines, another is in its place already.
+        # If it was retired between two lines, another is in its place already.
         while not (lease := Lease((choose or self.serving)())).is_held:
             pass
         return lease
@@ -77,7 +77,7 @@ class Residents:
                 return None
 
     def is_held_by(self, thread: int) -> bool:
-        """Whether a request of that thread is under way."""
+        """Return whether a request of that thread is under way."""
         return any(subnet.is_held_by(thread) for subnet in (*self._all(), *self._retired))
 
     def exchange(self, fresh: LoadedSubnet) -> None:
@@ -93,12 +93,12 @@ class Residents:
             self.drop(old)
 
     def drop(self, subnet: LoadedSubnet) -> None:
-        """Let one that neither serves nor stands by drain."""
+        """Drain a subnet that is neither active nor the fallback."""
         self._retired.append(subnet)
         subnet.retire()
 
     def close_drained(self) -> None:
-        """Drop what no request uses any more, and give its memory back."""
+        """Drop subnets that no request uses any more, and return their memory."""
         drained = [subnet for subnet in self._retired if subnet.state is SessionState.DRAINED]
         for subnet in drained:
             subnet.close()

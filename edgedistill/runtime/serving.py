@@ -1,4 +1,4 @@
-"""What holds a palette open and keeps the right one of its subnets live, whatever is asked of them."""
+"""Hold a palette open, and keep the right one of its subnets active."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from edgedistill.runtime.source import Source
 __all__ = ["CostsOf", "Serving"]
 
 CostsOf = Callable[[Manifest, DeviceProfile | None, int], Costs]
-"""What a palette's subnets are expected to cost, by its profile, or without one, with so many threads."""
+"""Return the expected costs of a palette's subnets, by its profile or without one, with N threads."""
 
 _Self = TypeVar("_Self", bound="Serving")
 
 
 class Serving:
-    """Serves from a palette until it is closed; the base of what applications hold.
+    """Serve a palette until closed; the base class of `AdaptiveSession` and `TextGenerator`.
 
     Args:
-        palette: read already; every file's SHA-256 is checked.
-        policy: the budgets, and what to prefer within them.
-        size: of requests, until they tell theirs.
-        costs_of: what the subnets are expected to cost.
-        warm_up: a short request to a session that was just made; raises LoadError where it fails.
-        threads, interval_s, profile, only, on_decision, sensors, create, clock: as `AdaptiveSession` tells.
+        palette: the palette; every file's SHA-256 is checked.
+        policy: the budgets, and the preference within them.
+        size: the assumed size of requests before the first.
+        costs_of: returns the expected costs of subnets.
+        warm_up: runs a short request on a new session; raises LoadError if it fails.
+        threads, interval_s, profile, only, on_decision, sensors, create, clock: see `AdaptiveSession`.
 
     Raises:
-        PaletteError, InputError, OnnxruntimeMissing, LoadError: as `AdaptiveSession` tells.
+        PaletteError, InputError, OnnxruntimeMissing, LoadError: see `AdaptiveSession`.
     """
 
     def __init__(
@@ -78,19 +78,19 @@ class Serving:
         else:  # its maker knows where the files are
             palette.check_hashes()
 
-        def source_of(of: Palette) -> Source:
-            costs = costs_of(of.manifest, choose_profile(of, profile), threads or usable_cores())
-            return Source(costs, create or _creator(of, threads, warm_up), _known(of, only), of)
+        def source_of(opened: Palette) -> Source:
+            costs = costs_of(opened.manifest, choose_profile(opened, profile), threads or usable_cores())
+            return Source(costs, create or _creator(opened, threads, warm_up), _selected(opened, only), opened)
 
-        def controller_of(of: Palette) -> Controller:
+        def controller_of(opened: Palette) -> Controller:
             return Controller(
-                source=source_of(of),
+                source=source_of(opened),
                 sensors=sensors or SystemSensors(),
                 policy=policy,
                 clock=clock,
                 size=size,
                 listener=on_decision,
-                reloader=None if create else Reloader(of, source_of, size),
+                reloader=None if create else Reloader(opened, source_of, size),
             )
 
         self._clock, self._profile, self._interval_s = clock, profile, interval_s
@@ -98,7 +98,7 @@ class Serving:
         self._is_lost = self._is_closed = False
         self._rearming = threading.Lock()
         self._start(palette, None)
-        forks.tell(self)
+        forks.notify_after_fork(self)
 
     def _start(self, palette: Palette, pinned: str | None) -> None:
         """Load the first subnet, and begin to decide."""
@@ -107,16 +107,16 @@ class Serving:
         controller.step()
         controller.start(self._interval_s)
         self._armed = controller
-        # When it is forgotten; nothing may be waited for inside a garbage collection.
+        # When it is forgotten; a garbage collection must not wait for anything.
         self._forgotten = weakref.finalize(self, controller.stop)
         self._forgotten.atexit = False
 
     @property
     def _controller(self) -> Controller:
-        """Return what decides, made again in a process that was forked.
+        """Return the controller, a new one in a forked process.
 
         Raises:
-            SessionClosed, LoadError: it cannot be.
+            SessionClosed, LoadError: there is none, or it cannot be created.
         """
         if self._is_lost:
             self._rearm()
@@ -135,7 +135,7 @@ class Serving:
             self._is_lost = False
 
     def after_fork(self) -> None:
-        """Leave the parent's sessions alone, in a process that was forked; new ones are made at the first call."""
+        """Leave the parent's sessions alone in a forked process; the first call creates new ones."""
         self._rearming = threading.Lock()
         if self._is_lost or self._armed.is_closed:
             return
@@ -156,14 +156,14 @@ class Serving:
 
     @property
     def palette(self) -> Palette:
-        """The palette that it serves from; another one after one was put in its place."""
+        """Return the served palette, which a replacement changes."""
         palette = self._controller.source.palette
         assert palette is not None
         return palette
 
     @property
     def subnets(self) -> tuple[str, ...]:
-        """Those that may serve."""
+        """Return the names of the subnets that may serve."""
         return tuple(entry.name for entry in self.palette.manifest.subnets if self._may_serve(entry.name))
 
     def _may_serve(self, subnet: str) -> bool:
@@ -172,7 +172,7 @@ class Serving:
 
     @property
     def active(self) -> str:
-        """The subnet that answers now."""
+        """Return the name of the active subnet."""
         return self._controller.active
 
     @property
@@ -188,30 +188,30 @@ class Serving:
 
     @property
     def decisions(self) -> tuple[DecisionRecord, ...]:
-        """The last decisions, newest last; one that repeats the one before it is not listed again."""
+        """Return the latest decisions, newest last, without repetitions."""
         return self._controller.decisions.listed
 
     def explain(self) -> str:
-        """In words: what serves, the last decision and why, and what was expected of each subnet."""
+        """Describe the active subnet, the latest decision with its reason, and the forecast of each subnet."""
         return f"{self.active} answers\n{self._controller.decisions.latest}"
 
     @property
     def swaps(self) -> int:
-        """How often the subnet was exchanged."""
+        """Return how often the active subnet was exchanged."""
         return self._controller.swaps
 
     @property
     def drift(self) -> Mapping[str, Drifted]:
-        """By subnet, how latencies on the quiet machine compare with the profile; of those with 30 requests or more."""
-        return self._controller.drift.found
+        """Return the drift of latencies from the profile, by subnet with at least 30 requests on a quiet machine."""
+        return self._controller.drift.by_subnet
 
     def write_corrected_profile(self) -> Path:
-        """Put a profile with the latencies that were observed beside the palette's, as ``<device>-corrected``.
+        """Write a profile with the observed latencies next to the palette's, as ``<device>-corrected``.
 
-        It is used where it is named: ``AdaptiveSession(palette, profile="<device>-corrected")``.
+        It is only used by name: ``AdaptiveSession(palette, profile="<device>-corrected")``.
 
         Raises:
-            InputError: there is no profile to correct, or there were too few requests on the quiet machine.
+            InputError: no profile is in use, or there were too few requests on the quiet machine.
         """
         palette, drift = self.palette, self.drift
         profile = choose_profile(palette, self._profile)
@@ -222,11 +222,11 @@ class Serving:
         return write_profile(palette, corrected(profile, drift), folder=palette.profiles_folder)
 
     def pin(self, subnet: str | None) -> None:
-        """Serve this subnet, once it is loaded in the background, whatever the machine says; None ends that.
+        """Serve this subnet regardless of the machine's state, once it is loaded; None ends that.
 
         Raises:
             PaletteError: the palette has no such subnet.
-            InputError: it is none of those that may serve.
+            InputError: the subnet may not serve here.
         """
         if subnet is not None:
             self.palette.manifest.subnet(subnet)
@@ -252,12 +252,12 @@ class Serving:
         self.close()
 
 
-def _known(palette: Palette, only: Collection[str] | None) -> frozenset[str] | None:
-    """The subnets that may serve; every one must be there."""
+def _selected(palette: Palette, only: Collection[str] | None) -> frozenset[str] | None:
+    """Return the names of the subnets that may serve, which must exist; None for all."""
     if only is None:
         return None
     if not only:
-        raise InputError("only names no subnet; expected at least one, or None for all")
+        raise InputError("`only=[]` names no subnet; expected at least one, or None for all")
     return frozenset(palette.manifest.subnet(name).name for name in only)
 
 

@@ -19,7 +19,7 @@ __all__ = ["Lease", "LoadedSubnet", "SessionState"]
 
 
 class SessionState(Enum):
-    """Where a loaded subnet is in its life.
+    """Name the states of a loaded subnet.
 
     SERVING ── retire() with leases out ──► DRAINING ── last release() ──► DRAINED ── close() ──► CLOSED
        └────── retire() with none out ───────────────────────────────────────▲
@@ -31,17 +31,17 @@ class SessionState(Enum):
     CLOSED = "closed"  # the session is dropped
 
 
-_SERVING = SessionState.SERVING  # what every request asks for: an enumeration's member is found in many steps
+_SERVING = SessionState.SERVING  # read by every request: the lookup of an enumeration's member takes many steps
 
 
 class Lease:
-    """A hold on a loaded subnet, released once: by the end of the block, or with the last reference to it.
+    """Hold a loaded subnet until the end of the block, or the last reference to the lease.
 
-    So that whatever is raised in between, an interrupt too, leaves no subnet held for ever. ``is_held`` is false once
-    released, and from the start where the subnet was retired: then its successor is to be asked.
+    So no exception or interrupt leaves a subnet held for ever. ``is_held`` is false once released, and from the start
+    if the subnet was retired: then lease its successor.
 
-    A request takes no lock: it adds itself and then looks at the state, whoever retires the subnet sets the state and
-    then looks for requests, and so at least one of the two sees the other.
+    A request takes no lock: it adds itself, then reads the state. Whoever retires the subnet sets the state, then looks
+    for requests. So at least one of the two sees the other.
     """
 
     __slots__ = ("_key", "is_held", "subnet")
@@ -76,18 +76,17 @@ class Lease:
 
 
 class LoadedSubnet:
-    """One subnet in memory.
+    """Hold one subnet in memory.
 
-    ``source`` is where it came from (None in a test without one). ``on_drained`` is called once, in the thread of
-    whoever ends the last lease: it must be quick and only tell the owner, who then calls `close` away from the
-    requests.
+    ``source`` is where it was loaded from (None in a test). ``on_drained`` is called once, in the thread that ends the
+    last lease: it must be quick and only notify the owner, who then calls `close` outside of requests.
 
     Attributes:
-        session: for holders of a lease.
-        state: where it is in its life.
-        leases: for each lease, by a key of its own, the thread that took it.
-        options: those of its runs, which `stop_runs` ends. A run without any makes its own, which takes longer.
-        emptying_options: those of its large runs.
+        session: the session, for holders of a lease.
+        state: the state of the subnet.
+        leases: the thread of each lease, by a key of its own.
+        options: the options of its runs, which `stop_runs` ends. A run without them creates its own, which is slower.
+        emptying_options: the options of its large runs.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class LoadedSubnet:
 
     @property
     def palette(self) -> Palette:
-        """Whose it is."""
+        """Return the palette that it belongs to."""
         assert self.source is not None
         assert self.source.palette is not None
         return self.source.palette
@@ -118,10 +117,10 @@ class LoadedSubnet:
     def run(
         self, output_names: Sequence[str], feeds: Mapping[str, Any], is_large: bool, clock: Callable[[], float]
     ) -> tuple[list[Any], float, float] | None:
-        """Under a lease: outputs, when that ended, and how many ms it took; None where the subnet was retired.
+        """Run under a lease; return outputs, end time and milliseconds, or None if the subnet was retired.
 
-        All in one function, since a run empties the caches that code is in: what a request costs beside its run is how
-        many functions are read again, and was half of that once `Lease` and two more were no part of it.
+        Deliberately one function: inference evicts our code from the instruction cache, so overhead grows with the
+        number of functions called. It was halved when `Lease` and two more were taken out.
         """
         key = object()
         try:
@@ -140,8 +139,8 @@ class LoadedSubnet:
                 self.drain_if_free()
 
     def is_held_by(self, thread: int) -> bool:
-        """Whether that thread has a lease."""
-        return thread in list(self.leases.values())  # a list at once, as others come and go
+        """Return whether that thread has a lease."""
+        return thread in list(self.leases.values())  # a copy, since others come and go
 
     def retire(self) -> None:
         """Give no more leases."""
@@ -151,7 +150,7 @@ class LoadedSubnet:
         self.drain_if_free()
 
     def drain_if_free(self) -> None:
-        """Once retired, and without leases: that was the last one."""
+        """Become drained if retired and without leases."""
         with self._lock:
             if self.state is not SessionState.DRAINING or self.leases:
                 return

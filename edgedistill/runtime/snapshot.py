@@ -1,4 +1,4 @@
-"""A private copy of a palette's files, so that nothing that is written to the palette's folder reaches a session.
+"""Copy a palette's files privately, so that nothing written to the palette's folder reaches a session.
 
 A session maps its weights from a file. Truncating that file kills the process, and writing to it changes answers. So a
 palette is served from a copy in a cache folder of this user, whose hashes are taken of the copy itself. The copy is
@@ -268,7 +268,7 @@ def _copy_file(source: Path, target: Path, size: int) -> None:
 
 
 def _share(source: int, target: int, size: int) -> bool:
-    """Copy within the kernel; whether all of it was copied."""
+    """Copy within the kernel; return whether all of it was copied."""
     copied = 0
     try:
         while copied < size and (part := os.copy_file_range(source, target, size - copied)):

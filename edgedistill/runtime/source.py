@@ -1,4 +1,4 @@
-"""Where subnets come from: a palette, what each of its members costs here, and how a session of one is made."""
+"""Provide the subnets of a palette: their costs here, and their sessions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Source"]
 
 @dataclass(frozen=True)
 class Source:
-    """One palette's subnets.
+    """Load subnets of one palette.
 
     Attributes:
-        costs: what is expected of each here.
-        create: makes the session of a subnet by name.
+        costs: the expected costs of each subnet here.
+        create: creates the session of a subnet by name.
         only: the subnets that may serve; None for all.
-        palette: whose they are; None in a test without one.
+        palette: the palette; None in a test without one.
     """
 
     costs: Costs
@@ -34,7 +34,7 @@ class Source:
     palette: Palette | None = None
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """Those that may serve, with their figures for requests of that size."""
+        """Return the subnets that may serve, with their figures for requests of that size."""
         return [c for c in self.costs.candidates(size) if self.only is None or c.name in self.only]
 
     def fallback(self, size: Size, allowed: Callable[[str], bool]) -> str:
@@ -43,10 +43,10 @@ class Source:
         return smallest([c for c in every if allowed(c.name)] or every).name
 
     def load(self, subnet: str, on_drained: Callable[[], None]) -> LoadedSubnet:
-        """Into memory. Its files must be what they were, before and after: others may be on their way in.
+        """Load a subnet. Its files are checked before and after: a replacement may be under way.
 
         Raises:
-            LoadError: it cannot be.
+            LoadError: it cannot be loaded.
             PaletteError: its files were replaced.
         """
         self._check(subnet)

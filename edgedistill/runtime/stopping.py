@@ -1,4 +1,4 @@
-"""Ends onnxruntime's work from another thread: a graph may loop for ever, and a call into it hears no Ctrl-C.
+"""End onnxruntime's work from another thread: a graph may loop for ever, and a call into it ignores Ctrl-C.
 
 Whatever may take long runs in a thread of its own, beside a `Stop`. Runs look at their options between two nodes, a
 loop's nodes too, so a stopped one ends within a node's time. A session that is being made cannot be stopped by all

@@ -10,7 +10,7 @@ __all__ = ["check_task", "wrong_task"]
 
 
 def check_task(manifest: Manifest, task: TaskName) -> None:
-    """Refuse a palette for anything else.
+    """Refuse a palette for another task.
 
     Raises:
         PaletteError: it is for another task.

@@ -1,4 +1,4 @@
-"""Does a palette do here what it did where it was exported? Files by their hashes, members by their answers."""
+"""Verify that a palette works here as it did at export: files by hash, members by their recorded answers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edgedistill.tasks.task import MEAN_ABSOLUTE_ERROR
 
 __all__ = ["TOLERANCE", "MemberResult", "check_answers", "verify"]
 
-_ROUNDINGS = 4  # of answers to fp32, which count where a regression's lie far from 0
+_ROUNDINGS = 4  # roundings to fp32, which matter for a regression's answers far from 0
 
-# Largest difference of an answer, as `_difference` has it. Processors sum in different orders; in int8 a sum that falls
-# on the other side of a rounding moves by a whole step.
+# Largest `_difference` of an answer. Processors sum in different orders, and in int8 a sum that is rounded the other
+# way moves by a whole step.
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.1, "int4": 0.1}
 
 _LIMIT_S = 300.0  # to load a subnet, from a slow card too, and to run it
@@ -31,7 +31,7 @@ _LIMIT_S = 300.0  # to load a subnet, from a slow card too, and to run it
 
 @dataclass(frozen=True, slots=True)
 class MemberResult:
-    """A member, how far its answers are from those recorded (None: none came), and what is wrong, if anything."""
+    """Hold a member, the difference of its answers from those recorded (None: no answers), and its fault, if any."""
 
     subnet: str
     difference: float | None
@@ -57,7 +57,7 @@ def check_answers(palette: Palette, subnet: str, session: OnnxSession) -> None:
     """Run one member's session on the recorded rows.
 
     Raises:
-        PaletteError: it answers otherwise than it did where it was exported.
+        PaletteError: its answers differ from those recorded at export.
         LoadError: it does not run.
     """
     _, fault = _compared(session, palette.manifest, palette.manifest.subnet(subnet), palette.probes())
@@ -82,26 +82,28 @@ def _session(palette: Palette, entry: SubnetEntry) -> OnnxSession:
 def _compared(
     session: OnnxSession, manifest: Manifest, entry: SubnetEntry, probes: Probes
 ) -> tuple[float | None, str | None]:
-    """How far its answers are from those recorded, and what is wrong, if anything."""
-    found, expected = _answers(session, probes), np.array(probes.answers[entry.name])
-    if found.shape != expected.shape:
-        return None, f"it gives {found.size} numbers, expected {expected.size}"
-    if not np.isfinite(found).all():
+    """Return the difference of its answers from those recorded, and its fault, if any."""
+    actual, expected = _answers(session, probes), np.array(probes.answers[entry.name])
+    if actual.shape != expected.shape:
+        return None, f"it gives {actual.size} numbers, expected {expected.size}"
+    if not np.isfinite(actual).all():
         return None, "its answers are not finite"
-    difference = _difference(manifest, probes, found, expected)
+    difference = _difference(manifest, probes, actual, expected)
     allowed = TOLERANCE[entry.precision]
     if difference <= allowed:
         return difference, None
     return difference, f"its answers differ by {difference:.1e}, expected at most {allowed:g}"
 
 
-def _difference(manifest: Manifest, probes: Probes, found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+def _difference(
+    manifest: Manifest, probes: Probes, actual: NDArray[np.float64], expected: NDArray[np.float64]
+) -> float:
     """Return the largest difference over the largest answer, or over 1 if that is more.
 
-    A regression's answers are in the unit of its labels, which may lie close together and far from 0. So differences
-    are seen against how far answers spread or miss their labels, whichever is more, less rounding at their offset.
+    A regression's answers are in the unit of its labels, which may be close together and far from 0. So differences are
+    compared with the spread of answers or their error, whichever is larger, less rounding at their offset.
     """
-    gap, largest = np.abs(found - expected).max(), float(np.abs(expected).max())
+    gap, largest = np.abs(actual - expected).max(), float(np.abs(expected).max())
     errors = [q.value for entry in manifest.subnets for q in entry.quality if q.metric.startswith(MEAN_ABSOLUTE_ERROR)]
     if not errors:
         return float(gap / max(1.0, largest))
@@ -129,9 +131,9 @@ def _outputs(session: OnnxSession, probes: Probes) -> NDArray[np.float64]:
 
 
 def _continued(session: OnnxSession, probes: Probes) -> NDArray[np.float64]:
-    """Logits of the ids that are asked for, behind the prompt and behind each token of its continuation."""
-    (prompt,), (continuation,), (asked,) = (probes.inputs[name] for name in ("prompt", "continuation", "asked"))
+    """Return the logits of the recorded ids after the prompt and after each token of its continuation."""
+    (prompt,), (continuation,), (ids,) = (probes.inputs[name] for name in ("prompt", "continuation", "asked"))
     cache = Cache(heads_of(session.get_inputs()), len(prompt) + len(continuation))
     steps = StepRunner(cast(StepSession, session), cache, run_options())
-    parts = [steps.run(tokens)[asked] for tokens in (prompt, *([token] for token in continuation))]
+    parts = [steps.run(tokens)[ids] for tokens in (prompt, *([token] for token in continuation))]
     return np.concatenate(parts).astype(np.float64)

@@ -56,7 +56,7 @@ def test_scores_are_cooled_by_the_member_s_own_temperature(calibrated: Path) -> 
     logits = np.array([[2.0, 0.0, -1.0]], np.float32)
     for name, temperature in tiny_palette.TEMPERATURES.items():
         powers = np.exp(logits / temperature)
-        np.testing.assert_allclose(scores.of(name, logits), powers / powers.sum(), atol=1e-6)
+        np.testing.assert_allclose(scores.probabilities(name, logits), powers / powers.sum(), atol=1e-6)
 
 
 TEXTS = ["lamp", "play some music", "set a timer", "the the the"]

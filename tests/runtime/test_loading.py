@@ -82,7 +82,7 @@ def test_by_itself_it_loads_in_a_thread_that_can_be_waited_for() -> None:
     assert done.wait(20)
     found = loader.poll()
     assert found is not None
-    assert found.brought != here
+    assert found.result != here
     go_on = threading.Event()
     loader.start("small", go_on.wait)
     threading.Timer(0.1, go_on.set).start()

@@ -190,7 +190,7 @@ def test_finite_logits_have_finite_scores_at_any_temperature(tmp_path: Path) -> 
     tiny = entry.model_copy(update={"calibration": entry.calibration.model_copy(update={"temperature": 1e-300})})
     scores = CalibratedScores(manifest.model_copy(update={"subnets": [tiny]}), None)
     logits = np.array([[3e38, -3e38, 1.0], [2.0, 2.0, 1.0]], np.float32)
-    np.testing.assert_array_equal(scores.of("large", logits), [[1, 0, 0], [0.5, 0.5, 0]])
+    np.testing.assert_array_equal(scores.probabilities("large", logits), [[1, 0, 0], [0.5, 0.5, 0]])
 
 
 def test_nothing_is_redacted_by_scores_that_are_not_finite(tmp_path: Path) -> None:

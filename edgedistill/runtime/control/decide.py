@@ -1,8 +1,8 @@
-"""Which subnet should serve: a pure function of figures, readings, state and time.
+"""Decide which subnet should serve: a pure function of figures, readings, state and time.
 
-Of the subnets whose predicted latency meets the budget and whose memory fits, the one that the policy prefers wins.
-Against thrashing, a subnet serves for a while before it is changed, for longer before a better one, and a better one
-must fit with room to spare. Every decision has a reason, and says what was expected of each subnet.
+Of the subnets whose predicted latency meets the budget and whose memory fits, the policy's preferred one wins.
+Hysteresis prevents thrashing: a minimum dwell time before a change, a longer one before an upgrade, and headroom that
+an upgrade must leave. Every decision has a reason, and the forecast of each subnet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 Preference = Literal["quality", "latency", "memory"]
 
 _MINUTE_S = 60.0
-_LIGHTER = 0.8  # of the active one's latency: what takes more of it does not cool
+_LIGHTER = 0.8  # of the active subnet's latency: more does not cool
 _HEAT_DWELL_S = 10.0  # heat follows load by seconds
 _UPGRADE_RESERVE = 1.5  # times the reserve that a better subnet must leave
 
@@ -42,7 +42,7 @@ _UPGRADE_RESERVE = 1.5  # times the reserve that a better subnet must leave
 class Reason(str, Enum):
     """Why a subnet serves."""
 
-    FIRST = "first"  # nothing served before
+    FIRST = "first"  # no subnet was active before
     KEEP = "keep"  # it fits, and nothing better does
     DWELL = "dwell"  # another would be better, but the last change is too recent
     SWAP_LIMIT = "swap-limit"  # another would be better, but there were as many changes as a minute may have
@@ -66,23 +66,23 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The budgets, what to prefer within them, and how readily to change.
+    """Set the budgets, the preference within them, and the hysteresis.
 
     Attributes:
         max_latency_ms: budget for the predicted 95th percentile of one run; None for no budget.
-        max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes: the one that serves, the smallest
-            beside it, and one that loads; None for no budget.
-        max_first_token_ms: budget for the predicted 95th percentile of reading a prompt; None for no budget. It is of
-            generation, whose ``max_latency_ms`` is the budget of each token after the first.
+        max_memory_mb: budget for all subnets in memory together, in 10⁶ bytes: the active one, the fallback and one
+            that is being loaded; None for no budget.
+        max_first_token_ms: budget for the predicted 95th percentile of a prompt's prefill; None for no budget. It is
+            for generation, where ``max_latency_ms`` is the budget of each token after the first.
         prefer: the best quality, the lowest latency, or the least memory.
         min_quality: validation score that a subnet must have; None for any.
-        max_temperature_c: where to keep the processor below; None for the kernel's own limit.
-        confidence: how surely the prediction must hold for a subnet that does not serve yet, 0.5 to 1.
-        dwell_s: shortest time between two changes; a lack of memory does not wait for it.
-        up_dwell_s: shortest time before a change to a better subnet.
-        max_swaps_per_minute: changes that a minute may have, but for a lack of memory.
-        headroom: the share of the latency budget that a better subnet may take, 0 to 1.
-        reserve_mb: free memory that is left to others.
+        max_temperature_c: temperature below which to keep the processor; None for the kernel's own limit.
+        confidence: probability with which the prediction must hold for a subnet that is not active yet, 0.5 to 1.
+        dwell_s: minimum dwell time between two changes; a lack of memory does not wait for it.
+        up_dwell_s: minimum dwell time before an upgrade.
+        max_swaps_per_minute: maximum number of changes in a minute, except for a lack of memory.
+        headroom: the share of the latency budget that an upgrade may use, 0 to 1.
+        reserve_mb: free memory left to others.
         limits: bounds on sensors, the application's own included; a lighter subnet serves once one is crossed.
 
     Raises:
@@ -127,18 +127,18 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is so now.
+    """Hold the present state.
 
     Attributes:
-        active: the subnet that serves, or that was decided for and is being loaded; None before the first.
-        since_s: since when.
-        slowdown: of recent requests; None without them.
+        active: the active subnet, or the target that is being loaded; None before the first.
+        since_s: when it became active or the target.
+        slowdown: the slowdown of recent requests; None without them.
         resident: the subnets in memory.
-        swaps_s: when the last changes were.
-        fallback: the subnet that stays in memory next to the active one; None for the smallest.
-        unproven: subnets that were left soon after an upgrade to them: no upgrade to them for a while.
-        hot: whether the processor is, or will be in a moment, where it slows itself down.
-        warm: whether it is near that.
+        swaps_s: the times of the last changes.
+        fallback: the fallback subnet; None for the smallest.
+        unproven: subnets whose last upgrade was soon reversed: no upgrade to them for a while.
+        hot: whether the processor is, or will soon be, throttled by heat.
+        warm: whether it is close to that.
     """
 
     active: str | None = None
@@ -154,9 +154,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was expected of a subnet: its 95th percentile (None: unknown), and what keeps it from serving.
+    """Hold the forecast of a subnet: its 95th percentile (None: unknown), and why it cannot serve (None: it can).
 
-    ``first_token_ms``: the 95th percentile of reading a prompt, where it generates.
+    ``first_token_ms``: for generation, the 95th percentile of the prefill.
     """
 
     subnet: str
@@ -168,7 +168,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The subnet that should serve, why, what was expected of each, and the readings that have a limit."""
+    """Hold the chosen subnet, the reason, the forecast of each subnet, and the readings that have a limit."""
 
     subnet: str
     reason: Reason
@@ -184,14 +184,14 @@ def decide(candidates: Sequence[Candidate], readings: Readings, state: State, po
         Expected(c.name, at.predicted_ms(c), c.memory_mb, at.misfit(c), at.predicted_first_ms(c))
         for c in sorted(candidates, key=at.rank)
     )
-    fitting = [at.candidates[found.subnet] for found in expected if found.misfit is None]
+    fitting = [at.candidates[forecast.subnet] for forecast in expected if forecast.misfit is None]
     subnet, reason = at.choice(fitting)
     return Decision(subnet, reason, expected, limits)
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """All that a decision goes by."""
+    """Hold everything that a decision depends on."""
 
     candidates: dict[str, Candidate]
     readings: Readings
@@ -205,7 +205,7 @@ class _Moment:
         return None if self.state.active is None else self.candidates.get(self.state.active)
 
     def choice(self, fitting: Sequence[Candidate]) -> tuple[str, Reason]:
-        """Of those that fit, the last is the preferred."""
+        """Choose among the fitting candidates, of which the last is preferred."""
         active, best = self.active, fitting[-1] if fitting else None
         if active is None:
             return (best.name, Reason.FIRST) if best else self._smallest()
@@ -240,16 +240,16 @@ class _Moment:
         return self.policy.max_swaps_per_minute - recent
 
     def rank(self, candidate: Candidate) -> tuple[float, float, float]:
-        """Higher for what the policy prefers; of equals the faster, then the smaller."""
+        """Return a rank, higher for what the policy prefers; of equals the faster, then the smaller."""
         by = {"quality": candidate.quality, "latency": -(candidate.p50_ms or 0.0), "memory": -candidate.memory_mb}
         return by[self.policy.prefer], -(candidate.p50_ms or 0.0), -candidate.memory_mb
 
     def _preferred(self, candidate: Candidate) -> bool:
-        """To the active one."""
+        """Return whether the policy prefers it to the active one."""
         return self.active is not None and self.rank(candidate)[0] > self.rank(self.active)[0]
 
     def misfit(self, candidate: Candidate) -> Reason | None:
-        """What keeps it from serving; None if it fits. What is preferred to the active one must fit with room."""
+        """Return why it cannot serve; None if it fits. An upgrade must fit with headroom."""
         policy, is_upgrade = self.policy, self._preferred(candidate)
         if policy.min_quality is not None and candidate.quality < policy.min_quality:
             return Reason.TOO_POOR
@@ -264,15 +264,15 @@ class _Moment:
         return Reason.DWELL if is_upgrade and candidate.name in self.state.unproven else None
 
     def _too_slow(self, candidate: Candidate, share: float) -> bool:
-        """Whether it takes more than this share of a budget."""
+        """Return whether it takes more than this share of a latency budget."""
         pairs = (
             (self.policy.max_latency_ms, self.predicted_ms(candidate)),
             (self.policy.max_first_token_ms, self.predicted_first_ms(candidate)),
         )
-        return any(most is not None and ms is not None and ms > most * share for most, ms in pairs)
+        return any(budget is not None and ms is not None and ms > budget * share for budget, ms in pairs)
 
     def predicted_first_ms(self, candidate: Candidate) -> float | None:
-        """The 95th percentile of reading a prompt, which scatters as single tokens do; None if unknown."""
+        """Return the 95th percentile of the prefill, which scatters as single tokens do; None if unknown."""
         first_ms = candidate.first_token_ms
         if first_ms is None:
             return None
@@ -280,21 +280,21 @@ class _Moment:
         return self.predicted_ms(replace(candidate, p50_ms=first_ms, p95_ms=first_ms * tail))
 
     def predicted_ms(self, candidate: Candidate) -> float | None:
-        """Its 95th percentile in the present contention: of what serves the likeliest, of others with confidence."""
+        """Return its 95th percentile in the present contention: the median for the active one, else with confidence."""
         confidence = 0.5 if candidate.name == self.state.active else self.policy.confidence
         return predicted_p95_ms(candidate, self.readings.other_load, self.state.slowdown, confidence)
 
     def _memory_fits(self, candidate: Candidate, is_upgrade: bool) -> bool:
         every = self.candidates
         fallback = every[self.state.fallback] if self.state.fallback in every else smallest(tuple(every.values()))
-        wanted_mb = together_mb([candidate] if fallback.name == candidate.name else [candidate, fallback])
-        if self.policy.max_memory_mb is not None and wanted_mb > self.policy.max_memory_mb:
+        needed_mb = together_mb([candidate] if fallback.name == candidate.name else [candidate, fallback])
+        if self.policy.max_memory_mb is not None and needed_mb > self.policy.max_memory_mb:
             return False
         if self.readings.free_mb is None:
             return True
         # Free memory is what those in memory leave; they give back their own.
         resident_mb = together_mb([c for name, c in self.candidates.items() if name in self.state.resident])
-        left_mb = self.readings.free_mb + resident_mb - wanted_mb
+        left_mb = self.readings.free_mb + resident_mb - needed_mb
         return left_mb >= self.policy.reserve_mb * (_UPGRADE_RESERVE if is_upgrade else 1.0)
 
     def _too_hot(self, candidate: Candidate) -> bool:
@@ -302,8 +302,8 @@ class _Moment:
         return self._too_heavy(candidate, must_lighten=is_due, must_not_add=self.state.warm)
 
     def _crosses_limit(self, candidate: Candidate) -> bool:
-        is_due = any(found.is_crossed and self._served_s >= found.limit.dwell_s for found in self.limits)
-        is_near = any(found.is_near for found in self.limits)
+        is_due = any(reading.is_crossed and self._served_s >= reading.limit.dwell_s for reading in self.limits)
+        is_near = any(reading.is_near for reading in self.limits)
         return self._too_heavy(candidate, must_lighten=is_due, must_not_add=is_near)
 
     def _too_heavy(self, candidate: Candidate, *, must_lighten: bool, must_not_add: bool) -> bool:
@@ -317,7 +317,7 @@ class _Moment:
 
 
 def fits_beside(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:
-    """Whether it can be loaded while those stay in memory."""
+    """Return whether it can be loaded while those stay in memory."""
     total_mb = together_mb([*loaded, candidate])
     if policy.max_memory_mb is not None and total_mb > policy.max_memory_mb:
         return False

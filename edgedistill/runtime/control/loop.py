@@ -485,13 +485,13 @@ class Controller:
         if found is None:
             return
         if found.name == NEW_PALETTE:
-            self._finish_proof(found.brought, found.error)
+            self._finish_proof(found.result, found.error)
         elif found.error is not None:
             self._note_failure(found.name, found.error)
         else:
             self._backoff.succeeded(found.name)
             self._pending.clear()  # requests beside the load
-            self._place(found.brought)
+            self._place(found.result)
 
     def _place(self, fresh: LoadedSubnet) -> None:
         """Where it is wanted: to serve, to stand by, or nowhere any more."""

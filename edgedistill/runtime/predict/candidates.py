@@ -1,4 +1,4 @@
-"""The figures of the subnets that may serve, and what follows from them alone."""
+"""Hold the figures of candidate subnets, and what follows from them alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Beside", "Candidate", "predicted_p95_ms", "smallest", "together_mb"]
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The memory that a subnet takes on top of ``subnet``, in 10⁶ bytes: less than alone, since weights are shared."""
+    """Hold the memory that a subnet adds to ``subnet``, in 10⁶ bytes: less than alone, since weights are shared."""
 
     subnet: str
     memory_mb: float
@@ -20,9 +20,9 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the length in use, None if unknown.
+    """Hold a subnet's figures: memory in 10⁶ bytes, latency on a quiet machine at the present length, None if unknown.
 
-    ``first_token_ms``: where it generates, the median of reading a prompt of the length in use.
+    ``first_token_ms``: for generation, the median prefill time of a prompt of the present length.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Candidate:
 def predicted_p95_ms(
     candidate: Candidate, other_load: float | None, slowdown: Estimate | None, confidence: float
 ) -> float | None:
-    """The candidate's 95th percentile in the present contention; None when it has no figures.
+    """Return the candidate's 95th percentile in the present contention; None without figures.
 
-    Before there are requests to see the contention on, fair scheduling tells: others leave us at least half.
+    Before there are requests that show the contention, fair scheduling is assumed: others leave at least half.
     """
     if not candidate.p50_ms:
         return candidate.p50_ms
@@ -56,7 +56,7 @@ def smallest(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def together_mb(candidates: Sequence[Candidate]) -> float:
-    """Return the memory that they take in one process, in 10⁶ bytes; weights count once where `Beside` says so."""
+    """Return the memory that they take in one process, in 10⁶ bytes; `Beside` counts shared weights once."""
     present = {candidate.name for candidate in candidates}
     shared = (c.beside.memory_mb if c.beside and c.beside.subnet in present else c.memory_mb for c in candidates)
     return float(sum(shared))

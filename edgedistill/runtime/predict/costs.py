@@ -1,4 +1,4 @@
-"""What each subnet is expected to cost at a request's size: from a profile, or else from its MACs."""
+"""Predict the cost of each subnet at a request's size, from a profile or else from its MACs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["Costs", "MacCosts", "ProfileCosts", "Rate", "costs_for", "qualities"
 
 _log = get_logger(__name__)
 
-_MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of so many
-_FEWEST = 5
+_MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of this length
+_MIN_OBSERVATIONS = 5
 
 
 class Costs(Protocol):
-    """Expected figures of the subnets of one palette."""
+    """Predict figures of the subnets of one palette."""
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """Every subnet with its figures for requests of ``size``."""
+        """Return every subnet with its figures for requests of ``size``."""
 
     def candidate(self, name: str, size: Size) -> Candidate:
-        """One of them."""
+        """Return one subnet with its figures for requests of ``size``."""
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
-        """An observed latency over the expected one; None while nothing is expected."""
+        """Return observed over expected latency; None without an expectation."""
 
 
 def costs_for(
@@ -41,7 +41,7 @@ def costs_for(
     threads: int | None = None,
     guesses: Callable[[Manifest], Costs] | None = None,
 ) -> Costs:
-    """The profile's figures; without one, guesses (None: by MACs), and a line in the log that says so."""
+    """Return costs by the profile; without one, log that, and return guesses (None: by MACs)."""
     if profile is not None:
         return ProfileCosts(manifest, profile, threads)
     _log.warning("no profile of this machine: latencies are guessed; measure one with 'edgedistill profile PALETTE'")
@@ -49,7 +49,7 @@ def costs_for(
 
 
 def qualities(manifest: Manifest) -> dict[str, float]:
-    """Validation scores (test is not for choosing); where one is missing, more MACs count as better for all."""
+    """Return validation scores (test scores are not for choosing); MACs for all if one is missing."""
     scores = {entry.name: entry.score("validation") for entry in manifest.subnets}
     if any(math.isnan(score) for score in scores.values()):
         return {entry.name: float(entry.macs) for entry in manifest.subnets}
@@ -57,17 +57,19 @@ def qualities(manifest: Manifest) -> dict[str, float]:
 
 
 class ProfileCosts:
-    """Figures of a device profile, which holds every subnet of the palette, for sessions of so many threads.
+    """Predict costs from a device profile that holds every subnet, for sessions of ``threads`` threads.
 
-    Where it has none of that number, those of the nearest; None for the number that it is of in the first place.
+    Without that number in the profile the nearest is used; None for the profile's main number.
     """
 
     def __init__(self, manifest: Manifest, profile: DeviceProfile, threads: int | None = None) -> None:
         self._qualities = qualities(manifest)
         self._subnets: dict[str, SubnetProfile] = {subnet.subnet: subnet for subnet in profile.subnets}
-        wanted = threads or profile.conditions.threads
-        self._rows = {subnet.subnet: _rows(_on(subnet.latency, wanted)) for subnet in profile.subnets}
-        # How single requests scatter is the machine's: of one subnet a profile has too few to tell.
+        session_threads = threads or profile.conditions.threads
+        self._rows = {
+            subnet.subnet: _rows(_with_threads(subnet.latency, session_threads)) for subnet in profile.subnets
+        }
+        # The scatter of single requests is the machine's: a profile has too few of one subnet to estimate it.
         points = [point for rows in self._rows.values() for row in rows.values() for point in row if point.p50_ms]
         self._tail = median(point.p95_ms / point.p50_ms for point in points) if points else 1.0
         self._beside = {
@@ -75,17 +77,17 @@ class ProfileCosts:
         }
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """Every subnet with its profiled memory, and its latency interpolated to ``size``."""
+        """Return every subnet with its profiled memory, and its latency interpolated to ``size``."""
         return [self.candidate(name, size) for name in self._qualities]
 
     def candidate(self, name: str, size: Size) -> Candidate:
-        """One of them."""
+        """Return one subnet with its profiled memory, and its latency interpolated to ``size``."""
         p50_ms = self._p50_ms(name, size)
         memory_mb, beside = self._subnets[name].peak_mb, self._beside[name]
         return Candidate(name, self._qualities[name], memory_mb, p50_ms, p50_ms * self._tail, beside)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
-        """Observed over profiled median latency at that size."""
+        """Return observed over profiled median latency at that size."""
         p50_ms = self._p50_ms(subnet, size)
         return latency_ms / p50_ms if p50_ms > 0 else None
 
@@ -99,27 +101,27 @@ class ProfileCosts:
 
 
 def _beside(subnet: SubnetProfile, smallest: SubnetProfile | None) -> Beside | None:
-    """What a subnet adds to the smallest; None of the smallest itself, and where there are no figures of it."""
+    """Return what a subnet adds to the smallest; None for the smallest itself, or without its figures."""
     if smallest is None or subnet is smallest:
         return None
     return Beside(smallest.subnet, max(0.0, subnet.with_smallest_mb - smallest.peak_mb))
 
 
-def _on(points: Sequence[LatencyPoint], threads: int) -> list[LatencyPoint]:
-    nearest = min({point.threads for point in points}, key=lambda of: abs(of - threads))
+def _with_threads(points: Sequence[LatencyPoint], threads: int) -> list[LatencyPoint]:
+    nearest = min({point.threads for point in points}, key=lambda count: abs(count - threads))
     return [point for point in points if point.threads == nearest]
 
 
 def _rows(points: Sequence[LatencyPoint]) -> dict[int, list[LatencyPoint]]:
-    """By batch, from short to long."""
-    found: dict[int, list[LatencyPoint]] = {}
+    """Group points by batch, from short to long."""
+    rows: dict[int, list[LatencyPoint]] = {}
     for point in sorted(points, key=lambda point: point.tokens):
-        found.setdefault(point.batch, []).append(point)
-    return found
+        rows.setdefault(point.batch, []).append(point)
+    return rows
 
 
 def _bracket(row: Sequence[LatencyPoint], tokens: int) -> tuple[LatencyPoint, LatencyPoint, float]:
-    """The points around ``tokens`` and how far between them it is, 0 to 1; beyond the ends, the end itself."""
+    """Return the points around ``tokens`` and its position between them, 0 to 1; beyond the ends, the end."""
     after = bisect_left([point.tokens for point in row], tokens)
     if after in (0, len(row)):
         end = row[min(after, len(row) - 1)]
@@ -129,28 +131,28 @@ def _bracket(row: Sequence[LatencyPoint], tokens: int) -> tuple[LatencyPoint, La
 
 
 class Rate:
-    """The time of one unit of work, learnt: the lowest median seen so far counts as the quiet machine."""
+    """Learn the time of one unit of work: the lowest median so far counts as the quiet machine."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=50)
         self._ms: float | None = None
 
     def learn(self, latency_ms: float, units: float) -> None:
-        """So much work took so long."""
+        """Add an observation: ``units`` of work took ``latency_ms``."""
         self._recent.append(latency_ms / units)
-        if len(self._recent) >= _FEWEST:
+        if len(self._recent) >= _MIN_OBSERVATIONS:
             usual = sorted(self._recent)[len(self._recent) // 2]
             self._ms = min(usual, self._ms or usual)
 
     def expected_ms(self, units: float) -> float | None:
-        """Of so much work; None before the first observations."""
+        """Return the expected time of ``units`` of work; None before the first observations."""
         return None if self._ms is None else self._ms * units
 
 
 class MacCosts:
-    """Latency in proportion to MACs; the time of one MAC is learnt from whatever subnet answers.
+    """Guess latency in proportion to MACs; the time of one MAC is learnt from any subnet.
 
-    Memory is taken to be the size on disk.
+    Memory is assumed to be the size on disk.
     """
 
     def __init__(self, manifest: Manifest) -> None:
@@ -160,15 +162,15 @@ class MacCosts:
         self._rate = Rate()
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """Every subnet with its guesses; no latency before the first requests."""
+        """Return every subnet with its guesses; no latency before the first requests."""
         return [self.candidate(name, size) for name in self._qualities]
 
     def candidate(self, name: str, size: Size) -> Candidate:
-        """One of them."""
+        """Return one subnet with its guesses."""
         return Candidate(name, self._qualities[name], self._sizes_mb[name], self._expected_ms(name, size), None)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
-        """Observed over guessed latency; learns from the observation first."""
+        """Learn from the observation, and return observed over guessed latency."""
         macs = self._macs_of(subnet, size)
         if macs <= 0:
             return None

@@ -1,4 +1,4 @@
-"""How far a device has moved away from its profile: another kernel, another onnxruntime, dust in the fan."""
+"""Measure how far a device has drifted from its profile: another kernel or onnxruntime, dust in the fan."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from edgedistill.runtime.sensors import Readings
 
 __all__ = ["Drift", "Drifted", "corrected"]
 
-_KEPT = 500
-_FEWEST = 30  # requests of a subnet that speak for it
+_MAX_RATIOS = 500
+_MIN_REQUESTS = 30  # of a subnet, for its drift to count
 _QUIET_BELOW = 0.1  # share of the usable cores that others take
 
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """Of a subnet's ``requests`` on a quiet machine: the median of their latency over what the profile has."""
+    """Hold the median ratio of observed to profiled latency, over ``requests`` on a quiet machine."""
 
     ratio: float
     requests: int
 
 
 class Drift:
-    """Observed over profiled latency, of requests that nothing else slowed down."""
+    """Collect ratios of observed to profiled latency on the quiet machine."""
 
     def __init__(self) -> None:
         self._ratios: dict[str, deque[float]] = {}
 
     def add(self, subnet: str, ratio: float, readings: Readings) -> None:
-        """Of one request, with what the machine said about then."""
+        """Add a request's ratio, if the readings show a quiet machine."""
         is_quiet = readings.other_load is not None and readings.other_load < _QUIET_BELOW and not readings.throttled
         if is_quiet:
-            self._ratios.setdefault(subnet, deque(maxlen=_KEPT)).append(ratio)
+            self._ratios.setdefault(subnet, deque(maxlen=_MAX_RATIOS)).append(ratio)
 
     def clear(self) -> None:
-        """Another palette is served, with a profile of its own."""
+        """Forget all ratios: another palette has a profile of its own."""
         self._ratios = {}
 
     @property
-    def found(self) -> dict[str, Drifted]:
-        """By subnet, of those with enough requests."""
+    def by_subnet(self) -> dict[str, Drifted]:
+        """Return the drift of each subnet with enough requests."""
         return {
             name: Drifted(median(ratios), len(ratios))
-            for name, ratios in ((name, tuple(kept)) for name, kept in tuple(self._ratios.items()))
-            if len(ratios) >= _FEWEST
+            for name, ratios in ((name, tuple(ratios)) for name, ratios in tuple(self._ratios.items()))
+            if len(ratios) >= _MIN_REQUESTS
         }
 
 
 def corrected(profile: DeviceProfile, drift: Mapping[str, Drifted]) -> DeviceProfile:
-    """The profile as the device is now, under the name ``<device>-corrected``: latencies times what was observed.
+    """Return a profile named ``<device>-corrected``, with latencies multiplied by the observed ratios.
 
-    A subnet without requests of its own moves as the others did at the median. ``drift`` must not be empty.
+    A subnet without requests of its own gets the median ratio of the others. ``drift`` must not be empty.
     """
-    usual = median(found.ratio for found in drift.values())
-    ratios = {name: found.ratio for name, found in drift.items()}
+    usual = median(drifted.ratio for drifted in drift.values())
+    ratios = {name: drifted.ratio for name, drifted in drift.items()}
     subnets = [
         subnet.model_copy(
             update={"latency": [_scaled(point, ratios.get(subnet.subnet, usual)) for point in subnet.latency]}
@@ -67,7 +67,7 @@ def corrected(profile: DeviceProfile, drift: Mapping[str, Drifted]) -> DevicePro
     ]
     device = profile.device.model_copy(update={"name": f"{profile.device.name}-corrected"})
     date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    requests = sum(found.requests for found in drift.values())
+    requests = sum(drifted.requests for drifted in drift.values())
     return profile.model_copy(
         update={
             "device": device,

@@ -1,4 +1,4 @@
-"""Whether the processor is about to slow itself down: its temperature, and where that is going."""
+"""Predict thermal throttling from the temperature and its trend."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from edgedistill.runtime.sensors import Readings
 
 __all__ = ["Heat", "HeatTrend"]
 
-_WINDOW_S = 20.0  # of temperatures that make the trend
+_WINDOW_S = 20.0  # of temperatures in the trend
 _AHEAD_S = 15.0
-_MARGIN_C = 5.0  # below the limit, where nothing hotter is taken on
-_SHORTEST_S = 5.0  # of them: whole degrees over a shorter time make no trend
+_MARGIN_C = 5.0  # below the limit, within which no heavier subnet is loaded
+_MIN_WINDOW_S = 5.0  # whole degrees over a shorter time make no trend
 
 
 class Heat(NamedTuple):
-    """``hot``: at the limit, now or in a moment. ``warm``: within 5 °C of that."""
+    """Hold two flags: ``hot``, at the limit now or within 15 s; ``warm``, within 5 °C of that."""
 
     hot: bool
     warm: bool
 
 
 class HeatTrend:
-    """Follows one machine's temperature; ``limit_c`` takes the place of the kernel's own limit."""
+    """Follow one machine's temperature; ``limit_c`` replaces the kernel's own limit."""
 
     def __init__(self, limit_c: float | None = None) -> None:
         self._limit_c = limit_c
         self._seen: deque[tuple[float, float]] = deque()
 
     def add(self, at_s: float, readings: Readings) -> Heat:
-        """One more look; where things stand, and will stand in 15 s if it goes on warming as it does."""
+        """Add readings; return the heat now, extrapolated by 15 s of the present trend."""
         throttled = bool(readings.throttled)
         limit_c = readings.temperature_limit_c if self._limit_c is None else self._limit_c
         if readings.temperature_c is None or limit_c is None:
@@ -43,8 +43,8 @@ class HeatTrend:
         return Heat(hot, hot or coming_c >= limit_c - _MARGIN_C)
 
     def _slope(self) -> float:
-        """Degrees a second, by least squares; 0 where there is too little to tell."""
-        if self._seen[-1][0] - self._seen[0][0] < _SHORTEST_S:
+        """Return degrees a second, by least squares; 0 with too few readings."""
+        if self._seen[-1][0] - self._seen[0][0] < _MIN_WINDOW_S:
             return 0.0
         mean_s = sum(at_s for at_s, _ in self._seen) / len(self._seen)
         mean_c = sum(c for _, c in self._seen) / len(self._seen)

@@ -1,4 +1,4 @@
-"""What the requests of late tell: how much slower than expected the machine runs, how surely, and how large they are.
+"""Estimate from recent requests how much slower than expected the machine is, and how large requests are.
 
 Contention slows every subnet by about the same factor, so one observation of one subnet corrects the prediction for
 all of them (ALERT, Wan et al., USENIX ATC 2020). The logarithm of observed over expected latency is followed by a
@@ -17,43 +17,43 @@ from typing import NamedTuple, TypeVar
 
 __all__ = ["Estimate", "Size", "Slowdown"]
 
-_START = 1.0  # variance of the logarithm before the first request: next to nothing is known
-_DRIFT = 0.02  # variance that it gains in a second
+_INITIAL_VARIANCE = 1.0  # of the logarithm before the first request: almost no information
+_DRIFT = 0.02  # variance gained per second
 _SCATTER = 0.1**2  # of single requests' logarithms, until their own is known
-_FORGET = 0.05  # of what is known of the scatter, by each request
+_FORGET = 0.05  # share of the scatter that each request replaces
 _SURPRISE = 3.0  # standard deviations
 _NEW_STATE = 3  # requests in a row that surprise on the same side; fewer are outliers, which belong to the tail
-_LOOKED_S = 3.0  # of looks at the load of others
-_JUMP = 0.25  # of the cores, between them: a single request that surprises on that side is then no outlier
+_LOAD_WINDOW_S = 3.0  # of readings of other processes' load
+_JUMP = 0.25  # of the cores within that window: a surprising request in the same direction is then not an outlier
 _TAIL = 0.95
-_FEWEST = 20  # requests whose scatter makes a tail
+_MIN_TAIL_REQUESTS = 20
 _REMEMBERED = 200
-_RECENT_S = 3.0  # of requests that tell the size in use
-_WINDOW_S = 120.0  # beyond it, requests tell nothing of the present
-_MOST_SIGMA = 0.3
+_RECENT_S = 3.0  # of requests that determine the present size
+_WINDOW_S = 120.0  # older requests say nothing about the present
+_MAX_SIGMA = 0.3
 _SIZES = 64
 
 _Value = TypeVar("_Value")
 
 
 class Size(NamedTuple):
-    """The shape of a request: sequences in its batch, tokens in each."""
+    """Hold the shape of a request: sequences in its batch, tokens in each."""
 
     batch: int
     tokens: int
 
     @property
     def work(self) -> int:
-        """Tokens in all."""
+        """Return the tokens of the whole batch."""
         return self.batch * self.tokens
 
 
 class Estimate(NamedTuple):
-    """Observed over expected median latency, as it is now.
+    """Hold the present ratio of observed to expected median latency.
 
     Attributes:
-        usual: of most requests.
-        tail: the 95th percentile over the usual; None while too few requests tell.
+        usual: the usual ratio.
+        tail: the 95th percentile over the usual; None with too few requests.
         sigma: the standard deviation of the logarithm of ``usual``.
     """
 
@@ -62,25 +62,25 @@ class Estimate(NamedTuple):
     sigma: float
 
     def at(self, confidence: float) -> float:
-        """What the usual factor stays below in so many of all cases (0 to 1)."""
+        """Return the bound of the usual ratio at that confidence (0 to 1)."""
         return self.usual * math.exp(_deviations(confidence) * self.sigma)
 
 
 @cache
 def _deviations(confidence: float) -> float:
-    from statistics import NormalDist  # imported when it is used: it takes long
+    from statistics import NormalDist  # its import is slow
 
     return NormalDist().inv_cdf(confidence)
 
 
 class Slowdown:
-    """Follows the factor of one machine. Thread-safe."""
+    """Follow the slowdown of one machine. Thread-safe."""
 
     def __init__(self) -> None:
         self._mean = 0.0
-        self._variance = _START
+        self._variance = _INITIAL_VARIANCE
         self._scatter = _SCATTER
-        self._surprises: list[float] = []  # residuals of the last requests, where all surprise on the same side
+        self._surprises: list[float] = []  # residuals of the last requests if all surprise in the same direction
         self._at_s: float | None = None
         self._residuals: deque[float] = deque()
         self._ordered: list[float] = []
@@ -89,39 +89,39 @@ class Slowdown:
         self._lock = threading.Lock()
 
     def add(self, at_s: float, ratio: float | None, size: Size) -> None:
-        """A request that ended at ``at_s``; no ratio where there is no expectation yet."""
+        """Add a request that ended at ``at_s``; the ratio is None without an expectation."""
         with self._lock:
             self._sizes.append((at_s, size))
             if ratio is not None and 0 < ratio < math.inf:
                 self._update(at_s, math.log(ratio))
 
     def look(self, at_s: float, other_load: float | None) -> None:
-        """The share of the cores that others use: where it jumps, the first request that surprises is believed."""
+        """Add the share of the cores that others use; after a jump of it, the first surprising request counts."""
         if other_load is None:
             return
         with self._lock:
             self._looks.append((at_s, other_load))
-            while at_s - self._looks[0][0] > _LOOKED_S:
+            while at_s - self._looks[0][0] > _LOAD_WINDOW_S:
                 self._looks.popleft()
 
     def estimate(self, now_s: float) -> Estimate | None:
-        """The present factor; None where no request of the last two minutes tells."""
+        """Return the present estimate; None without a request in the last two minutes."""
         with self._lock:
             if self._at_s is None or now_s - self._at_s > _WINDOW_S:
                 return None
             variance = self._variance + _DRIFT * max(0.0, now_s - self._at_s)
-            known = len(self._ordered) >= _FEWEST
-            tail = math.exp(max(0.0, _quantile(self._ordered, _TAIL))) if known else None
-            return Estimate(math.exp(self._mean), tail, min(_MOST_SIGMA, math.sqrt(variance)))
+            has_tail = len(self._ordered) >= _MIN_TAIL_REQUESTS
+            tail = math.exp(max(0.0, _quantile(self._ordered, _TAIL))) if has_tail else None
+            return Estimate(math.exp(self._mean), tail, min(_MAX_SIGMA, math.sqrt(variance)))
 
     def size(self, now_s: float) -> Size | None:
-        """The size that nine of ten recent requests do not exceed; None without requests."""
+        """Return the 90th percentile of recent sizes; None without requests."""
         with self._lock:
             recent = [size for at_s, size in self._sizes if now_s - at_s <= _RECENT_S]
         return _quantile(sorted(recent, key=lambda size: size.work), 0.9) if recent else None
 
     def _update(self, at_s: float, seen: float) -> None:
-        """One step of the filter."""
+        """Do one step of the filter."""
         if self._at_s is not None:
             self._variance += _DRIFT * min(_WINDOW_S, max(0.0, at_s - self._at_s))
         self._at_s = at_s
@@ -136,7 +136,7 @@ class Slowdown:
         self._variance *= 1 - gain
 
     def _surprised(self, residual: float, deviation: float) -> float:
-        """How much of it to believe: a little, or where it is one of several in a row, all."""
+        """Return how much of a surprise to accept: a little, or all of it after several in a row."""
         if self._surprises and self._surprises[-1] * residual < 0:
             self._forget_surprises()
         self._surprises.append(residual)
@@ -147,18 +147,18 @@ class Slowdown:
         return residual
 
     def _is_confirmed(self, residual: float) -> bool:
-        """Whether the load of others has jumped to the same side."""
+        """Return whether the load of others has jumped in the same direction."""
         moved = self._looks[-1][1] - self._looks[0][1] if self._looks else 0.0
         return abs(moved) >= _JUMP and moved * residual > 0
 
     def _forget_surprises(self) -> None:
-        """They were the requests' own, and no new state."""
+        """Treat pending surprises as outliers."""
         for residual in self._surprises:
             self._remember(residual)
         self._surprises.clear()
 
     def _remember(self, residual: float) -> None:
-        """For the tail; not while the state itself is uncertain, after a change or a pause: that is no scatter."""
+        """Add a residual to the tail, unless the state itself is uncertain, after a change or a pause."""
         if self._variance > 0.5 * self._scatter:
             return
         clipped = min(abs(residual), _SURPRISE * math.sqrt(self._scatter))

@@ -107,7 +107,7 @@ class TextClassifier(Pipeline):
         return found
 
     def _label(self, read: EncodedText, logits: NDArray[np.float32], accepted: bool, answer: Answer) -> Label:
-        probabilities = self._scores_by(answer.palette).of(answer.subnet, logits)
+        probabilities = self._scores_by(answer.palette).probabilities(answer.subnet, logits)
         best = int(probabilities.argmax())
         score = float(probabilities[best])
         return Label(self._labels[best], score, answer.subnet, answer.latency_ms, read.truncated, accepted)

@@ -114,7 +114,7 @@ class TokenClassifier(Pipeline):
     def _tagged(self, read: EncodedWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
         """From a text's logits [tokens, labels]."""
         text = read.words.text
-        words = self._words(read, self._scores.of(answer.subnet, logits))
+        words = self._words(read, self._scores.probabilities(answer.subnet, logits))
         entities = entities_of(text, words, read.words.clusters)
         return Tagged(
             text, tuple(entities), tuple(words), answer.subnet, answer.latency_ms, read.truncated, read.unread

@@ -34,14 +34,14 @@ def test_only_what_nothing_else_slowed_down_counts(readings: Readings, counts: b
     drift = Drift()
     for _ in range(30):
         drift.add("large", 1.5, readings)
-    assert drift.found == ({"large": Drifted(1.5, 30)} if counts else {})
+    assert drift.by_subnet == ({"large": Drifted(1.5, 30)} if counts else {})
 
 
 def test_a_few_requests_say_nothing() -> None:
     drift = Drift()
     for _ in range(29):
         drift.add("large", 1.5, QUIET)
-    assert drift.found == {}
+    assert drift.by_subnet == {}
 
 
 def test_a_corrected_profile_moves_each_subnet_by_its_own_and_the_others_alike(tiny: Path) -> None:
