@@ -37,7 +37,7 @@ class CalibratedScores:
     answers; None to accept everything.
 
     Raises:
-        InputError: it is no share, or the palette was exported without out-of-scope texts.
+        InputError: it is not a share, or the palette was exported without out-of-scope texts.
     """
 
     def __init__(self, manifest: Manifest, false_accepts: float | None) -> None:

@@ -1,4 +1,4 @@
-"""One text under way: its tokens so far, and the subnet that gives the next one."""
+"""Generate one text: its tokens so far, and the subnet of the next one."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = ["ActiveText"]
 
 
 class ActiveText:
-    """Asks for the live subnet at each token, and moves to it where that is called for (`moving`).
+    """Generate a text's tokens on the active subnet, moving to another if `migration` decides so.
 
-    A subnet that fails, or answers with numbers that are not finite, is left for the smallest, which reads the tokens
-    so far and goes on. One thread at a time asks for tokens; `cancel` and `end` may come from any. It takes nothing
-    before its first token.
+    If a subnet fails, or returns numbers that are not finite, the smallest re-prefills the tokens so far and continues.
+    One thread at a time requests tokens; any thread may call `cancel` and `end`. Nothing is allocated before the first
+    token.
 
     Args:
-        controller: of the subnets.
-        demand: told that it is under way.
+        controller: the controller of the subnets.
+        demand: tracks the texts under way.
         clock: seconds from any start.
         prompt: token ids, at least one.
-        most: how many tokens to generate at most; there must be room for them.
-        context: tokens that a text may have at most.
-        first_token_ms: by when the first token should be there; None for no matter.
+        most: maximum number of tokens to generate, within the context.
+        context: maximum number of tokens of a text.
+        first_token_ms: deadline of the first token; None for none.
     """
 
     def __init__(
@@ -57,28 +57,28 @@ class ActiveText:
         self.prompt_tokens, self._most = len(prompt), most
         self._first_token_ms = first_token_ms
         self.capacity = capacity_for(len(prompt) + most, context)
-        self._seat: CacheSlot | None = None
+        self._slot: CacheSlot | None = None
         self._failed: tuple[LoadedSubnet, ...] = ()
         self._lock = threading.Lock()
-        self._asking: int | None = None  # the thread that asks for a token
+        self._requesting: int | None = None  # the thread that requests a token
         self._cancelled = self._is_abandoned = False
-        self._givers: list[str] = []  # of each token
+        self._sources: list[str] = []  # the subnet of each token
 
     @property
     def subnets(self) -> list[tuple[str, int]]:
-        """The names of those that gave its tokens, one after another, and how many tokens in a row."""
-        return [(name, len(list(tokens))) for name, tokens in groupby(self._givers)]
+        """Return the subnets of its tokens in turn, with the number of tokens each."""
+        return [(name, len(list(tokens))) for name, tokens in groupby(self._sources)]
 
     @property
     def generated(self) -> list[int]:
-        """The tokens after the prompt."""
+        """Return the tokens after the prompt."""
         return self._tokens[self.prompt_tokens :]
 
     def next_token(self, sampler: Sampler) -> int | None:
-        """One more token; None once it was cancelled.
+        """Return the next token; None once cancelled.
 
         Raises:
-            GenerationError: the subnet failed, and no other can go on.
+            GenerationError: the subnet failed, and no other can continue.
             SessionClosed: the controller was closed.
         """
         with self._lock:
@@ -86,31 +86,31 @@ class ActiveText:
                 raise SessionClosed(AFTER_FORK)
             if self._cancelled:
                 return None
-            self._asking = threading.get_ident()
+            self._requesting = threading.get_ident()
             try:
-                token, giver = self._given(sampler)
+                token, source = self._generate(sampler)
             except GenerationError:
                 if self._cancelled:  # meanwhile, and its run was ended
                     return None
                 raise
             finally:
-                self._asking = None
+                self._requesting = None
             self._tokens.append(token)
-            self._givers.append(giver.name)
+            self._sources.append(source.name)
             return token
 
     def cancel(self) -> None:
-        """No token after the one that is under way."""
+        """Generate no token after the one under way."""
         self._cancelled = True
 
     def end(self, limit_s: float = -1.0) -> bool:
-        """Cancel it, and give back the subnet and the cache, after the token that is under way.
+        """Cancel the text, and release the subnet and the cache after the token under way.
 
-        False where that takes longer than the limit (negative: there is none); then whoever asked for it ends the text.
+        Return False if that takes longer than the limit (negative: no limit); then the requesting thread ends the text.
         """
         self._cancelled = True
-        if self._asking == threading.get_ident():
-            return True  # within a token, by a signal's handler: whoever asked for it ends the text
+        if self._requesting == threading.get_ident():
+            return True  # within a token, by a signal handler: the requesting thread ends the text
         if not self._lock.acquire(timeout=limit_s):
             return False
         try:
@@ -121,16 +121,16 @@ class ActiveText:
         return True
 
     def abandon(self) -> None:
-        """Give no token in a process that was forked, and free nothing: the subnet's threads are not there."""
-        leak(self, self._seat)
-        self._lock, self._asking, self._seat, self._is_abandoned = threading.Lock(), None, None, True
+        """Stop in a forked process, and free nothing: the subnet's threads do not exist there."""
+        leak(self, self._slot)
+        self._lock, self._requesting, self._slot, self._is_abandoned = threading.Lock(), None, None, True
 
-    def _given(self, sampler: Sampler) -> tuple[int, LoadedSubnet]:
-        """The next token, and the subnet that gave it; in few functions, for the reason that `LoadedSubnet.run` has."""
-        seat = self._settled()
-        subnet = seat.subnet
+    def _generate(self, sampler: Sampler) -> tuple[int, LoadedSubnet]:
+        """Return the next token and its subnet; `LoadedSubnet.run` says why in so few functions."""
+        slot = self._current_slot()
+        subnet = slot.subnet
         try:
-            logits = self._run(seat)
+            logits = self._run(slot)
         except Exception as error:  # noqa: BLE001 (onnxruntime's share no base class)
             why = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
             return self._rescued(sampler, subnet, why, error)
@@ -139,30 +139,30 @@ class ActiveText:
             return token, subnet
         return self._rescued(sampler, subnet, NOT_FINITE, None)
 
-    def _run(self, seat: CacheSlot) -> NDArray[np.float32]:
-        tokens = seat.missing(self._tokens)
+    def _run(self, slot: CacheSlot) -> NDArray[np.float32]:
+        tokens = slot.missing(self._tokens)
         start_s = self._clock()
-        logits = seat.run(tokens)
+        logits = slot.run(tokens)
         ended_s = self._clock()
-        self._controller.observe(ended_s, seat.subnet, Size(1, len(tokens)), (ended_s - start_s) * 1e3)
+        self._controller.observe(ended_s, slot.subnet, Size(1, len(tokens)), (ended_s - start_s) * 1e3)
         return logits
 
     def _rescued(
         self, sampler: Sampler, failed: LoadedSubnet, why: str, error: Exception | None
     ) -> tuple[int, LoadedSubnet]:
-        """Return another subnet's token, and complain about those that failed.
+        """Return another subnet's token, and report those that failed.
 
-        Where the numbers were not finite (there is no error then), one is loaded if no other is in memory.
+        If the numbers were not finite (then ``error`` is None) and no other subnet is in memory, one is loaded.
         """
         tried, may_load = [failed], error is None
-        self._leave()  # another one's cache may only fit in the place of this one's
+        self._leave()  # another cache may only fit in the place of this one
         while (other := self._controller.other_than(tried, why, may_load=may_load)) is not None:
             lease = Lease(other)
             if not lease.is_held:  # it was retired, and another is in its place
                 continue
             try:
-                token = sampler.pick(self._run(self._sit(lease)))
-            except Exception:  # noqa: BLE001 (if none can go on, the text is at fault, and the first error says why)
+                token = sampler.pick(self._run(self._enter(lease)))
+            except Exception:  # noqa: BLE001 (if none can continue, the text is at fault, and the first error says why)
                 token = None
             if token is not None:
                 for subnet in tried:
@@ -177,41 +177,41 @@ class ActiveText:
             f"{failed.name} could not go on with a text, nor any other subnet: {why}; run 'edgedistill verify'"
         ) from error
 
-    # Where it sits.
+    # The cache slot.
 
-    def _settled(self) -> CacheSlot:
-        """Where the next token comes from."""
-        seat = self._seat
-        if seat is None:
+    def _current_slot(self) -> CacheSlot:
+        """Return the cache slot of the next token, on another subnet if need be."""
+        slot = self._slot
+        if slot is None:
             self._demand.begin(self)
-            return self._sit(self._first_lease())
-        if self._controller.live in (seat.subnet, *self._failed):
-            return seat
+            return self._enter(self._first_lease())
+        if self._controller.live in (slot.subnet, *self._failed):
+            return slot
         lease = self._controller.lease()
         live = lease.subnet
-        if live.name == seat.subnet.name and live.palette is seat.subnet.palette:
-            seat.change_session(lease)  # of the same graph, loaded again
-        elif is_worth_it(self._move(seat.subnet, live)):
-            return self._sit(lease)
+        if live.name == slot.subnet.name and live.palette is slot.subnet.palette:
+            slot.change_session(lease)  # of the same graph, loaded again
+        elif is_worth_it(self._move(slot.subnet, live)):
+            return self._enter(lease)
         else:
             lease.release()
-        return seat
+        return slot
 
     def _first_lease(self) -> Lease:
         if self._first_token_ms is None:
             return self._controller.lease()
         return self._controller.lease_for(self._first_token_ms, Size(1, self.prompt_tokens))
 
-    def _sit(self, lease: Lease) -> CacheSlot:
-        """On this subnet; the cache of the one before goes back first."""
+    def _enter(self, lease: Lease) -> CacheSlot:
+        """Take a slot on this subnet, after releasing the present one."""
         self._leave()
-        self._seat = CacheSlot(lease, self.capacity)
-        return self._seat
+        self._slot = CacheSlot(lease, self.capacity)
+        return self._slot
 
     def _leave(self) -> None:
-        if self._seat is not None:
-            self._seat.leave()
-            self._seat = None
+        if self._slot is not None:
+            self._slot.leave()
+            self._slot = None
 
     def _move(self, held: LoadedSubnet, live: LoadedSubnet) -> Migration:
         tokens = len(self._tokens)
@@ -229,6 +229,6 @@ class ActiveText:
 
 
 def _expected_ms(subnet: LoadedSubnet, size: Size) -> float | None:
-    """On a quiet machine: contention slows all subnets alike."""
+    """Return the latency on a quiet machine: contention slows all subnets equally."""
     assert subnet.source is not None
     return subnet.source.costs.candidate(subnet.name, size).p50_ms

@@ -1,4 +1,4 @@
-"""A generation's place on a subnet: the lease, the cache, and the graph that is bound to it."""
+"""Hold a generation's cache slot on a subnet: the lease, the cache, and the graph bound to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["CacheSlot"]
 
 
 class CacheSlot:
-    """Held from token to token, so that a subnet that no longer serves stays until its texts have ended or moved.
+    """Hold a lease from token to token, so that a retired subnet stays until its texts have ended or moved.
 
-    ``capacity``: tokens that the cache has room for.
+    ``capacity``: the capacity of the cache in tokens.
 
     Raises:
-        PaletteError: the graph has caches of another shape than expected.
+        PaletteError: the shape of the graph's caches is not as expected.
     """
 
     def __init__(self, lease: Lease, capacity: int) -> None:
@@ -32,26 +32,26 @@ class CacheSlot:
 
     @property
     def subnet(self) -> LoadedSubnet:
-        """The subnet that it is on."""
+        """Return the subnet of the slot."""
         return self._lease.subnet
 
     def missing(self, tokens: Sequence[int]) -> Sequence[int]:
-        """Those of the tokens so far that the cache does not have yet."""
+        """Return the tokens that are not in the cache yet."""
         return tokens[self._cache.tokens :]
 
     def run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The logits after these further tokens, valid until the next run."""
-        assert self._steps is not None, "used after leaving"
+        """Run further tokens; return the logits after them, valid until the next run."""
+        assert self._steps is not None, "used after release"
         return self._steps.run(tokens)
 
     def change_session(self, lease: Lease) -> None:
-        """Go on with another session of the same graph, to which the same cache is bound."""
+        """Continue with another session of the same graph, bound to the same cache."""
         self._steps = _steps(lease.subnet, self._cache)
         self._lease.release()
         self._lease = lease
 
     def leave(self) -> None:
-        """Drop the cache, and what holds the session; then end the lease."""
+        """Drop the cache and the session's bindings, then end the lease."""
         self._steps = None
         self._cache = Cache((), 0)
         self._lease.release()

@@ -1,6 +1,6 @@
-"""Messages of a chat as the prompt that a model was trained with, by the palette's template.
+"""Render a chat as the prompt that a model was trained with, by the palette's template.
 
-Templates are Jinja's, which the device side does without otherwise: it is imported here, and only here.
+Templates need Jinja, which nothing else on the device side needs: it is only imported here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def render(template: str, messages: Sequence[Message], special_tokens: Mapping[s
         special_tokens: ``bos_token``, ``eos_token`` and the like, as far as there are any.
 
     Raises:
-        InputError: there are no messages, the template refuses them, or jinja2 is not installed.
+        InputError: the list of messages is empty, the template refuses them, or jinja2 is not installed.
         PaletteError: the template fails at any chat.
     """
     return render_data(template, as_data(messages), special_tokens)

@@ -1,4 +1,4 @@
-"""Chats as token ids, where no message can write a special token by spelling it.
+"""Encode chats as token ids, so that no message can produce a special token by spelling it.
 
 A template writes a model's special tokens as text, and a tokenizer cannot tell that text from a message's. So whatever
 spells such a token in a message is marked before the chat is rendered, and encoded as plain text after it.
@@ -65,9 +65,9 @@ class _String(NamedTuple):
 
 
 class _ControlTokens:
-    """The tokens that structure a chat: the tokenizer's special ones, and added ones that the template writes.
+    """Know the tokens that structure a chat: the tokenizer's special ones, and added ones that the template writes.
 
-    The latter, such as a tag around reasoning, an assistant's message may have as it is: the model wrote it.
+    An assistant's message may contain the latter, such as a tag around reasoning: the model wrote it.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: str) -> None:
@@ -90,7 +90,7 @@ class _ControlTokens:
                 for index in range(met[0], met[1] + 1) if met[0] < met[1] else ():
                     begin = ends[index] - len(strings[places[index]].text)
                     spans[places[index]].append((max(start - begin, 0), min(end, ends[index]) - begin))
-        return [_merged(sorted(found)) for found in spans]
+        return [_merged(sorted(string_spans)) for string_spans in spans]
 
     def check_keys(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Refuse keys that spell such a token: they cannot be marked.

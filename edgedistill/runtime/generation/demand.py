@@ -1,4 +1,4 @@
-"""The texts under way: what they take and ask for, as far as the choice of a subnet depends on it."""
+"""Track the texts under way, as far as the choice of a subnet depends on them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ _REMEMBERED = 8
 
 
 class UnderWay(Protocol):
-    """What is asked of a text."""
+    """Provide what `Demand` needs of a text."""
 
     @property
     def prompt_tokens(self) -> int:
-        """Length of its prompt."""
+        """Return the length of its prompt in tokens."""
 
     @property
     def capacity(self) -> int:
-        """Tokens that its cache has room for."""
+        """Return the capacity of its cache in tokens."""
 
     def cancel(self) -> None:
-        """No further token."""
+        """Generate no further token."""
 
     def end(self, limit_s: float = -1.0) -> bool:
-        """Give everything back; False where the token under way takes longer than the limit."""
+        """Release everything; return False if the token under way takes longer than the limit."""
 
     def abandon(self) -> None:
-        """End in a process that was forked, where nothing of it may be used or freed."""
+        """End in a forked process, where nothing of it may be used or freed."""
 
 
 class Demand:
-    """Of all texts of one generator together. Thread-safe."""
+    """Track all texts of one generator. Thread-safe."""
 
     def __init__(self, context: int) -> None:
         self._texts: set[UnderWay] = set()
@@ -44,23 +44,23 @@ class Demand:
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens that all caches have room for."""
+        """Return the capacity of all caches in tokens."""
         return sum(text.capacity for text in self._under_way())
 
     @property
     def prompt_tokens(self) -> int:
-        """Length of the longest of the last prompts."""
+        """Return the length of the longest recent prompt in tokens."""
         with self._lock:
             return max(self._prompts)
 
     def begin(self, text: UnderWay) -> None:
-        """One more."""
+        """Add a text."""
         with self._lock:
             self._texts.add(text)
             self._prompts.append(text.prompt_tokens)
 
     def end(self, text: UnderWay) -> None:
-        """It has given its cache back."""
+        """Remove a text that has released its cache."""
         with self._lock:
             self._texts.discard(text)
 
@@ -70,14 +70,14 @@ class Demand:
             text.cancel()
 
     def end_all(self, limit_s: float) -> bool:
-        """The same, and wait for it; False where a token under way takes longer than the limit."""
+        """Cancel all texts and wait; return False if a token under way takes longer than the limit."""
         self.cancel_all()
         end_s = time.monotonic() + limit_s
         have_ended = [text.end(max(0.0, end_s - time.monotonic())) for text in self._under_way()]
         return all(have_ended)
 
     def abandon(self) -> None:
-        """Forget all texts, in a process that was forked from theirs."""
+        """Forget all texts, in a forked process."""
         self._lock = threading.RLock()
         for text in self._texts:
             text.abandon()

@@ -1,4 +1,4 @@
-"""Token ids to text while they come: whole characters only, and what comes is what the whole would have been."""
+"""Decode a stream of token ids into whole characters; the pieces equal the text decoded at once."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ if TYPE_CHECKING:
 __all__ = ["Detokenizer"]
 
 _UNFINISHED = "\ufffd"
-_MOST_HELD = 8  # tokens: a character has four bytes at most, so these will be none
-_MOST_SILENT = 16  # tokens that are kept for those behind them, although they have no text of their own
+_MAX_HELD = 8  # tokens: a character has at most four bytes, so more will not complete one
+_MAX_SILENT = 16  # tokens without text of their own that stay in the window for later ones
 
 
 class Detokenizer:
-    """The text of tokens that follow a prompt.
+    """Decode the tokens that follow a prompt.
 
-    A token's text depends on those before it (a blank that only a text's beginning lacks), and a character may take
-    several tokens. So the end of what is known is decoded with the new token and without, and the difference is new,
-    once it does not end within a character.
+    A token's text depends on those before it (only the start of a text lacks a blank), and a character may span several
+    tokens. So a window of recent tokens is decoded with and without the new one. The difference is new text, once it
+    does not end within a character.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._window = list(prompt)
-        self._known = len(self._window)  # of the window, those whose text was given
+        self._decoded_tokens = len(self._window)  # of the window, those whose text was returned
         self._text = self._decoded(self._window)
 
     def add(self, token: int) -> str:
-        """The text that is whole with this token; empty while it is within a character."""
+        """Return the text that this token completes; empty within a character."""
         self._window.append(token)
         text = self._decoded(self._window)
-        if text.endswith(_UNFINISHED) and len(self._window) - self._known < _MOST_HELD:
+        if text.endswith(_UNFINISHED) and len(self._window) - self._decoded_tokens < _MAX_HELD:
             return ""
         new = text[len(self._text) :]
-        if new or len(self._window) > _MOST_SILENT:  # few: after a run each is a search in memory that is not cached
-            self._window = self._window[self._known :]
+        if new or len(self._window) > _MAX_SILENT:  # few: after a run each costs a search in uncached memory
+            self._window = self._window[self._decoded_tokens :]
             text = self._decoded(self._window)
-        self._known, self._text = len(self._window), text
+        self._decoded_tokens, self._text = len(self._window), text
         return new
 
     def rest(self) -> str:
-        """What was held back for a character that never became whole, without that character."""
+        """Return the text held back for an incomplete character, without that character."""
         return self._decoded(self._window)[len(self._text) :].rstrip(_UNFINISHED)
 
     def _decoded(self, ids: list[int]) -> str:

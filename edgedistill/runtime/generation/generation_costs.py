@@ -1,8 +1,8 @@
-"""What generating costs on each subnet: a token, a prompt, and the memory of weights and caches together.
+"""Predict the cost of generation on each subnet: a token, a prefill, and the memory of weights and caches.
 
-A token by itself reads every weight for one multiplication each, so that its time goes with the bytes of the weights. A
-prompt reads them once for all its tokens, and what it takes beyond that goes with the multiplications. A profile tells
-both, by its latencies at one token and at many.
+A single token reads each weight for one multiplication, so its time is proportional to the bytes of the weights. A
+prefill reads them once for all its tokens, and its further time is proportional to the multiplications. A profile has
+both: its latencies at one token and at many.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from edgedistill.runtime.predict.slowdown import Size
 __all__ = ["STEP", "GenerationCosts", "StepCosts", "generation_costs"]
 
 STEP = Size(1, 1)
-"""One token after another."""
+"""The size of decoding: one token at a time."""
 
-_MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of so many
+_MANIFEST_TOKENS = 64  # the manifest's MACs are of one sequence of this length
 
 
 class StepCosts:
-    """Guesses without a profile: the times of a byte and of a MAC are learnt from whatever subnet answers.
+    """Guess costs without a profile: the times of a byte and of a MAC are learnt from any subnet.
 
-    Memory is taken to be the size on disk.
+    Memory is assumed to be the size on disk.
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._bytes = {one.name: one.total_parameters * one.quantization.bytes_per_weight for one in manifest.subnets}
-        self._macs = {one.name: float(one.macs) for one in manifest.subnets}
-        self._sizes_mb = {one.name: one.size_mb for one in manifest.subnets}
+        self._bytes = {entry.name: entry.total_parameters * entry.quantization.bytes_per_weight for entry in manifest.subnets}
+        self._macs = {entry.name: float(entry.macs) for entry in manifest.subnets}
+        self._sizes_mb = {entry.name: entry.size_mb for entry in manifest.subnets}
         self._qualities = qualities(manifest)
         self._byte, self._mac = Rate(), Rate()
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """Every subnet with its guesses; no latency before the first requests of that kind."""
+        """Return every subnet with its guesses; no latency before the first requests of that kind."""
         return [self.candidate(name, size) for name in self._qualities]
 
     def candidate(self, name: str, size: Size) -> Candidate:
-        """One of them."""
+        """Return one subnet with its guesses."""
         return Candidate(name, self._qualities[name], self._sizes_mb[name], self._expected_ms(name, size), None)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
-        """Observed over guessed latency; learns from the observation first."""
+        """Learn from the observation, and return observed over guessed latency."""
         if size.tokens == 1:
             self._byte.learn(latency_ms, self._bytes[subnet])
         else:
@@ -66,46 +66,46 @@ class StepCosts:
 
 
 class GenerationCosts:
-    """What others expect of each subnet, put together for generation.
+    """Combine the predicted costs of tokens, prefill and caches.
 
-    ``candidates``, by which subnets are chosen, are for a token at a time whatever size is asked for, with the first
-    token after the longest of the last prompts beside it; and their memory is with the caches of all generations under
-    way, on the one subnet that serves: the smallest beside it has none.
+    ``candidates``, from which a subnet is chosen, are for one token at a time, whatever the size, with the first-token
+    time of the longest recent prompt. Their memory includes the caches of all generations under way, which are on the
+    active subnet alone: the fallback has none.
     """
 
     def __init__(self, costs: Costs, manifest: Manifest, demand: Demand) -> None:
         self._costs, self._demand = costs, demand
-        self._bytes_a_token = {one.name: one.cache_bytes_a_token or 0 for one in manifest.subnets}
+        self._bytes_a_token = {entry.name: entry.cache_bytes_a_token or 0 for entry in manifest.subnets}
 
     def candidates(self, size: Size) -> list[Candidate]:  # noqa: ARG002 (a protocol's)
-        """Every subnet."""
+        """Return every subnet with its figures for generation."""
         single = self._costs.candidates(STEP)
-        floor = smallest(single)
-        return [self._whole(one, floor) for one in single]
+        fallback = smallest(single)
+        return [self._whole(candidate, fallback) for candidate in single]
 
     def candidate(self, name: str, size: Size) -> Candidate:
-        """One of them, at exactly this size, without caches."""
+        """Return one subnet at exactly this size, without caches."""
         return self._costs.candidate(name, size)
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float | None:
-        """Observed over expected latency at that size."""
+        """Return observed over expected latency at that size."""
         return self._costs.ratio(subnet, size, latency_ms)
 
-    def _whole(self, one: Candidate, floor: Candidate) -> Candidate:
-        prompt = self._costs.candidate(one.name, Size(1, self._demand.prompt_tokens))
-        cache_mb = self._cache_mb(one.name)
+    def _whole(self, candidate: Candidate, fallback: Candidate) -> Candidate:
+        prompt = self._costs.candidate(candidate.name, Size(1, self._demand.prompt_tokens))
+        cache_mb = self._cache_mb(candidate.name)
         return replace(
-            one,
-            memory_mb=one.memory_mb + cache_mb,
-            beside=None if one is floor else self._beside(one, floor, cache_mb),
+            candidate,
+            memory_mb=candidate.memory_mb + cache_mb,
+            beside=None if candidate is fallback else self._beside(candidate, fallback, cache_mb),
             first_token_ms=prompt.p50_ms,
         )
 
-    def _beside(self, one: Candidate, floor: Candidate, cache_mb: float) -> Beside:
-        """What it adds to the smallest, whose own figure is with caches that it then does not have."""
-        shared = one.beside is not None and one.beside.subnet == floor.name
-        added_mb = one.beside.memory_mb if shared and one.beside else one.memory_mb
-        return Beside(floor.name, added_mb + cache_mb - self._cache_mb(floor.name))
+    def _beside(self, candidate: Candidate, fallback: Candidate, cache_mb: float) -> Beside:
+        """Return what it adds to the fallback, whose own figure includes caches that it does not have then."""
+        shared = candidate.beside is not None and candidate.beside.subnet == fallback.name
+        added_mb = candidate.beside.memory_mb if shared and candidate.beside else candidate.memory_mb
+        return Beside(fallback.name, added_mb + cache_mb - self._cache_mb(fallback.name))
 
     def _cache_mb(self, subnet: str) -> float:
         return self._bytes_a_token[subnet] * self._demand.cached_tokens / 1e6
@@ -114,5 +114,5 @@ class GenerationCosts:
 def generation_costs(
     manifest: Manifest, profile: DeviceProfile | None, threads: int | None, demand: Demand
 ) -> GenerationCosts:
-    """By the profile; without one, guesses, and a line in the log that says so."""
+    """Return costs by the profile; without one, log that, and return guesses."""
     return GenerationCosts(costs_for(manifest, profile, threads, StepCosts), manifest, demand)

@@ -1,4 +1,4 @@
-"""Prompts in, texts out, token by token, by whichever subnet fits at each of them."""
+"""Generate text token by token, with the subnet that fits at each of them."""
 
 from __future__ import annotations
 
@@ -37,36 +37,37 @@ _running: weakref.WeakSet[TextGenerator] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Before the interpreter ends: texts that nobody reads on hold subnets, whose end would be waited for."""
+    """Close all generators before the interpreter ends: abandoned texts hold subnets that would be waited for."""
     for generator in list(_running):
         generator.close()
 
 
 class TextGenerator(Serving):
-    """Generates text with a palette's subnets, and changes them in mid-text. All methods may be called from any thread.
+    """Generate text with a palette's subnets, and change them in mid-text. All methods are safe to call from any
+    thread.
 
-    At each token the subnet that serves is asked for. Where that has changed, the new one reads the tokens so far, and
-    what comes is what it alone would have gone on with: at once where memory, a budget, heat or a failure calls for it
-    or a pin does, and for quality or speed alone once that is worth the time (`moving`). Each text has a cache of its
-    own, which counts as memory of the subnet that serves. A subnet that fails is left for the smallest in mid-text.
+    When the active subnet changes, the new one re-prefills the tokens generated so far. From then on the output equals
+    what it would have generated itself. A text moves at once for memory, a budget, heat, a failure or a pin; for
+    quality or speed alone it moves once that is worth the prefill (`migration`). Each text has a cache of its own,
+    which counts as memory of the active subnet. If a subnet fails in mid-text, the smallest continues.
 
     Args:
-        palette: its folder, or what `manifest.load` gave. Every file's SHA-256 is checked.
-        max_first_token_ms: budget for the 95th percentile of reading a prompt; None for no budget. A text whose prompt
-            the subnet that serves is not expected to read in time begins on the smallest.
-        min_tokens_per_s: budget for nineteen of twenty tokens after the first; None for no budget. Where not even the
-            smallest subnet keeps it, that one serves, and `explain` says so.
+        palette: the palette's folder, or a palette from `manifest.load`. Every file's SHA-256 is checked.
+        max_first_token_ms: budget for the 95th percentile of a prompt's prefill; None for no budget. A text starts on
+            the smallest subnet if the active one is not expected to meet it.
+        min_tokens_per_s: budget for the 5th percentile of the speed after the first token; None for no budget. If not
+            even the smallest subnet meets it, that one serves, and `explain` says so.
         max_memory_mb: budget for all subnets in memory together with all caches, in 10⁶ bytes; None for no budget.
-        policy: budgets with everything else that `Policy` has, in place of the three before; its ``max_latency_ms`` is
-            of one token.
-        digest: the one that the palette must have, as `AdaptiveSession` has it.
+        policy: budgets and everything else that `Policy` has, in place of the three before; its ``max_latency_ms`` is
+            the budget of one token.
+        digest: the digest that the palette must have; see `AdaptiveSession`.
         options: ``threads``, ``interval_s``, ``profile``, ``only``, ``on_decision``, ``sensors``, ``create`` and
-            ``clock``, as `AdaptiveSession` has them.
+            ``clock``; see `AdaptiveSession`.
 
     Raises:
         PaletteError: the palette is damaged, is not for generation, or has no profile or no subnet of that name.
         InputError: an option is out of its range.
-        OnnxruntimeMissing: no onnxruntime.
+        OnnxruntimeMissing: onnxruntime cannot be imported.
         LoadError: the first subnet cannot be loaded.
     """
 
@@ -97,7 +98,7 @@ class TextGenerator(Serving):
         _running.add(self)
 
     def generate(self, prompt: Prompt, **options: Any) -> Generated:
-        """The whole text that follows a prompt; the options and errors are those of `stream`."""
+        """Return the whole text that follows a prompt; the options and errors are those of `stream`."""
         with self.stream(prompt, **options) as stream:
             for _ in stream:
                 pass
@@ -114,21 +115,21 @@ class TextGenerator(Serving):
         seed: int | None = None,
         stop: Sequence[str] = (),
     ) -> Stream:
-        """The text that follows a prompt, piece by piece; it begins when its first piece is asked for.
+        """Stream the text that follows a prompt; generation starts with the first read.
 
         Args:
             prompt: a text, or its token ids.
-            max_new_tokens: how many to generate at most; what the context leaves beside the prompt, if that is less.
-            temperature: 0 for the likeliest token each time; else what logits are divided by before a draw.
-            top_k: how many of the likeliest tokens may be drawn; None for all.
-            top_p: of these the fewest, from the likeliest on, that hold this share of the probability; None for all.
-            seed: of the draws; None for other ones each time.
-            stop: texts that end it, and are left out.
+            max_new_tokens: maximum number of tokens to generate, cut to the rest of the context.
+            temperature: 0 for greedy decoding; otherwise the divisor of logits before sampling.
+            top_k: sample from this many of the likeliest tokens; None for all.
+            top_p: sample from the fewest likeliest of them with this total probability; None for all.
+            seed: seed of the sampling; None for another one each time.
+            stop: strings that end the text, and are left out.
 
         Raises:
             InputError: the prompt is empty or too long, or an option is out of its range.
-            GenerationError: with a piece: a subnet failed, and no other in memory could go on.
-            SessionClosed: with the first piece: after `close`.
+            GenerationError: while reading: a subnet failed, and no other in memory could continue.
+            SessionClosed: at the first read: after `close`.
         """
         if not (is_integer(max_new_tokens) and max_new_tokens >= 1):
             raise InputError(f"max_new_tokens is {max_new_tokens!r}; expected a whole number from 1 on")
@@ -149,7 +150,7 @@ class TextGenerator(Serving):
         writer = Writer(
             text,
             sampler=sampler,
-            pieces=self._prompts.pieces(ids),
+            detokenizer=self._prompts.detokenizer(ids),
             stops=stops,
             ends=generation.eos_token_ids,
             most=most,
@@ -158,7 +159,7 @@ class TextGenerator(Serving):
         return Stream(writer, self)
 
     def chat(self, messages: Sequence[Message], **options: Any) -> Generated:
-        """The assistant's next message; the options and errors are those of `stream`, and of `chat_prompt`."""
+        """Return the assistant's next message; the options and errors are those of `stream` and `chat_prompt`."""
         return self.generate(self.chat_prompt(messages), **options)
 
     def chat_prompt(self, messages: Sequence[Message]) -> list[int]:
@@ -177,7 +178,7 @@ class TextGenerator(Serving):
         return self._prompts.chat_ids(messages)
 
     def token_ids(self, prompt: str) -> list[int]:
-        """The token ids that a prompt is read as: with `Generated.token_ids` behind them, a prompt to go on with.
+        """Return the token ids of a prompt; with `Generated.token_ids` appended, they are a prompt to continue.
 
         Raises:
             InputError: the prompt is empty or too long.
@@ -186,11 +187,11 @@ class TextGenerator(Serving):
 
     @property
     def cached_tokens(self) -> int:
-        """Tokens that the caches of all texts under way have room for."""
+        """Return the capacity, in tokens, of the caches of all texts under way."""
         return self._demand.cached_tokens
 
     def explain(self) -> str:
-        """In words: what serves, the last decision and why, what was expected of each, and a budget that none keeps."""
+        """Describe the active subnet, the latest decision, each forecast, and a budget that no subnet meets."""
         lines = [super().explain()]
         latest = self._controller.decisions.latest
         if latest is not None and latest.reason is Reason.NO_FIT_SMALLEST:
@@ -198,16 +199,16 @@ class TextGenerator(Serving):
         return "\n".join(lines)
 
     def cancel(self) -> None:
-        """End every text under way after the token that it is at."""
+        """End every text under way after its present token."""
         self._demand.cancel_all()
 
     def after_fork(self) -> None:
-        """Leave the parent's sessions and texts alone, in a process that was forked."""
+        """Leave the parent's sessions and texts alone in a forked process."""
         super().after_fork()
         self._demand.abandon()
 
     def close(self) -> None:
-        """End every text under way after the token that it is at, then drop the sessions.
+        """End every text under way after its present token, then drop the sessions.
 
         Further texts raise SessionClosed. Within a token (in a signal handler, say) or in ``on_decision`` it returns
         at once, and that happens later.
@@ -235,25 +236,27 @@ def _policy(
 
 
 def _unmet(record: DecisionRecord, policy: Policy) -> str:
-    """One line: the budgets, and what is expected of the subnet that serves although it does not keep them."""
-    asked, expected = [], []
-    found = next((one for one in record.expected if one.subnet == record.subnet), None)
+    """Return a line with the budgets, and the forecast of the subnet that serves without meeting them."""
+    budgets, expected = [], []
+    forecast = next((forecast for forecast in record.expected if forecast.subnet == record.subnet), None)
     if policy.max_latency_ms is not None:
-        asked += [f"{1e3 / policy.max_latency_ms:.4g} tokens a second"]
-        expected += [f"{1e3 / found.p95_ms:.4g} tokens a second"] if found and found.p95_ms else []
+        budgets += [f"{1e3 / policy.max_latency_ms:.4g} tokens a second"]
+        expected += [f"{1e3 / forecast.p95_ms:.4g} tokens a second"] if forecast and forecast.p95_ms else []
     if policy.max_first_token_ms is not None:
-        asked += [f"a first token in {policy.max_first_token_ms:.4g} ms"]
-        expected += [f"a first token in {found.first_token_ms:.4g} ms"] if found and found.first_token_ms else []
+        budgets += [f"a first token in {policy.max_first_token_ms:.4g} ms"]
+        expected += (
+            [f"a first token in {forecast.first_token_ms:.4g} ms"] if forecast and forecast.first_token_ms else []
+        )
     if policy.max_memory_mb is not None:
-        asked += [f"{policy.max_memory_mb:.4g} MB"]
-        expected += [f"{found.memory_mb:.4g} MB"] if found else []
-    asked += [f"the limit of {reading.limit.sensor}" for reading in record.limits if reading.is_crossed]
-    line = f"no subnet keeps to {', '.join(asked) or 'what the machine has'}: {record.subnet}, the smallest, serves"
+        budgets += [f"{policy.max_memory_mb:.4g} MB"]
+        expected += [f"{forecast.memory_mb:.4g} MB"] if forecast else []
+    budgets += [f"the limit of {reading.limit.sensor}" for reading in record.limits if reading.is_crossed]
+    line = f"no subnet keeps to {', '.join(budgets) or 'what the machine has'}: {record.subnet}, the smallest, serves"
     return f"{line}, with {', '.join(expected)} expected" if expected else line
 
 
 def _warm_up(session: OnnxSession) -> None:
-    """A prompt and a token: the arena never gives back what the first ones took.
+    """Run a prompt and a token: the arena never returns what the first ones took.
 
     Raises:
         LoadError: they fail.

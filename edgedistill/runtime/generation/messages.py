@@ -1,4 +1,4 @@
-"""Messages of a chat: checked, and as plain data, which is all that a template may see of an application."""
+"""Check the messages of a chat, and turn them into plain data, all that a template may see."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return messages as dictionaries, lists, texts and numbers, as transformers hands them to a template.
 
     Raises:
-        InputError: there is no message, or one is not a message.
+        InputError: the list is empty, or an item is not a message.
     """
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence) or not len(messages):
         raise InputError("messages are none; expected a list of at least one {'role': ..., 'content': ...}")

@@ -1,9 +1,8 @@
-"""Whether a generation follows when another subnet serves: a pure function.
+"""Decide whether a generation follows a change of the active subnet: a pure function.
 
-On another subnet all tokens so far have to be read again (the prefill), since each subnet has a cache of its own. Where
-the subnet was left for a lack of memory, a broken budget, heat, a failure or by a pin, that is the price. Where another
-is only better or faster, it must be worth it in what is left of the text. How much that is nobody knows; a text is
-expected to go on for as long as it has, and no longer than it may.
+Each subnet has a cache of its own, so another one must re-prefill all tokens so far. If the change was for a lack of
+memory, a broken budget, heat, a failure or a pin, that is the price. If the other subnet is only better or faster, the
+prefill must pay off in the rest of the text. Its length is unknown: a text is expected to double, up to its maximum.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ from edgedistill.runtime.control.decide import Reason
 
 __all__ = ["Migration", "is_worth_it"]
 
-_MOST_PAUSE = 0.25  # of the time that the rest takes on a better subnet: what its quality may cost
+_MAX_PAUSE_SHARE = 0.25  # of the time of the rest on a better subnet: the price of its quality
 _BY_CHOICE = {Reason.BETTER_FITS, Reason.RELOADED}
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """From the subnet that a generation is on to the one that serves.
+    """Describe a move from a generation's subnet to the active one.
 
     Attributes:
-        reason: why what serves was exchanged last.
-        from_fallback: whether it is on the smallest subnet, which stays in memory, and which nothing is faster than.
-        is_same_palette: whether both are of one palette.
-        step_ms: expected time of a token where it is; None if unknown.
-        new_step_ms: and on the other.
-        prefill_ms: expected time of reading all tokens so far; None if unknown.
-        tokens: how many it has so far, the prompt's too.
-        made: how many of them were generated.
-        most: how many may be.
+        reason: why the active subnet was last exchanged.
+        from_fallback: whether it is on the fallback, which stays in memory and is the fastest.
+        is_same_palette: whether both subnets are of the same palette.
+        step_ms: expected time of a token on the present subnet; None if unknown.
+        new_step_ms: expected time of a token on the active subnet; None if unknown.
+        prefill_ms: expected time of the prefill of all tokens so far; None if unknown.
+        tokens: number of tokens so far, prompt included.
+        made: number of tokens generated so far.
+        most: maximum number of tokens to generate.
     """
 
     reason: Reason
@@ -46,20 +45,20 @@ class Migration:
 
     @property
     def is_forced(self) -> bool:
-        """Whether it cannot stay."""
+        """Return whether the generation cannot stay."""
         return self.reason is Reason.PINNED or not (self.from_fallback or self.reason in _BY_CHOICE)
 
 
 def is_worth_it(move: Migration) -> bool:
-    """Whether to move now; a generation that stays is asked again at its next token."""
+    """Return whether to move now; the next token decides again."""
     if move.is_forced:
         return True
     if not move.is_same_palette:
-        return False  # a text that began with one ends with it
+        return False  # a text ends with the palette that it began with
     if move.step_ms is None or move.new_step_ms is None:
-        return False  # a few tokens will tell
+        return False  # decided after a few tokens
     left = min(move.made, move.most - move.made)
-    # Unknown, it is taken for the most that it can be: each token by itself.
+    # If unknown, assume the most that it can be: each token by itself.
     prefill_ms = move.tokens * move.new_step_ms if move.prefill_ms is None else move.prefill_ms
     saved_ms = left * (move.step_ms - move.new_step_ms)
-    return prefill_ms <= (saved_ms if saved_ms > 0 else _MOST_PAUSE * left * move.new_step_ms)
+    return prefill_ms <= (saved_ms if saved_ms > 0 else _MAX_PAUSE_SHARE * left * move.new_step_ms)

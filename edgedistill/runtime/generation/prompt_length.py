@@ -1,4 +1,4 @@
-"""Prompts that are longer than the model takes, refused before all of them was encoded."""
+"""Refuse prompts that exceed the context before all of them is encoded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["check_length", "too_long"]
 
 _CHARACTERS_A_TOKEN = 64  # of a long token
-_LAST_TOKENS = 64  # at the end of a part, which might be fewer if the text went on
+_LAST_TOKENS = 64  # at the end of a part, which might merge with the text after it
 
 
 def check_length(tokenizer: Tokenizer, text: str, context: int) -> None:
     """Refuse a text whose start alone is too long, so that a huge text costs no more than a long one.
 
     Raises:
-        InputError: it is.
+        InputError: the text is too long.
     """
     start = text[: context * _CHARACTERS_A_TOKEN]
     if len(start) == len(text):

@@ -1,4 +1,4 @@
-"""Prompts as token ids: checked, and never cut; and token ids as text again."""
+"""Encode and check prompts, which are never cut, and create their detokenizers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Prompt = str | Sequence[int]
 
 
 class Prompts:
-    """Reads prompts with a palette's tokenizer.
+    """Encode prompts with a palette's tokenizer.
 
     Raises:
         PaletteError: the palette is not for generation, or its tokenizer is damaged.
@@ -55,7 +55,7 @@ class Prompts:
         """Return the token ids of the prompt that the palette's chat template makes of messages.
 
         Raises:
-            InputError: there is no template, it refuses the messages, or jinja2 is missing.
+            InputError: the palette has no template, it refuses the messages, or jinja2 is missing.
             PaletteError: the template fails at any chat.
         """
         template = self.generation.chat_template
@@ -71,8 +71,8 @@ class Prompts:
         tokens |= {"unk_token": unknown, "pad_token": self._pad_token}
         return {name: token for name, token in tokens.items() if token}
 
-    def pieces(self, ids: Sequence[int]) -> Detokenizer:
-        """The text of what follows this prompt."""
+    def detokenizer(self, ids: Sequence[int]) -> Detokenizer:
+        """Return the decoder of the tokens that follow this prompt."""
         return Detokenizer(self._tokenizer, ids)
 
     def _checked_ids(self, prompt: Sequence[int]) -> list[int]:
@@ -86,7 +86,7 @@ class Prompts:
 
 
 def generation_of(palette: Palette) -> Generation:
-    """What the palette says of generation.
+    """Return the palette's settings of generation.
 
     Raises:
         PaletteError: it is for another task.

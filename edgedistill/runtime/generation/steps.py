@@ -1,4 +1,4 @@
-"""A subnet's step graph with a cache bound to it, in place: what goes in and comes out stays where it is.
+"""Run a subnet's step graph with a cache bound to it in place: inputs and outputs are not copied.
 
 Shapes: n new tokens, v entries of the vocabulary.
 """
@@ -18,12 +18,12 @@ __all__ = ["StepRunner"]
 
 
 class StepRunner:
-    """Runs one generation's tokens through a session. Not thread-safe; the session may serve other threads as well.
+    """Run one generation's tokens through a session. Not thread-safe; other threads may use the session too.
 
-    Past and present of a layer are bound to the same memory. The inputs of single tokens are bound once, and written
-    where they lie; a prompt's are bound for its own run.
+    Past and present of a layer are bound to the same memory. Inputs of single tokens are bound once and written in
+    place; a prompt's are bound for its own run.
 
-    ``options`` are onnxruntime's for each run, ``emptying_options`` those for a run of many tokens.
+    ``options`` are onnxruntime's for each run, ``emptying_options`` those of runs of many tokens.
     """
 
     def __init__(self, session: StepSession, cache: Cache, options: Any = None, emptying_options: Any = None) -> None:
@@ -39,18 +39,18 @@ class StepRunner:
         self._binding.bind_ortvalue_output("logits", ort_value(self._logits))
         self._takes_positions = any(node.name == "position_ids" for node in session.get_inputs())
         self._single = self._inputs(1)
-        # After a token has emptied the caches, an element of a view is written in a fraction of the time of an array's.
+        # With cold caches, an element of a memoryview is written much faster than one of an array.
         self._cells = {name: array.reshape(-1).data for name, array in self._single.items()}
         self._bound: dict[str, NDArray[Any]] | None = None
 
     def run(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """The logits [v] after these new tokens, which the cache holds from then on; valid until the next run.
+        """Run new tokens, and add them to the cache; return the logits [v] after them, valid until the next run.
 
-        There must be room for them.
+        The cache must have capacity for them.
         """
         count, total = len(tokens), self.cache.tokens + len(tokens)
         assert total <= self.cache.capacity, "more tokens than the cache has room for"
-        feeds = self._of_token(tokens[0], total) if count == 1 else self._of_prompt(tokens, total)
+        feeds = self._token_feeds(tokens[0], total) if count == 1 else self._prompt_feeds(tokens, total)
         if feeds is not self._bound:
             self._bind(feeds)
         options = self._options if count <= LARGE_TOKENS else self._emptying_options or emptying_options()
@@ -59,8 +59,8 @@ class StepRunner:
         logits: NDArray[np.float32] = self._logits[0, 0]
         return logits
 
-    def _of_token(self, token: int, total: int) -> dict[str, NDArray[Any]]:
-        """The inputs of one token, the last of so many."""
+    def _token_feeds(self, token: int, total: int) -> dict[str, NDArray[Any]]:
+        """Return the inputs of one token, the last of ``total``."""
         cells = self._cells
         cells["input_ids"][0] = token
         cells["seqlens_k"][0] = total - 1
@@ -69,8 +69,8 @@ class StepRunner:
             cells["position_ids"][0] = total - 1
         return self._single
 
-    def _of_prompt(self, tokens: Sequence[int], total: int) -> dict[str, NDArray[Any]]:
-        """The inputs of several, the last of so many; logits are asked of the last one alone."""
+    def _prompt_feeds(self, tokens: Sequence[int], total: int) -> dict[str, NDArray[Any]]:
+        """Return the inputs of several tokens, the last of ``total``; only the last gets logits."""
         feeds = self._inputs(len(tokens))
         feeds["input_ids"][0] = tokens
         feeds["seqlens_k"][0] = total - 1
@@ -81,13 +81,13 @@ class StepRunner:
         return feeds
 
     def _inputs(self, count: int) -> dict[str, NDArray[Any]]:
-        made: dict[str, NDArray[Any]] = {
+        inputs: dict[str, NDArray[Any]] = {
             "input_ids": np.zeros((1, count), np.int64),
             "seqlens_k": np.zeros(1, np.int32),
             "total_sequence_length": np.zeros((), np.int32),
             "logit_positions": np.zeros(1, np.int64),
         }
-        return made | ({"position_ids": np.zeros((1, count), np.int64)} if self._takes_positions else {})
+        return inputs | ({"position_ids": np.zeros((1, count), np.int64)} if self._takes_positions else {})
 
     def _bind(self, feeds: dict[str, NDArray[Any]]) -> None:
         for name, array in feeds.items():

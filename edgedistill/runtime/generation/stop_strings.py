@@ -1,4 +1,4 @@
-"""Texts that end a generation: found as soon as they are whole, and never shown in part."""
+"""Match stop strings in a stream of text, without ever emitting part of one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["StopStrings"]
 
 
 class StopStrings:
-    """Passes a text on, piece by piece, up to the first stop string, which is left out.
+    """Pass a text on, piece by piece, up to the first stop string, which is left out.
 
-    What might be a stop string's beginning is held back until it is none. Where two overlap, the one that is whole
-    first counts, and of two that end together the longer: how the text is cut into pieces makes no difference.
+    A possible start of a stop string is held back until it turns out not to be one. Of two that overlap, the one that
+    is complete first counts; of two that end together, the longer. The division into pieces makes no difference.
 
     Raises:
-        InputError: a stop string is none, or empty.
+        InputError: a stop string is not a string, or empty.
     """
 
     def __init__(self, stops: Sequence[str] = ()) -> None:
@@ -31,7 +31,7 @@ class StopStrings:
         self._held = ""
 
     def add(self, piece: str) -> tuple[str, bool]:
-        """What may be shown now, and whether a stop string was met, which ends it."""
+        """Return the text that can be emitted now, and whether a stop string has ended it."""
         if not self._stops:
             return piece, False
         text, self._held = self._held + piece, ""
@@ -44,12 +44,12 @@ class StopStrings:
         return shown, False
 
     def rest(self) -> str:
-        """What is held back, once nothing more comes."""
+        """Return the text held back, at the end of the stream."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of ``text`` are the beginning of ``stop``."""
+    """Return how many characters at the end of ``text`` are the start of ``stop``."""
     longest = min(len(text), len(stop) - 1)
     return next((count for count in range(longest, 0, -1) if text.endswith(stop[:count])), 0)

@@ -1,4 +1,4 @@
-"""The pieces of a text as they come, and what there is to tell of it at its end."""
+"""Stream the pieces of a text, and report its figures at the end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from edgedistill.runtime.generation.token_sampling import Sampler
 __all__ = ["Ending", "Generated", "Stream", "Writer"]
 
 Ending = Literal["eos", "stop", "length", "cancelled"]
-"""A token that ends texts, a stop string, as many tokens as there may be, or being cancelled or closed."""
+"""The reason of an end: an end-of-text token, a stop string, the maximum length, or cancelled or closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A text that was generated.
+    """Hold a generated text.
 
     Attributes:
-        text: without the prompt, the stop string, and a character that was not whole at the end.
-        token_ids: what was generated, a stop string's tokens too, but not the token that ends texts.
-        reason: why it ended.
-        subnets: which subnets gave it, one after another, and how many tokens in a row, the one that ends texts too.
-        first_token_ms: from the beginning to the first token; None where there was none.
-        tokens_per_s: of those after the first, by the time that they took, swaps included, but not the time that
-            whoever reads the pieces took; None where there were none.
+        text: the text without the prompt, the stop string, and an incomplete character at the end.
+        token_ids: the generated tokens, a stop string's included, without the end-of-text token.
+        reason: the reason of its end.
+        subnets: the subnets that generated it in turn, with the number of tokens each, the end-of-text token included.
+        first_token_ms: time from the start to the first token; None without one.
+        tokens_per_s: speed after the first token, swaps included, without the time that the reader took; None without
+            such tokens.
     """
 
     text: str
@@ -42,15 +42,15 @@ class Generated:
 
 
 class Writer:
-    """Turns a text's tokens into pieces of characters until one of its ends is met.
+    """Decode a text's tokens into pieces of characters until it ends.
 
     Args:
-        text: that has not begun.
-        sampler: draws its tokens.
-        pieces: makes characters of them.
+        text: a text that has not started.
+        sampler: samples its tokens.
+        detokenizer: decodes them.
         stops: the strings that end it.
         ends: the tokens that end it.
-        most: how many tokens there may be.
+        most: maximum number of tokens.
         clock: seconds from any start.
     """
 
@@ -59,46 +59,46 @@ class Writer:
         text: ActiveText,
         *,
         sampler: Sampler,
-        pieces: Detokenizer,
+        detokenizer: Detokenizer,
         stops: StopStrings,
         ends: Collection[int],
         most: int,
         clock: Callable[[], float],
     ) -> None:
         self.text = text
-        self._sampler, self._pieces, self._stops = sampler, pieces, stops
+        self._sampler, self._detokenizer, self._stops = sampler, detokenizer, stops
         self._ends, self._most, self._clock = frozenset(ends), most, clock
-        self._given: list[str] = []
+        self._emitted: list[str] = []
         self._steps_s: list[float] = []
         self._reason: Ending = "cancelled"
 
     def write(self) -> Generator[str, None, None]:
-        """The pieces; what is held is given back at their end, whoever or whatever brings it about."""
+        """Yield the pieces; the subnet and the cache are released at the end, however it comes about."""
         try:
             while (token := self._next()) is not None:
                 if token in self._ends:
                     self._reason = "eos"
                     break
-                piece, is_stopped = self._stops.add(self._pieces.add(token))
+                piece, is_stopped = self._stops.add(self._detokenizer.add(token))
                 if is_stopped:
                     self._reason = "stop"
                 elif len(self._steps_s) == self._most:
                     self._reason = "length"
                 if piece:
-                    self._given.append(piece)
+                    self._emitted.append(piece)
                     yield piece
                 if self._reason != "cancelled":
                     break
             rest = "" if self._reason == "stop" else self._rest()
             if rest:
-                self._given.append(rest)
+                self._emitted.append(rest)
                 yield rest
         finally:
             self.text.end()
 
     def _rest(self) -> str:
-        """What was held back; it may hold a stop string still."""
-        piece, is_stopped = self._stops.add(self._pieces.rest())
+        """Return the text held back, which may still contain a stop string."""
+        piece, is_stopped = self._stops.add(self._detokenizer.rest())
         if is_stopped:
             self._reason = "stop"
             return piece
@@ -112,11 +112,11 @@ class Writer:
         return token
 
     def result(self) -> Generated:
-        """What there is of it now."""
+        """Return the text so far."""
         token_ids, steps_s = self.text.generated, self._steps_s
         later_s = sum(steps_s[1:])
         return Generated(
-            text="".join(self._given),
+            text="".join(self._emitted),
             token_ids=token_ids[:-1] if self._reason == "eos" else token_ids,
             reason=self._reason,
             subnets=list(self.text.subnets),
@@ -126,11 +126,10 @@ class Writer:
 
 
 class Stream(Iterator[str]):
-    """Gives a text piece by piece; each piece is whole characters, and no part of a stop string.
+    """Iterate over a text's pieces, which are whole characters and never part of a stop string.
 
-    From the first piece on it holds a subnet and a cache until its end: read it to the end, close it, or use it as a
-    context manager; one that is forgotten closes by itself. `cancel` may be called from any thread, everything else
-    from one at a time.
+    From the first piece on it holds a subnet and a cache: read it to the end, close it, or use it as a context manager.
+    A forgotten stream closes by itself. `cancel` may be called from any thread, everything else from one at a time.
     """
 
     def __init__(self, writer: Writer, owner: object) -> None:
@@ -154,20 +153,20 @@ class Stream(Iterator[str]):
         raise InputError("a text under way cannot be pickled; begin it in the process that reads it")
 
     def cancel(self) -> None:
-        """End it after the token that is under way; whoever reads it then gets no more."""
+        """End the text after the token under way; the reader gets no more pieces."""
         self._writer.text.cancel()
 
     def close(self) -> None:
-        """End it now."""
+        """End the text now."""
         self._pieces.close()
         self._is_over, self._owner = True, None
 
     @property
     def result(self) -> Generated:
-        """What was generated; once it has ended.
+        """Return the generated text, once it has ended.
 
         Raises:
-            InputError: it has not.
+            InputError: it has not ended.
         """
         if not self._is_over:
             raise InputError("the text is still being generated; read the stream to its end, or close it")

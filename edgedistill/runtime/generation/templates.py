@@ -1,4 +1,4 @@
-"""The Jinja environment that models' chat templates are written for: that of transformers, for chats without tools.
+"""Provide the Jinja environment of chat templates, as transformers has it, for chats without tools.
 
 Templates come with models, so they run in Jinja's sandbox. Import this where a chat is rendered: it needs jinja2.
 """
@@ -26,7 +26,7 @@ if tuple(map(int, version("jinja2").split(".")[:3])) < (3, 1, 6):
 
 
 class Refusal(TemplateError):
-    """A template's own ``raise_exception``: it does not take these messages."""
+    """A template's own ``raise_exception``: it refuses these messages."""
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""From logits to the next token: the likeliest, or one drawn from the likely ones.
+"""Sample the next token from logits: the likeliest, or one of the likely ones.
 
 Shapes: v entries of the vocabulary.
 """
@@ -23,14 +23,13 @@ _GREEDY_BELOW = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn.
+    """Set how tokens are sampled.
 
     Attributes:
-        temperature: what logits are divided by; 0, and anything below a millionth, takes the likeliest token, whatever
-            else is asked for.
-        top_k: how many of the likeliest tokens may be drawn; None for all.
-        top_p: of these the fewest, from the likeliest on, that hold this share of the probability; None for all.
-        seed: of the draws; None for other ones each time.
+        temperature: the divisor of logits; 0, and anything below a millionth, is greedy decoding, whatever the others.
+        top_k: sample from this many of the likeliest tokens; None for all.
+        top_p: sample from the fewest likeliest of them with this total probability; None for all.
+        seed: seed of the sampling; None for another one each time.
 
     Raises:
         InputError: a value is out of its range.
@@ -53,7 +52,7 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
-        """The likeliest token is taken each time."""
+        """Return whether the likeliest token is always taken."""
         return self.temperature < _GREEDY_BELOW
 
 
@@ -66,19 +65,19 @@ def _as_float(value: float) -> float:
 
 
 class Sampler:
-    """Draws one token after another; of one generation."""
+    """Sample the tokens of one generation."""
 
     def __init__(self, how: Sampling) -> None:
         self._how = how
-        # Where nothing is drawn, none: a generator's beginning is a quarter of a millisecond of a first token.
+        # None for greedy decoding: creating a generator takes a quarter of a millisecond of the first token.
         self._random = None if how.is_greedy else np.random.default_rng(how.seed)
 
     def pick(self, logits: NDArray[np.float32]) -> int | None:
-        """The next token, from logits [v]; None where one is not a number, or none is the largest.
+        """Return the next token from logits [v]; None if one is NaN, or the largest is infinite.
 
-        A logit of minus infinity is that of a token that may never be drawn.
+        A token with a logit of minus infinity is never sampled.
         """
-        likeliest = int(logits.argmax())  # of a NaN, wherever there is one
+        likeliest = int(logits.argmax())  # a NaN, if there is one
         if not math.isfinite(logits[likeliest]):
             return None
         if self._random is None:
@@ -89,9 +88,9 @@ class Sampler:
 
 
 def probabilities(logits: NDArray[np.float32], how: Sampling) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The tokens that may be drawn from logits [v], likeliest first where they were sorted, and their probabilities.
+    """Return the tokens that may be sampled from logits [v], and their probabilities; with ``top_p`` likeliest first.
 
-    The temperature must not be 0. Of equal logits at the edge of ``top_k`` any may be left out.
+    The temperature must not be 0. Of equal logits at the limit of ``top_k`` any may be left out.
     """
     tokens = np.arange(len(logits))
     if how.top_k is not None and how.top_k < len(logits):
@@ -101,7 +100,7 @@ def probabilities(logits: NDArray[np.float32], how: Sampling) -> tuple[NDArray[A
     shares /= shares.sum()
     if how.top_p is None or how.top_p == 1:
         return tokens, shares
-    # Those below the mean of what may be left out hold less than that together: only the others need sorting.
+    # Tokens below the mean of the excluded probability have less than it in total: only the others need sorting.
     likely = np.flatnonzero(shares >= (1 - how.top_p) / len(shares))
     order = likely[np.argsort(-shares[likely], kind="stable")]
     before = shares[order].cumsum() - shares[order]

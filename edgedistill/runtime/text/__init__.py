@@ -1,7 +1,7 @@
-"""Strings in, answers out, over an adaptive session: one class a task, all of the same use.
+"""Answer strings over an adaptive session: one class per task, all used the same way.
 
-Each takes an open `AdaptiveSession`, which stays the caller's to close, or a palette and the session's options; then
-the session closes with it.
+Each accepts an open `AdaptiveSession`, which the caller closes, or a palette and the session's options; then the
+session closes with it.
 """
 
 from edgedistill.runtime.text.classifier import Label, TextClassifier

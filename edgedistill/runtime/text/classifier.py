@@ -1,4 +1,4 @@
-"""Classification: one label a text, or a pair of texts."""
+"""Classify texts, or pairs of texts: one label each."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["Label", "TextClassifier"]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The answer to one text, or one pair.
+    """Hold the label of one text or pair.
 
     Attributes:
         label: the most probable label.
-        score: its probability, 0 to 1, by the calibration of the subnet that answered.
-        subnet: which subnet answered.
-        latency_ms: how long the run took that this text was in.
-        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
-        accepted: whether the text is likely to be in scope, by the classifier's ``false_accepts``; always, without it.
+        score: its probability, 0 to 1, calibrated for the subnet that answered.
+        subnet: the subnet that answered.
+        latency_ms: latency of the run that included this text.
+        truncated: whether the text exceeded the model's tokens, at 64 characters each, and was cut.
+        accepted: whether the text is likely in scope, by the classifier's ``false_accepts``; True without it.
     """
 
     label: str
@@ -43,17 +43,17 @@ class Label:
 
 
 class TextClassifier(Pipeline):
-    """Classifies texts with the palette behind ``session``: an open session, or a palette to open.
+    """Classify texts with the palette behind ``session``: an open session, or a palette to open.
 
-    A session that was given stays the caller's to close; one opened here closes with the classifier.
-    ``options`` are those of `AdaptiveSession`. ``false_accepts``: the share of the palette's out-of-scope texts that
-    may be accepted (0 to 1). Whichever subnet answers, the smallest is asked as well then, and says which texts are in
-    scope: so a swap never changes that. Where it is not in memory the subnet that answers says it, by a threshold that
-    is matched to the same share. The session's budgets are of one run, and know nothing of the second.
+    The caller closes a session of its own; one opened here closes with the classifier. ``options`` are those of
+    `AdaptiveSession`. ``false_accepts``: the false-accept rate, the share of out-of-scope texts that may be accepted (0
+    to 1). The smallest subnet always decides which texts are in scope, so a swap never changes the decision. If it is
+    not in memory, the subnet that answers decides, by a threshold for the same rate. The session's budgets are for one
+    run, and do not include that second run.
 
     Raises:
-        InputError: ``false_accepts`` is no share, or the palette knows no texts out of scope; or there are options for
-            a session that is open already.
+        InputError: ``false_accepts`` is not a share, or the palette was exported without out-of-scope texts; or there
+            are options for a session that is open already.
         PaletteError: the palette is for another task, or it or its tokenizer is damaged.
     """
 
@@ -64,7 +64,7 @@ class TextClassifier(Pipeline):
         palette = self.session.palette
         self._labels = palette.manifest.labels
         self._false_accepts = false_accepts
-        self._second_ms = 0.0  # how long the smallest took last time
+        self._second_ms = 0.0  # the smallest's last latency
         try:
             self._scores = palette, CalibratedScores(palette.manifest, false_accepts)
         except InputError:
@@ -74,37 +74,37 @@ class TextClassifier(Pipeline):
     def classify(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], *, deadline_ms: float | None = None
     ) -> list[Label]:
-        """One label a text, in their order; runs take up to 32 texts at a time.
+        """Return a label per text, in order; runs take up to 32 texts at a time.
 
         Where the palette's task is about pairs, each text is two: ``classify([("a", "b")])``.
 
-        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
-        time.
+        With ``deadline_ms``, counted from the call, the smallest subnet runs what the active one is not expected to
+        finish in time.
 
         Raises:
-            InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
+            InputError: a text is empty, blank, not valid Unicode or not of that kind; then none is answered.
             InputError: ``deadline_ms`` is not a number.
-            RunError: no subnet gave a usable answer.
+            RunError: no subnet returned finite numbers.
             SessionClosed: after `close`.
         """
-        left_ms, found = countdown(deadline_ms), list[Label]()
+        left_ms, labels = countdown(deadline_ms), list[Label]()
 
         def first_ms() -> float | None:
             return None if (left := left_ms()) is None else left - self._second_ms
 
         for batch, feeds, answer in self._runs(first_ms, self._read(texts)):
             accepted = self._accepted(feeds, answer, len(batch))
-            found += map(self._label, batch, answer.outputs[0], accepted, repeat(answer))
-        return found
+            labels += map(self._label, batch, answer.outputs[0], accepted, repeat(answer))
+        return labels
 
     def _accepted(self, feeds: Mapping[str, Any], answer: Answer, texts: int) -> Sequence[bool]:
-        """Whether each text that was fed is in scope, by the smallest subnet."""
+        """Return whether each text of the run is in scope, by the smallest subnet."""
         if self._false_accepts is None:
             return [True] * texts
         second = self._run(self._session.second_answer, [OUTPUT], feeds, answer)
         self._second_ms = 0.0 if second is answer else second.latency_ms
-        found: list[bool] = self._scores_by(second.palette).accepted(second.subnet, second.outputs[0]).tolist()
-        return found
+        accepted: list[bool] = self._scores_by(second.palette).accepted(second.subnet, second.outputs[0]).tolist()
+        return accepted
 
     def _label(self, read: EncodedText, logits: NDArray[np.float32], accepted: bool, answer: Answer) -> Label:
         probabilities = self._scores_by(answer.palette).probabilities(answer.subnet, logits)
@@ -113,9 +113,9 @@ class TextClassifier(Pipeline):
         return Label(self._labels[best], score, answer.subnet, answer.latency_ms, read.truncated, accepted)
 
     def _scores_by(self, palette: Palette) -> CalibratedScores:
-        """By the palette that answered: one that was put in the first one's place is calibrated by itself."""
-        known, scores = self._scores
-        if palette is not known:
+        """Return the scores of the palette that answered: a replacement has its own calibration."""
+        calibrated, scores = self._scores
+        if palette is not calibrated:
             scores = CalibratedScores(palette.manifest, self._false_accepts)
             self._scores = palette, scores
         return scores

@@ -1,4 +1,4 @@
-"""Tags of words to entities, read as training scores them: as seqeval does by default, and conlleval before it."""
+"""Group tagged words into entities as training scores them: like seqeval's default, and conlleval before it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OUTSIDE = "O"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word that was read, and its tag.
+    """Hold a word and its tag.
 
     Attributes:
-        index: which word of the text it is, from 0: words of unknown characters alone are not read.
+        index: its index among the words of the text; words of unknown characters alone are left out.
         text: the word.
         start: where it begins, in characters of the text.
         end: where it ends: the character behind its last.
@@ -36,11 +36,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Words that belong together.
+    """Hold the words of an entity.
 
     Attributes:
         label: what it is, without the tags' B- or I-.
-        text: its words, with what lies between them.
+        text: its words, with the text between them.
         start: where it begins, in characters of the text.
         end: where it ends: the character behind its last.
         score: the mean probability of its words' tags, 0 to 1.
@@ -55,17 +55,17 @@ class Entity:
 
 def entities_of(text: str, words: Sequence[Word], clusters: Clusters) -> list[Entity]:
     """Return the entities of a text by its words, in order; each is whole grapheme clusters."""
-    found = []
+    entities = []
     for label, first, last in _spans([word.tag for word in words]):
         inside = words[first : last + 1]
         start, end = clusters.whole(inside[0].start, inside[-1].end)
         score = sum(word.score for word in inside) / len(inside)
-        found.append(Entity(label, text[start:end], start, end, score))
-    return found
+        entities.append(Entity(label, text[start:end], start, end, score))
+    return entities
 
 
 def _spans(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """Label, first and last word of each entity. What goes on with nothing of its kind before it begins one."""
+    """Yield label, first and last word of each entity; a continuation without a start begins one."""
     open_: tuple[str, int] | None = None
     before = _parts(_OUTSIDE)
     for place, (kind, label) in enumerate(map(_parts, [*tags, _OUTSIDE])):
@@ -78,7 +78,7 @@ def _spans(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def _parts(tag: str) -> tuple[str, str]:
-    """A tag's kind and label; one that is no BIO is an entity of one word."""
+    """Return a tag's kind and label; a tag that is not BIO is an entity of one word."""
     if tag == _OUTSIDE:
         return _OUTSIDE, ""
     return (tag[0], tag[2:]) if tag.startswith(_PREFIXES) else ("B", tag)

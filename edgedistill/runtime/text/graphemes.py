@@ -1,4 +1,4 @@
-"""Grapheme clusters: what people see as one character, such as a letter with its accents or a family of emoji.
+"""Find grapheme clusters: what people see as one character, such as a letter with accents or a family of emoji.
 
 The rules are those of Unicode's annex 29. Their tables are approximated by the categories that Python knows, and where
 the two differ, clusters here are larger: a boundary here is a boundary there.

@@ -1,4 +1,4 @@
-"""What the classes of all tasks share: a session, a reader of texts, and runs of some texts at a time."""
+"""Provide what the classes of all tasks share: a session, a tokenizer, and runs of batches of texts."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _Self = TypeVar("_Self", bound="Pipeline")
 
 
 class Pipeline:
-    """Answers texts of one task with the palette behind ``session``.
+    """Answer texts of one task with the palette behind ``session``.
 
     Raises:
-        InputError: options beside a session that is open already.
+        InputError: there are options for a session that is open already.
         PaletteError: the palette is for another task, or it or its tokenizer is damaged.
     """
 
@@ -56,7 +56,7 @@ class Pipeline:
 
     @property
     def session(self) -> AdaptiveSession:
-        """The session behind it."""
+        """Return the session behind it."""
         return self._session
 
     def _read(self, texts: Sequence[object]) -> list[EncodedText]:
@@ -65,15 +65,15 @@ class Pipeline:
     def _answered(
         self, left_ms: Callable[[], float | None], read: Sequence[_R]
     ) -> Iterator[tuple[_R, NDArray[np.float32], Answer]]:
-        """Each text with its own outputs, without the batch's dimension, and the run that it was in."""
+        """Yield each text with its outputs, without the batch dimension, and the answer of its run."""
         for batch, _, answer in self._runs(left_ms, read):
-            for one, outputs in zip(batch, answer.outputs[0], strict=True):
-                yield one, outputs, answer
+            for text, outputs in zip(batch, answer.outputs[0], strict=True):
+                yield text, outputs, answer
 
     def _runs(
         self, left_ms: Callable[[], float | None], read: Sequence[_R]
     ) -> Iterator[tuple[Sequence[_R], dict[str, NDArray[np.int64]], Answer]]:
-        """Some texts at a time, what the run was fed, and what it gave."""
+        """Yield batches of texts, with the feeds and the answer of their runs."""
         for start in range(0, len(read), _BATCH):
             batch = read[start : start + _BATCH]
             feeds = self._reader.feeds(batch)
@@ -102,7 +102,7 @@ class Pipeline:
 
         Such is a text with a token that the embedding table has no row for.
         """
-        refused = error.__cause__ is not None  # by onnxruntime, and not an answer that is not finite
+        refused = error.__cause__ is not None  # by onnxruntime; numbers that are not finite have no cause
         if not refused or not self._can_answer(self._reader.trial_feeds()):
             return error
         for place, read in enumerate(batch, start=start + 1):
@@ -118,7 +118,7 @@ class Pipeline:
         return True
 
     def _run(self, answer: Callable[..., Answer], *args: Any, **options: Any) -> Answer:
-        """Return an answer to what was read here: where the graphs refuse that, the palette is at fault.
+        """Return the answer to our own feeds: if the graphs refuse those, the palette is at fault.
 
         Raises:
             RunError: no subnet can answer.
@@ -157,7 +157,7 @@ def numbered(texts: Sequence[object]) -> Iterator[tuple[int, object]]:
 
 
 def countdown(deadline_ms: float | None) -> Callable[[], float | None]:
-    """Return what tells the time left of a deadline that is counted from now; None where there is none.
+    """Return a function that returns the milliseconds left of a deadline from now; None without one.
 
     Raises:
         InputError: it is not a number.

@@ -1,4 +1,4 @@
-"""Regression: one number a text, or a pair of texts."""
+"""Predict one number per text, or per pair of texts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Prediction", "TextRegressor"]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one text, or one pair.
+    """Hold the number of one text or pair.
 
     Attributes:
         value: the number, on the scale of the labels that the palette was trained with.
-        subnet: which subnet answered.
-        latency_ms: how long the run took that this text was in.
-        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+        subnet: the subnet that answered.
+        latency_ms: latency of the run that included this text.
+        truncated: whether the text exceeded the model's tokens, at 64 characters each, and was cut.
     """
 
     value: float
@@ -28,9 +28,9 @@ class Prediction:
 
 
 class TextRegressor(Pipeline):
-    """Gives texts numbers, with the palette behind ``session``: an open session, or a palette to open.
+    """Predict numbers for texts with the palette behind ``session``: an open session, or a palette to open.
 
-    A session that was given stays the caller's to close; one opened here closes with the regressor.
+    The caller closes a session of its own; one opened here closes with the regressor.
     ``options`` are those of `AdaptiveSession`.
 
     Raises:
@@ -43,17 +43,17 @@ class TextRegressor(Pipeline):
     def predict(
         self, texts: Sequence[str] | Sequence[tuple[str, str]], *, deadline_ms: float | None = None
     ) -> list[Prediction]:
-        """One number a text, in their order; runs take up to 32 texts at a time.
+        """Return a number per text, in order; runs take up to 32 texts at a time.
 
         Where the palette's task is about pairs, each text is two: ``predict([("a", "b")])``.
 
-        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
-        time.
+        With ``deadline_ms``, counted from the call, the smallest subnet runs what the active one is not expected to
+        finish in time.
 
         Raises:
-            InputError: a text is empty, blank, no valid Unicode or not of that kind; none is answered then.
+            InputError: a text is empty, blank, not valid Unicode or not of that kind; then none is answered.
             InputError: ``deadline_ms`` is not a number.
-            RunError: no subnet gave a usable answer.
+            RunError: no subnet returned finite numbers.
             SessionClosed: after `close`.
         """
         return [

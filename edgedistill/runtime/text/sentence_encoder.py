@@ -1,4 +1,4 @@
-"""Sentence embeddings: one vector a text, and which subnets' vectors may meet in a search.
+"""Embed sentences: one vector per text, by subnets whose vectors are compatible with an index.
 
 Shapes: n texts, d numbers of each.
 """
@@ -23,13 +23,13 @@ __all__ = ["SentenceEncoder", "Vectors"]
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no one answer to ==
 class Vectors:
-    """The answer to some texts; each attribute has a row, or an entry, for each.
+    """Hold the vectors of texts; each attribute has a row, or an entry, per text.
 
     Attributes:
         vectors: float32 [n, d], of unit length.
-        subnets: which subnet gave the row.
-        latency_ms: how long the run took that the text was in.
-        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+        subnets: the subnet of each row.
+        latency_ms: latency of the run that included the text.
+        truncated: whether the text exceeded the model's tokens, at 64 characters each, and was cut.
     """
 
     vectors: NDArray[np.float32]
@@ -39,16 +39,16 @@ class Vectors:
 
 
 class SentenceEncoder(Pipeline):
-    """Turns texts into vectors with the palette behind ``session``: an open session, or a palette to open.
+    """Embed texts with the palette behind ``session``: an open session, or a palette to open.
 
-    A session that was given stays the caller's to close; one opened here closes with the encoder.
-    ``options`` are those of `AdaptiveSession`. ``index``: the subnet that built the index which the vectors are to
-    query; then those alone answer whose vectors find in it nearly what they would find in one of their own, by the
-    palette's measurements, or only itself where nothing was measured.
+    The caller closes a session of its own; one opened here closes with the encoder. ``options`` are those of
+    `AdaptiveSession`. ``index``: the subnet that built the index to query. Then only compatible subnets serve: by the
+    palette's measurements, their vectors retrieve from it nearly what they would from an index of their own. Without
+    measurements only that subnet serves.
 
     Raises:
-        InputError: the session that was given may serve a subnet that may not query the index, or there are options
-            for a session that is open already.
+        InputError: the session may serve a subnet that is not compatible with the index, or there are options for a
+            session that is open already.
         PaletteError: the palette is for another task, has no subnet of that name, or it or its tokenizer is damaged.
     """
 
@@ -65,31 +65,31 @@ class SentenceEncoder(Pipeline):
             super().__init__(palette, only=_allowed(index, palette.manifest), **options)
 
     def encode(self, texts: Sequence[str], *, deadline_ms: float | None = None) -> Vectors:
-        """One vector a text, in their order; runs take up to 32 texts at a time, and may go to different subnets.
+        """Return a vector per text, in order; runs take up to 32 texts at a time, possibly on different subnets.
 
-        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
-        time.
+        With ``deadline_ms``, counted from the call, the smallest subnet runs what the active one is not expected to
+        finish in time.
 
         Raises:
-            InputError: a text is empty, blank, no valid Unicode or no string; none is answered then.
+            InputError: a text is empty, blank, not valid Unicode or not a string; then none is answered.
             InputError: ``deadline_ms`` is not a number.
-            RunError: no subnet gave a usable answer.
+            RunError: no subnet returned finite numbers.
             SessionClosed: after `close`.
         """
         import numpy as np
 
-        found = list(self._answered(countdown(deadline_ms), self._read(texts)))
-        shape = len(found), int(self.session.palette.manifest.graph_outputs[0].shape[-1])
+        answers = list(self._answered(countdown(deadline_ms), self._read(texts)))
+        shape = len(answers), int(self.session.palette.manifest.graph_outputs[0].shape[-1])
         return Vectors(
-            np.array([outputs for _, outputs, _ in found], dtype=np.float32).reshape(shape),
-            tuple(answer.subnet for _, _, answer in found),
-            tuple(answer.latency_ms for _, _, answer in found),
-            tuple(read.truncated for read, _, _ in found),
+            np.array([outputs for _, outputs, _ in answers], dtype=np.float32).reshape(shape),
+            tuple(answer.subnet for _, _, answer in answers),
+            tuple(answer.latency_ms for _, _, answer in answers),
+            tuple(read.truncated for read, _, _ in answers),
         )
 
 
 def _allowed(index: str, manifest: Manifest) -> list[str]:
-    """The subnets whose vectors may query an index that this one built."""
+    """Return the subnets whose vectors may query an index built by ``index``."""
     builder = manifest.subnet(index).name
     if manifest.mixing is None:
         return [builder]

@@ -1,4 +1,4 @@
-"""Token classification: the entities of texts, with their places."""
+"""Classify tokens: the entities of texts, with their positions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ UNREAD = "unread"
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """The answer to one text.
+    """Hold the tags and entities of one text.
 
     Attributes:
-        text: the text; of a list of words, they with a blank between each two. Places are characters of it.
-        entities: what was found, in the text's order.
-        words: every word that was read, with its tag.
-        subnet: which subnet answered.
-        latency_ms: how long the run took that this text was in.
-        truncated: whether the text was longer than what is read: the model's tokens, of 64 characters at most.
+        text: the text; a list of words is joined by blanks. Positions are characters of it.
+        entities: the entities, in the text's order.
+        words: every encoded word, with its tag.
+        subnet: the subnet that answered.
+        latency_ms: latency of the run that included this text.
+        truncated: whether the text exceeded the model's tokens, at 64 characters each, and was cut.
         unread: start and end of each part that no token stands for, such as invisible characters and letters that the
             tokenizer does not know. The model says nothing of them.
     """
@@ -74,9 +74,9 @@ class Tagged:
 
 
 class TokenClassifier(Pipeline):
-    """Finds entities in texts with the palette behind ``session``: an open session, or a palette to open.
+    """Find entities in texts with the palette behind ``session``: an open session, or a palette to open.
 
-    A session that was given stays the caller's to close; one opened here closes with the classifier.
+    The caller closes a session of its own; one opened here closes with the classifier.
     ``options`` are those of `AdaptiveSession`.
 
     Raises:
@@ -93,26 +93,26 @@ class TokenClassifier(Pipeline):
         self._scores = CalibratedScores(manifest, None)
 
     def tag(self, texts: Sequence[str | Sequence[str]], *, deadline_ms: float | None = None) -> list[Tagged]:
-        """The entities of each text, in their order; runs take up to 32 texts at a time.
+        """Return the entities of each text, in order; runs take up to 32 texts at a time.
 
         A text is a string, which is split into words as the tokenizer splits it, or a list of words. As in training,
         a word's tag is that of its first token. Tags that are not in BIO make an entity of each word.
 
-        With ``deadline_ms``, counted from the call, the smallest subnet answers what the live one is not expected to in
-        time.
+        With ``deadline_ms``, counted from the call, the smallest subnet runs what the active one is not expected to
+        finish in time.
 
         Raises:
-            InputError: a text or word is empty, blank, no valid Unicode or no string; none is answered then.
+            InputError: a text or word is empty, blank, not valid Unicode or not a string; then none is answered.
             InputError: ``deadline_ms`` is not a number.
-            RunError: no subnet gave a usable answer.
+            RunError: no subnet returned finite numbers.
             SessionClosed: after `close`.
         """
         left_ms = countdown(deadline_ms)
         read = [self._reader.read_words(text, place) for place, text in numbered(texts)]
-        return [self._tagged(*found) for found in self._answered(left_ms, read)]
+        return [self._tagged(*answered) for answered in self._answered(left_ms, read)]
 
     def _tagged(self, read: EncodedWords, logits: NDArray[np.float32], answer: Answer) -> Tagged:
-        """From a text's logits [tokens, labels]."""
+        """Return the tags of a text from its logits [tokens, labels]."""
         text = read.words.text
         words = self._words(read, self._scores.probabilities(answer.subnet, logits))
         entities = entities_of(text, words, read.words.clusters)

@@ -1,4 +1,4 @@
-"""A text as a palette's graphs want it: checked, as token ids, cut as in training.
+"""Encode texts for a palette's graphs: checked, as token ids, cut as in training.
 
 Shapes: b texts, n tokens of the longest of them.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EncodedText", "EncodedWords", "TextTokenizer", "checked", "encoded", "load_tokenizer"]
 
-_MOST_CHARACTERS = 64  # a token; what lies beyond is not read, so that a huge text costs no more than a long one
+_MAX_CHARACTERS_A_TOKEN = 64  # the rest is cut, so that a huge text costs no more than a long one
 # Which property of an encoding a graph's input is.
 _INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """A text as token ids, and whether it was longer than that."""
+    """Hold a text as token ids, and whether it was cut."""
 
     encoding: Encoding
     truncated: bool
@@ -38,25 +38,25 @@ class EncodedText:
 
 @dataclass(frozen=True, slots=True)
 class EncodedWords(EncodedText):
-    """A text that was read word by word, and the parts of it that no token stands for."""
+    """Hold a text encoded word by word, and the parts of it that no token stands for."""
 
     words: Words
     unread: tuple[Span, ...]
 
     def first_tokens(self) -> dict[int, int]:
-        """Word → the place of its first token, of the words that have one and were not cut off."""
-        found: dict[int, int] = {}
+        """Return the index of each word's first token, for words that have one and were not cut."""
+        first: dict[int, int] = {}
         for place, word in enumerate(self.encoding.word_ids):
             if word is not None:
-                found.setdefault(word, place)
-        return found
+                first.setdefault(word, place)
+        return first
 
 
 class TextTokenizer:
-    """Reads texts with a palette's tokenizer.
+    """Encode texts with a palette's tokenizer.
 
     Raises:
-        PaletteError: the tokenizer is damaged, or the graphs want an input that no text gives.
+        PaletteError: the tokenizer is damaged, or the graphs need an input that a text does not have.
     """
 
     def __init__(self, palette: Palette) -> None:
@@ -69,27 +69,27 @@ class TextTokenizer:
             raise PaletteError("the graphs want no 'input_ids', which is what a text is to a model; export them again")
         self._pairs = manifest.text_input.texts == 2
         self._pad_id = manifest.text_input.tokenizer.pad_token_id
-        self._most = manifest.text_input.tokenizer.max_tokens * _MOST_CHARACTERS
+        self._most = manifest.text_input.tokenizer.max_tokens * _MAX_CHARACTERS_A_TOKEN
         self._tokenizer = load_tokenizer(palette)
         self._tokenizer.enable_truncation(manifest.text_input.tokenizer.max_tokens)
 
     def read(self, text: object, place: int) -> EncodedText:
-        """A text, or a pair of them where the palette's task is about pairs; the caller's ``place``-th, from 1.
+        """Encode the caller's ``place``-th text, from 1, or a pair of texts for a task about pairs.
 
         Raises:
-            InputError: it is no such thing, or empty, or no valid Unicode.
+            InputError: it is not a text or a pair, is empty, or is not valid Unicode.
         """
         if not self._pairs:
             start, cut = self._start(text, f"text {place}")
             return self._encoded(place, start, None, cut)
         if not isinstance(text, tuple | list) or len(text) != 2:
-            raise InputError(f"text {place} is no pair, which the palette's task is about; expected two strings")
+            raise InputError(f"text {place} is not a pair, which the palette's task is about; expected two strings")
         start, cut = self._start(text[0], f"the first text of pair {place}")
         second, second_cut = self._start(text[1], f"the second text of pair {place}")
         return self._encoded(place, start, second, cut or second_cut)
 
     def read_words(self, text: object, place: int) -> EncodedWords:
-        """A text as words: a string, which the tokenizer splits, or words.
+        """Encode a text as words: a string, which the tokenizer splits, or a list of words.
 
         Raises:
             InputError: it is neither, or empty, not valid Unicode, or without any token.
@@ -109,7 +109,7 @@ class TextTokenizer:
         return joined(self._tokenizer, words, self._most)
 
     def _start(self, text: object, what: str) -> tuple[str, bool]:
-        """As much of a text as is read, and whether there is more."""
+        """Return the start of a text that is encoded, and whether there is more."""
         whole = checked(text, what)
         whole = whole if len(whole) <= self._most else whole.strip()
         return whole[: self._most], len(whole) > self._most
@@ -136,10 +136,10 @@ class TextTokenizer:
         return {name: np.full((1, 2), int(name == "attention_mask"), dtype=np.int64) for name in self._inputs}
 
     def feeds(self, read: Sequence[EncodedText]) -> dict[str, NDArray[np.int64]]:
-        """The graphs' inputs, each [b, n], padded at the end."""
+        """Return the graphs' inputs, each [b, n], padded at the end."""
         import numpy as np
 
-        encodings = [one.encoding for one in read]
+        encodings = [text.encoding for text in read]
         shape = len(encodings), max(len(encoding.ids) for encoding in encodings)
         feeds = {}
         for name in self._inputs:
@@ -156,7 +156,7 @@ def encoded(
     """Encode a text, a pair, or a list of words; ``what`` names it in a message.
 
     Raises:
-        InputError: the tokenizer cannot, such as where its model has no token for what it does not know.
+        InputError: the tokenizer fails, for example because its model has no unknown token.
     """
     try:
         return tokenizer.encode(text, second, **options)
@@ -167,10 +167,10 @@ def encoded(
 
 
 def checked(text: object, what: str) -> str:
-    """The text, which is a string, and neither blank nor broken; ``what`` names it in a message.
+    """Return the text, after checking it; ``what`` names it in a message.
 
     Raises:
-        InputError: it is none of that.
+        InputError: it is not a string, is blank, or is not valid Unicode.
     """
     if not isinstance(text, str):
         raise InputError(f"{what} is a {type(text).__name__}; expected a string")
@@ -179,12 +179,12 @@ def checked(text: object, what: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{what} is no valid Unicode: half a surrogate pair at {error.start}") from error
+        raise InputError(f"{what} is not valid Unicode: half a surrogate pair at {error.start}") from error
     return text
 
 
 def load_tokenizer(palette: Palette) -> Tokenizer:
-    """Load a palette's tokenizer, which neither pads nor cuts.
+    """Load a palette's tokenizer, without padding and truncation.
 
     Raises:
         PaletteError: it is damaged.

@@ -1,4 +1,4 @@
-"""Which characters of a text no token stands for: the model never read them, whatever it says of the text."""
+"""Find the characters of a text that no token stands for, so that the model never sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text in words, each with its place in the text."""
+"""Split a text into words with their positions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["Words", "joined", "split"]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of ``text``: where each lies in it, and whether there is more of it than them.
+    """Hold the words of ``text``: the span of each, and whether the text was cut.
 
-    ``length``: how many characters of the text were split into words. ``clusters`` are those of these characters.
+    ``length``: number of characters of the text that were split into words. ``clusters`` are the clusters of those.
     """
 
     text: str
@@ -29,12 +29,12 @@ class Words:
     clusters: Clusters
 
     def strings(self) -> list[str]:
-        """The words themselves."""
+        """Return the words themselves."""
         return [self.text[start:end] for start, end in self.spans]
 
 
 def split(tokenizer: Tokenizer, text: str, most: int) -> Words:
-    """The words that the tokenizer's own normalizer and pre-tokenizer make of a text, of its first ``most`` characters.
+    """Split the first ``most`` characters of a text as the tokenizer's normalizer and pre-tokenizer do.
 
     Words end where a grapheme cluster does: those that share one are a single word.
     Tokenizers of SentencePiece's kind split at blanks alone: there a comma belongs to the word before it.
@@ -57,7 +57,7 @@ def split(tokenizer: Tokenizer, text: str, most: int) -> Words:
 
 
 def joined(tokenizer: Tokenizer, words: Sequence[str], most: int) -> Words:
-    """Words that the caller has split, as a text with one blank between them, of its first ``most`` characters."""
+    """Join words by blanks, and cut the text to its first ``most`` characters."""
     spans, start = [], 0
     for word in words:
         spans.append((start, start + len(word)))
@@ -71,7 +71,7 @@ def joined(tokenizer: Tokenizer, words: Sequence[str], most: int) -> Words:
 
 
 def _without_blanks(text: str, start: int, end: int) -> Span:
-    """Byte-level tokenizers count the blank before a word as its own."""
+    """Strip blanks from a span: byte-level tokenizers count the blank before a word as its own."""
     word = text[start:end]
     start += len(word) - len(word.lstrip())
     return start, start + len(word.strip())

@@ -52,7 +52,7 @@ def test_so_are_small_types_and_ranges(generator: TextGenerator, kind: Any) -> N
         ([], "has no tokens"),
         (np.array([], int), "has no tokens"),
         ("", "the prompt is empty"),
-        ("\ud800", "the prompt is no valid Unicode"),
+        ("\ud800", "the prompt is not valid Unicode"),
         ([True], "token 1 of the prompt is True"),
         ([np.bool_(True)], "token 1 of the prompt is"),
         ([1.0], "token 1 of the prompt is 1.0"),

@@ -106,7 +106,7 @@ def test_what_a_cache_takes_is_what_the_manifest_says(stories: Path) -> None:
             wait_until(lambda name=name: generator.active == name)  # type: ignore[misc]
             with generator.stream("Once", max_new_tokens=20) as stream:
                 next(stream)
-                arrays = stream._writer.text._seat._cache.arrays.values()  # type: ignore[union-attr]
+                arrays = stream._writer.text._slot._cache.arrays.values()  # type: ignore[union-attr]
                 entry = generator.palette.manifest.subnet(name)
                 assert sum(array.nbytes for array in arrays) == 32 * (entry.cache_bytes_a_token or 0)
 

@@ -124,13 +124,13 @@ def test_a_subnet_that_was_loaded_again_in_between_goes_on_with_the_same_cache(
         stream = generator.stream(PROMPT, max_new_tokens=40)
         for _ in range(5):
             next(stream)
-        before = stream._writer.text._seat
+        before = stream._writer.text._slot
         assert before is not None
         session, cache = before.subnet.session, before._cache
         for subnet in (MIDDLE, LARGE):
             serving(generator, subnet)
         next(stream)
-        after = stream._writer.text._seat
+        after = stream._writer.text._slot
         assert after is before
         assert after.subnet.session is not session
         assert after._cache is cache

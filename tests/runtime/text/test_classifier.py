@@ -160,13 +160,13 @@ def test_a_very_long_text_of_a_pair_is_said_to_be_cut(pairs: Path) -> None:
 @pytest.mark.parametrize(
     ("texts", "says"),
     [
-        (["lamp"], "text 1 is no pair"),
-        (["on"], "text 1 is no pair"),
-        ([("lamp", "on"), ("lamp",)], "text 2 is no pair"),
-        ([("lamp", "on", "the")], "text 1 is no pair"),
+        (["lamp"], "text 1 is not a pair"),
+        (["on"], "text 1 is not a pair"),
+        ([("lamp", "on"), ("lamp",)], "text 2 is not a pair"),
+        ([("lamp", "on", "the")], "text 1 is not a pair"),
         ([("lamp", 7)], "the second text of pair 1 is a int"),
         ([("  ", "lamp")], "the first text of pair 1 is empty"),
-        ([("lamp", "\ud800")], "the second text of pair 1 is no valid Unicode"),
+        ([("lamp", "\ud800")], "the second text of pair 1 is not valid Unicode"),
         ("lamp", "texts is one string"),
     ],
 )

@@ -109,11 +109,11 @@ def test_redacted_texts_keep_all_else(tagger: TokenClassifier) -> None:
         ("lamp", "texts is one string"),
         ([7], "text 1 is a int; expected a string"),
         (["lamp", " \n"], "text 2 is empty"),
-        (["lamp \ud800"], "text 1 is no valid Unicode"),
+        (["lamp \ud800"], "text 1 is not valid Unicode"),
         ([[]], "text 1 is empty"),
         ([["lamp", ""]], "word 2 of text 1 is empty"),
         ([["lamp", 7]], "word 2 of text 1 is a int"),
-        ([["\udfff"]], "word 1 of text 1 is no valid Unicode"),
+        ([["\udfff"]], "word 1 of text 1 is not valid Unicode"),
     ],
 )
 def test_what_is_no_text_is_refused(tagger: TokenClassifier, texts: Any, says: str) -> None:

@@ -70,7 +70,7 @@ def test_texts_are_answered_however_long(ask: Ask, texts: Any) -> None:
         ([object()], "text 1 is a object"),
         ([""], "text 1 is empty"),
         ([" \n\t"], "text 1 is empty"),
-        (["\ud800"], "text 1 is no valid Unicode"),
+        (["\ud800"], "text 1 is not valid Unicode"),
         ([{"a": 1}], "text 1 is a dict"),
         ([[["lamp"]]], "text 1 is a list"),
         ([["lamp", b"x"]], "text 1 is a"),
