@@ -163,7 +163,7 @@ def test_after_a_request_at_fault_none_is_loaded_for_the_next_ones(
         for _ in range(2):
             with pytest.raises(RunError, match="not finite"):
                 classifier.classify(TEXTS)
-            wait_until(lambda: classifier.session.active == "large" and not controller._pardons)
+            wait_until(lambda: classifier.session.active == "large" and not controller._failures.has_pardons)
         begun: list[str] = []
         monkeypatch.setattr(Controller, "_put_in_quarantine", lambda _, subnet, __: begun.append(subnet.name))
         with pytest.raises(RunError, match="not finite"):

@@ -19,7 +19,7 @@ from waiting import wait_until
 from edgedistill.errors import LoadError, SessionClosed
 from edgedistill.palette import load
 from edgedistill.runtime import AdaptiveSession, Reason, TextClassifier, residents, stopping
-from edgedistill.runtime.control import loop
+from edgedistill.runtime.control import background
 from edgedistill.runtime.stopping import Stop, apart, run_options
 from edgedistill.runtime.verification import verify
 
@@ -28,7 +28,7 @@ from edgedistill.runtime.verification import verify
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs may take 0.3 s, and requests have as long to end in."""
     monkeypatch.setattr(stopping, "RUN_LIMIT_S", 0.3)
-    monkeypatch.setattr(loop, "CLOSING_S", 0.3)
+    monkeypatch.setattr(background, "CLOSING_S", 0.3)
 
 
 def test_work_apart_gives_its_result_and_its_errors() -> None:
@@ -141,7 +141,7 @@ def _error_of(call: Callable[[], object]) -> Exception:
 
 
 def test_requests_have_long_enough_to_end_in() -> None:
-    assert loop.CLOSING_S == 30.0
+    assert background.CLOSING_S == 30.0
     assert residents._STOPPED_RUN_S == 1.0
 
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 from edgedistill.errors import InputError, LoadError
 from edgedistill.palette import DeviceProfile, Manifest, Palette, open_palette
 from edgedistill.runtime.arguments import is_integer, is_real
+from edgedistill.runtime.control.background import CLOSING_S
 from edgedistill.runtime.control.decide import Policy, Reason
-from edgedistill.runtime.control.loop import CLOSING_S
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.generation.active_text import ActiveText
 from edgedistill.runtime.generation.cache import Cache, heads_of

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from edgedistill.runtime.observations import Observations
+from edgedistill.runtime.control.observer import Observations
 from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sessions import LoadedSubnet
 from edgedistill.testing import FakeSessions
