@@ -33,7 +33,7 @@ from edgedistill.runtime import (
     TokenClassifier,
 )
 from edgedistill.runtime.calibrated_scores import CalibratedScores
-from edgedistill.runtime.control.loop import Controller
+from edgedistill.runtime.control.failures import Failures
 
 EVERY = tuple(WIDTHS)
 QUICK: dict[str, Any] = {"threads": 1, "interval_s": 0.01, "policy": Policy(dwell_s=0.0, up_dwell_s=0.0)}
@@ -165,7 +165,7 @@ def test_after_a_request_at_fault_none_is_loaded_for_the_next_ones(
                 classifier.classify(TEXTS)
             wait_until(lambda: classifier.session.active == "large" and not controller._failures.has_pardons)
         begun: list[str] = []
-        monkeypatch.setattr(Controller, "_put_in_quarantine", lambda _, subnet, __: begun.append(subnet.name))
+        monkeypatch.setattr(Failures, "_put_in_quarantine", lambda _, subnet, *__: begun.append(subnet.name))
         with pytest.raises(RunError, match="not finite"):
             classifier.classify(TEXTS)
         assert begun == []
