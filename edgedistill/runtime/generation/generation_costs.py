@@ -30,7 +30,9 @@ class StepCosts:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        self._bytes = {entry.name: entry.total_parameters * entry.quantization.bytes_per_weight for entry in manifest.subnets}
+        self._bytes = {
+            entry.name: entry.total_parameters * entry.quantization.bytes_per_weight for entry in manifest.subnets
+        }
         self._macs = {entry.name: float(entry.macs) for entry in manifest.subnets}
         self._sizes_mb = {entry.name: entry.size_mb for entry in manifest.subnets}
         self._qualities = qualities(manifest)
