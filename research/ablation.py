@@ -70,14 +70,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def changed(base: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with a variant's changes; what belongs to a stage is that of stages 1 and 2."""
+    """Apply a variant's changes to the recipe; those of a stage apply to stages 1 and 2."""
     of_stages = {key: value for key, value in changes.items() if key in StageRecipe.model_fields}
     values = base.model_dump() | {key: value for key, value in changes.items() if key not in of_stages}
     return Recipe.model_validate(values | {stage: values[stage] | of_stages for stage in ("widths", "depths")})
 
 
 def scores(supernet: Supernet, data: TaskData, sizes: dict[str, Subnet]) -> dict[str, dict[str, float]]:
-    """By size, and of the maxnet: the score on validation and test, the loss on validation."""
+    """Return by size, and of the maxnet, the score on validation and test and the loss on validation."""
     rows, task, names = encode_data(supernet, data), task_of(supernet.info.task), supernet.info.labels
     supernet.model.to(training_runs.DEVICE)
     found = {}

@@ -30,7 +30,7 @@ POINTS = 5  # of a curve
 
 
 def run(start: Path, data: TaskData, folder: Path, alpha: float, seed: int, steps: int) -> list[dict[str, Any]]:
-    """The curve of four layers of six, cut out of the teacher."""
+    """Train four layers of six, cut out of the teacher, and return the curve."""
     supernet = checkpoint.load(start)
     rows = mlfs.encode_data(supernet, data)
     layers = {len(kept): kept for kept in supernet.space.layers}

@@ -57,7 +57,7 @@ def uneven(supernet: Supernet) -> dict[str, Subnet]:
 
 
 def repaired(start: Path, data: TaskData, folder: Path, name: str, steps: int, rank: int | None) -> float:
-    """Validation loss after the repair; the folder goes."""
+    """Return the validation loss after the repair, and remove the folder."""
     supernet = checkpoint.load(start)
     rows, subnet = mlfs.encode_data(supernet, data), uniform(supernet)[name]
     kind, rate = ("full", FULL_RATE) if rank is None else ("low-rank", PAIR_RATE)
@@ -71,13 +71,13 @@ def repaired(start: Path, data: TaskData, folder: Path, name: str, steps: int, r
 
 
 def loss(supernet: Supernet, subnet: Subnet, rows: mlfs.EncodedData) -> float:
-    """In nats a token, on some rows of validation."""
+    """Return the loss in nats per token on some rows of validation."""
     found = evaluate(supernet.model, subnet, decoders.watched(rows), task_of(supernet.info.task), names=())
     return round(found.loss, 4)
 
 
 def cut_alone(start: Path, data: TaskData) -> dict[str, dict[str, float]]:
-    """Every shape's share of the layers' parameters and its loss without a repair."""
+    """Return every shape's share of the layers' parameters and its loss without a repair."""
     supernet = checkpoint.load(start)
     rows, arch = mlfs.encode_data(supernet, data), supernet.model.arch
     shapes = {"all of it": arch.full} | uniform(supernet) | uneven(supernet)

@@ -62,13 +62,13 @@ PROMPTS, PROMPT_TOKENS, MADE_TOKENS, WINDOW = 20, 32, 64, 4
 
 
 def subnets(supernet: Supernet) -> dict[str, Subnet]:
-    """Of a teacher that has every depth named."""
+    """Return the sizes as subnets of a teacher that has every depth named."""
     layers = {len(kept): kept for kept in supernet.space.layers}
     return {size: decoders.sized(supernet, layers[depth], h, f) for size, (depth, h, f) in SIZES.items()}
 
 
 def scores(supernet: Supernet, sizes: dict[str, Subnet], rows: EncodedData) -> dict[str, dict[str, float]]:
-    """Of each size."""
+    """Return the scores of each size."""
     task, found = task_of(supernet.info.task), {}
     for size, subnet in sizes.items():
         validation, test = (
@@ -84,7 +84,7 @@ def scores(supernet: Supernet, sizes: dict[str, Subnet], rows: EncodedData) -> d
 
 
 def repetition(supernet: Supernet, subnet: Subnet, rows: EncodedData) -> float:
-    """The share of windows of greedy text that were there before in the same text, prompts from test."""
+    """Return the share of windows of greedy text that occurred before in the same text, with prompts from test."""
     step = len(rows.test) // PROMPTS
     prompts = torch.tensor([rows.test.ids[place * step][:PROMPT_TOKENS] for place in range(PROMPTS)])
     made = greedy(supernet, subnet, prompts).tolist()
@@ -112,14 +112,14 @@ def staged(rows: EncodedData, steps: float, rate: float, parameters: str) -> dic
 
 
 def trained(start: Path, data: TaskData, folder: Path, recipe: Recipe, space: SearchSpace | None) -> Supernet:
-    """To the end; the folder goes."""
+    """Train to the end, and remove the folder."""
     supernet = training_runs.train(training_runs.start(start, folder, recipe, space), data, folder)
     shutil.rmtree(folder)
     return supernet
 
 
 def ours(start: Path, data: TaskData, folder: Path, steps: int) -> dict[str, Any]:
-    """One palette by the recipe."""
+    """Train one palette by the recipe."""
     supernet = checkpoint.load(start)
     rows, sizes = mlfs.encode_data(supernet, data), subnets(supernet)
     recipe = decoders.recipe(**staged(rows, steps, RATES["ours"], "full"))
@@ -129,7 +129,7 @@ def ours(start: Path, data: TaskData, folder: Path, steps: int) -> dict[str, Any
 
 
 def plain(start: Path, data: TaskData, folder: Path, flops: float) -> dict[str, Any]:
-    """One palette by plain MLFS."""
+    """Train one palette by plain MLFS."""
     supernet = checkpoint.load(start)
     rows, sizes = mlfs.encode_data(supernet, data), subnets(supernet)
     changes = PLAIN | {"depth_shares": defaults_for("text-generation").depth_shares}
@@ -145,7 +145,7 @@ def probe(start: Path, data: TaskData, folder: Path, changes: dict[str, Any], sp
 
 
 def student(start: Path, data: TaskData, folder: Path, size: str, flops: float) -> dict[str, Any]:
-    """One size alone."""
+    """Train one size alone."""
     supernet = checkpoint.load(start)
     rows, subnet = mlfs.encode_data(supernet, data), subnets(supernet)[size]
     space = training_runs.alone(subnet)

@@ -33,7 +33,7 @@ _MEMBERS = ("1/2", "1/4", "1/9")
 
 
 def factored(table: Tensor, counts: Tensor, rank: int) -> Tensor:
-    """The product [V, d] of the best factors [V, r] and [r, d], a token weighted by its count and one more."""
+    """Return the product [V, d] of the best factors [V, r] and [r, d], a token weighted by its count plus one."""
     weights = (counts + 1).sqrt()[:, None]
     u, spread, v = torch.linalg.svd(table * weights, full_matrices=False)
     result: Tensor = (u[:, :rank] * spread[:rank]) @ v[:rank] / weights
@@ -41,7 +41,7 @@ def factored(table: Tensor, counts: Tensor, rank: int) -> Tensor:
 
 
 def scores(supernet: Supernet, data: TaskData, teacher: Path) -> dict[str, float]:
-    """Some members' headline on test."""
+    """Return some members' headline metric on test."""
     found = {}
     for size, subnet in training_runs.reference_subnets(teacher).items():
         if size in _MEMBERS:

@@ -49,7 +49,7 @@ _POINTS = 16  # of a curve
 
 
 def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
-    """Of each subnet's own loss on some training rows, before any scaling: which of them leads the sum."""
+    """Return the norm of each subnet's own gradient on some training rows, before any scaling."""
     recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(data.task)
     device = next(supernet.model.parameters()).device
     batch = make_batch(encode_data(supernet, data).train, range(_NORM_ROWS)).to(device)
@@ -64,7 +64,7 @@ def gradient_norms(supernet: Supernet, data: TaskData) -> dict[str, float]:
 
 
 def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[str, Any]:
-    """The losses of the minnet and the maxnet as stage 2 goes on, and their scores at its end."""
+    """Return the losses of the minnet and the maxnet through stage 2, and their scores at its end."""
     begun = training_runs.start(teacher, folder, recipe)
     rows, task, names = encode_data(begun, data).validation, task_of(data.task), begun.info.labels
     some = rows.subset(range(0, len(rows), max(1, len(rows) // _WATCHED)))

@@ -28,7 +28,7 @@ _NEAR = 0.02
 
 
 def candidates(space: SearchSpace, arch: Architecture, parameters: int) -> Iterator[Subnet]:
-    """Random subnets of this size whose layers take any of the space's widths each."""
+    """Draw random subnets of this size whose layers take any of the space's widths."""
     rng = random.Random(0)
     seen: set[Subnet] = set()
     while len(seen) < _CANDIDATES:
@@ -40,7 +40,7 @@ def candidates(space: SearchSpace, arch: Architecture, parameters: int) -> Itera
 
 
 def on_validation(supernet: Supernet, subnet: Subnet, data: TaskData) -> float:
-    """Its headline."""
+    """Return a subnet's headline metric on validation."""
     score, examples = quality_scores.score_of(
         data, training_runs.answers(supernet, subnet, data, "validation"), "validation"
     )

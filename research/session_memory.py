@@ -40,7 +40,7 @@ _MODEL, _SIZES, _ROUNDS = "MiniLM-L6", ("1/1", "1/9"), 31
 
 
 def runner(graph: str, setting: str) -> Runner:
-    """Of a session with one thread that does not spin."""
+    """Return a runner of a session with one thread that does not spin."""
     if setting != OWN:
         return onnx_runner(session(graph, setting))
     own = create_session(graph, 1)
@@ -54,7 +54,7 @@ def runner(graph: str, setting: str) -> Runner:
 
 
 def session(graph: str, setting: str) -> Any:
-    """With onnxruntime's own settings for memory."""
+    """Open a session with onnxruntime's own settings for memory."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -69,7 +69,7 @@ def resident(key: str = "VmRSS") -> float:
 
 
 def requests(batch: int, tokens: int, count: int, seed: int) -> list[Feeds]:
-    """Of random shapes up to this one."""
+    """Return requests of random shapes up to this one."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(count):
         shape = (int(rng.integers(1, batch + 1)), int(rng.integers(1, tokens + 1)))
@@ -79,7 +79,7 @@ def requests(batch: int, tokens: int, count: int, seed: int) -> list[Feeds]:
 
 
 def one(graph: str, setting: str, load: str, seed: str) -> None:
-    """A process of its own: print the three figures."""
+    """Run one setting in a process of its own, and print the three figures."""
     asked, before = requests(*LOADS[load], int(seed)), resident()
     run = runner(graph, setting)
     for feeds in asked:

@@ -52,7 +52,7 @@ def trained(
 
 
 def at_random(start: Supernet, subnet: Subnet, data: TaskData, folder: Path, steps: int) -> list[dict[str, Any]]:
-    """The shape from random weights, tables and all, by the text alone."""
+    """Train the shape from random weights, tables included, by the text alone."""
     rows = mlfs.encode_data(start, data)
     stage = decoders.long(steps, len(rows.train), RANDOM_RATE)
     recipe = decoders.recipe(fine_tuned=False, random_weights=True, teacher=stage, dropout=0.0)
@@ -64,7 +64,7 @@ def at_random(start: Supernet, subnet: Subnet, data: TaskData, folder: Path, ste
 
 
 def sliced(start: Path, subnet: Subnet, data: TaskData, folder: Path, steps: int, how: str) -> list[dict[str, Any]]:
-    """The shape cut out of the teacher."""
+    """Train the shape cut out of the teacher."""
     supernet = checkpoint.load(start)
     rows = mlfs.encode_data(supernet, data)
     stage = decoders.long(steps, len(rows.train), SLICED_RATE)
@@ -79,12 +79,12 @@ def sliced(start: Path, subnet: Subnet, data: TaskData, folder: Path, steps: int
 
 
 def reached(curve: Sequence[dict[str, Any]], loss: float) -> dict[str, Any] | None:
-    """The first point of a curve at which it is at this loss."""
+    """Return the first point of a curve that is at this loss."""
     return next((point for point in curve if point["loss"] <= loss), None)
 
 
 def compared(random: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """How many times more the random one needs to get to where it ends, by steps, tokens and FLOPs."""
+    """Return how many times more steps, tokens and FLOPs the random one needs to reach its last loss."""
     last = random[-1]
     there = reached(own, last["loss"])
     names = ("step", "tokens", "flops")

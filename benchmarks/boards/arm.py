@@ -52,7 +52,7 @@ def sentences(data: Path) -> tuple[list[str], list[str]]:
 
 
 def unpack(work: Path) -> Path:
-    """A folder with ours as a wheel holds it, and beside it the program, which finds it there."""
+    """Unpack our wheel into a folder, with the program next to it, which finds it there."""
     folder = work / "site"
     if not folder.exists():
         with zipfile.ZipFile(build_wheel(work / "wheel")) as wheel:
@@ -62,13 +62,13 @@ def unpack(work: Path) -> Path:
 
 
 def ends(palette: Palette, precision: Precision) -> tuple[str, str]:
-    """The smallest subnet and the largest."""
+    """Return the smallest subnet and the largest."""
     entries = sorted((e for e in palette.manifest.subnets if e.precision == precision), key=lambda entry: entry.macs)
     return entries[0].name, entries[-1].name
 
 
 def run(command: Sequence[str], palette: Palette, texts: Path, subnets: tuple[str, str], file: Path) -> _Run:
-    """Both subnets' answers on one machine, or what is there."""
+    """Run both subnets on one machine and return their answers, or read those of an earlier run."""
     if not file.exists():
         output.log(f"{file.stem}: {' and '.join(subnets)}")
         asked = [*command, str(palette.folder.resolve()), str(texts), *subnets]
@@ -79,7 +79,7 @@ def run(command: Sequence[str], palette: Palette, texts: Path, subnets: tuple[st
 
 
 def compared(runs: dict[str, _Run], here: str, subnet: str, labels: Sequence[str]) -> dict[str, Any]:
-    """One subnet: accuracy on each machine, and where the boards differ from this one."""
+    """Compare one subnet's accuracy on each machine, and where the boards differ from this one."""
     said = {name: np.array(of["labels"][subnet]) for name, of in runs.items()}
     logits = {name: np.array(of["logits"][subnet]) for name, of in runs.items()}
     accuracy = {name: float((of == np.array(labels)).mean()) for name, of in said.items()}
@@ -97,7 +97,7 @@ def compared(runs: dict[str, _Run], here: str, subnet: str, labels: Sequence[str
 
 
 def _others(differ: NDArray[np.bool_], there: NDArray[np.float64], here: NDArray[np.float64]) -> list[list[float]]:
-    """Of each sentence with another label the margin of the best logit, here and there."""
+    """Return, for each sentence with another label, the margin of the best logit here and there."""
     return [[round(_margin(logits[row]), 5) for logits in (here, there)] for row in np.flatnonzero(differ)]
 
 
@@ -107,7 +107,7 @@ def _margin(logits: NDArray[np.float64]) -> float:
 
 
 def held(members: dict[str, Any], precision: Precision) -> bool:
-    """Whether the claim holds for the members of a precision."""
+    """Return whether the claim holds for the members of a precision."""
     boards = [of for member in members.values() for of in member["boards"].values()]
     if precision == "fp32":
         return not any(of["other_labels"] for of in boards)

@@ -38,7 +38,7 @@ _QUICK = ("--lengths", "8", "--quick")
 
 
 def run(command: list[str], site: Path) -> dict[str, Any]:
-    """The JSON document that it prints."""
+    """Run a command and return the JSON document that it prints."""
     environment = os.environ | {"EDGEDISTILL_SITE": str(site)}  # by which the emulator finds ours in every process
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -46,7 +46,7 @@ def run(command: list[str], site: Path) -> dict[str, Any]:
 
 
 def on_board(board: str, emulator: list[str], site: Path, palette_folder: Path, work: Path) -> dict[str, Any]:
-    """Both commands, and what a session makes of the profile."""
+    """Run both commands, and return their reports and what a session does with the profile."""
     work.mkdir(exist_ok=True)
     python = work / "python"  # an emulated program that starts another needs the emulator again
     python.write_text(f'#!/bin/sh\nexec {shlex.join([*emulator, board])} "$@"\n', encoding="utf-8")

@@ -32,14 +32,14 @@ class Recording(AdaptiveSession):
     def answer(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], *, deadline_ms: float | None = None
     ) -> Answer:
-        """As the session's own."""
+        """Answer as the session does, and record the logits."""
         self.last = super().answer(output_names, feeds, deadline_ms=deadline_ms)
         return self.last
 
 
 @dataclass
 class Found:
-    """What has been answered: by subnet and batch the labels and the logits, and who answered in turn."""
+    """Hold the answers: labels and logits by subnet and batch, and the order of the subnets that answered."""
 
     labels: dict[str, dict[int, list[str]]]
     logits: dict[str, dict[int, list[list[float]]]]
@@ -57,7 +57,7 @@ class Found:
 
 
 def main(palette: str, texts_file: str, first: str, second: str) -> None:
-    """The first pinned for half of the texts; then the second, for all; then the first for what is left."""
+    """Pin the first for half of the texts, then the second for all, then the first for the rest."""
     texts = json.loads(Path(texts_file).read_text(encoding="utf-8"))
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     found = Found({first: {}, second: {}}, {first: {}, second: {}})
@@ -103,7 +103,7 @@ def answer_until(
 
 
 def wait_for(session: AdaptiveSession, subnet: str) -> None:
-    """Until it serves, and that is counted as a swap."""
+    """Wait until a subnet is active and the swap to it is counted."""
     while session.active != subnet:
         time.sleep(0.1)
     time.sleep(_COUNTED_S)

@@ -86,7 +86,7 @@ WAYS = {
 
 
 def build_wheel(folder: Path) -> Path:
-    """The project's wheel, built by way of its sdist, or the one that is there."""
+    """Build the project's wheel by way of its sdist, unless it is there, and return it."""
     if not list(folder.glob("*.whl")):
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(output.ROOT)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -94,7 +94,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def environment(work: Path, name: str) -> Path:
-    """The interpreter of a way's environment, made once."""
+    """Make a way's environment, unless it is there, and return its interpreter."""
     way, folder = WAYS[name], work / name
     python, made = folder / "bin" / "python", folder / "made"
     if made.exists():
@@ -128,7 +128,7 @@ def installed(python: Path) -> dict[str, Any]:
 
 
 def _bytes(distribution: metadata.Distribution, site: Path) -> int:
-    """Of its files in site-packages; commands lie elsewhere."""
+    """Return the size of a package's files in site-packages; commands are elsewhere."""
     paths = [Path(str(distribution.locate_file(file))).resolve() for file in distribution.files or ()]
     return sum(path.stat().st_size for path in paths if path.is_relative_to(site.resolve()) and path.is_file())
 

@@ -66,7 +66,7 @@ _Key = tuple[str, int]
 
 
 def family(supernet_folder: Path, data_folder: Path, work: Path) -> Palette:
-    """The palette of 24, or what is there."""
+    """Export the palette of 24 subnets, unless it is there, and load it."""
     if not (work / "palette" / "manifest.json").exists():
         supernet = checkpoint.load(supernet_folder)
         _, data = data_sets.read(data_folder)
@@ -79,7 +79,7 @@ def family(supernet_folder: Path, data_folder: Path, work: Path) -> Palette:
 
 
 def chosen(supernet: checkpoint.Supernet) -> list[Subnet]:
-    """The full size, the smallest, and others at random."""
+    """Choose the full size, the smallest, and others at random."""
     space = [subnet for subnet in supernet.space if subnet != supernet.model.arch.full]
     smallest = supernet.space.minnet
     others = [subnet for subnet in space if subnet != smallest]
@@ -107,7 +107,7 @@ def agreement(first: DeviceProfile, second: DeviceProfile) -> dict[str, float]:
 
 
 def prediction(found: Sequence[tuple[DeviceProfile, Sequence[DeviceProfile]]]) -> dict[str, Any]:
-    """How far what quick profiles predicted is from what whole ones measured."""
+    """Return how far predictions of quick profiles are from the measurements of whole ones."""
     each = [
         [(guess, medians(whole)[key]) for whole in wholes for key, guess in medians(quick).items() if not guess.samples]
         for quick, wholes in found
@@ -130,7 +130,7 @@ def prediction(found: Sequence[tuple[DeviceProfile, Sequence[DeviceProfile]]]) -
 
 
 def from_its_own_points(palette: Palette, whole: DeviceProfile) -> DeviceProfile:
-    """What a quick profile would predict, had it measured what the whole one did."""
+    """Predict as a quick profile would from the measurements of a whole one."""
     asked = plan_measurements(
         palette, lengths=LENGTHS, batches=(1,), threads=(whole.conditions.threads,), quick=True, free_mb=None
     )
@@ -157,7 +157,7 @@ def burning() -> Iterator[None]:
 
 @contextmanager
 def quota(share: float) -> Iterator[bool]:
-    """This process, and what it starts, may use so much of a core; false where that cannot be set."""
+    """Limit this process and its children to a share of a core; give False where that cannot be set."""
     group, me = _CPU_GROUPS / f"edgedistill-{os.getpid()}", str(os.getpid())
     try:
         group.mkdir()
@@ -205,13 +205,13 @@ class Observer:
 
 
 def decisions(palette: Palette, one: DeviceProfile, others: Sequence[DeviceProfile]) -> dict[str, float]:
-    """The share of random budgets at which the others lead to the same subnet: in the mean, and of the least such."""
+    """Return the share of random budgets at which the other profiles choose the same subnet: mean and least."""
     shares = [same_decisions(palette, one, other) for other in others]
     return {"mean": round(float(np.mean(shares)), 4), "least": round(min(shares), 4)}
 
 
 def same_decisions(palette: Palette, one: DeviceProfile, other: DeviceProfile) -> float:
-    """The share of random budgets of latency and memory at which both lead to the same subnet."""
+    """Return the share of random budgets of latency and memory at which both choose the same subnet."""
     rng = np.random.default_rng(0)
     points = [point.p50_ms for point in medians(one).values()]
     sizes = [subnet.peak_mb for subnet in one.subnets]
@@ -229,14 +229,14 @@ def same_decisions(palette: Palette, one: DeviceProfile, other: DeviceProfile) -
 
 
 def taken(palette: Palette, **options: Any) -> DeviceProfile:
-    """A profile, with the benchmark's lengths."""
+    """Take a profile at the benchmark's lengths."""
     found = profile(palette, lengths=LENGTHS, **options)
     output.log(f"{found.kind}, {options}: quiet {found.conditions.quiet}, others {found.conditions.other_load:.0%}")
     return found
 
 
 def estimated(palette: Palette, cores: int, measured: DeviceProfile) -> dict[str, float]:
-    """The estimate for so many cores of this kind of machine, over what was measured."""
+    """Return the estimate for a number of cores of this kind of machine, over what was measured."""
     board = load_board("x86-64-avx2").model_copy(update={"cores": cores})
     truth = medians(measured)
     ratios = [
@@ -298,7 +298,7 @@ def watched(palette: Palette) -> dict[str, float]:
 
 
 def memory_ratio(palette: Palette, name: str) -> float:
-    """Of one worker process of the profiler's."""
+    """Return the reported over the observed memory of one of the profiler's worker processes."""
     from edgedistill.device_profiles.job import Job, MemoryResult
     from edgedistill.device_profiles.worker_process import run_worker
 

@@ -65,14 +65,14 @@ class Pieces:
         self._last = time.perf_counter()
 
     def end(self, name: str) -> None:
-        """What was done since the last call, or the start, belongs to this piece."""
+        """Add the time since the last call, or the start, to this piece."""
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
         self._last = now
 
 
 def write_family(arch: Architecture, file: Path, members: Sequence[Subnet], folder: Path) -> dict[str, float]:
-    """A palette's weights and graphs in both precisions; seconds of the pieces."""
+    """Write a palette's weights and graphs in both precisions, and return the seconds of each piece."""
     pieces = Pieces()
     tensors = load_file(file)
     pieces.end("load")
@@ -95,7 +95,7 @@ def _name(subnet: Subnet, precision: Precision) -> str:
 
 
 def _hashed_and_synced(path: Path) -> None:
-    """What a manifest needs of each file."""
+    """Hash and sync a file, as a manifest needs it."""
     hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -112,7 +112,7 @@ def random_model(arch: Architecture) -> ElasticTransformer:
 
 
 def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: Subnet, folder: Path) -> None:
-    """The subnet, whose layers are the first ones, as transformers 4 loads it."""
+    """Write the subnet, whose layers are the first ones, as transformers 4 loads it."""
     first, depth = subnet.layers[0], len(subnet.layers)
     alone = replace(arch, layers=depth, heads=first.heads, ffn=first.ffn)
     small = slice_tensors(tensors, extents(arch, subnet))
@@ -132,7 +132,7 @@ def write_checkpoint(arch: Architecture, tensors: Mapping[str, Tensor], subnet: 
 
 
 def environment(work: Path) -> Path:
-    """The interpreter of an environment with optimum-onnx, made once; what it does not refuse is pinned as ours."""
+    """Make an environment with optimum-onnx once, pinned to our versions where possible, and return its interpreter."""
     python = work / "optimum" / "bin" / "python"
     made = work / "optimum" / "made"
     if made.exists():
@@ -148,7 +148,7 @@ def environment(work: Path) -> Path:
 
 
 def versions(python: Path) -> dict[str, str]:
-    """Of what theirs runs on."""
+    """Return the versions of the packages that their side runs on."""
     names = ("optimum-onnx", "transformers", "torch", "onnxruntime")
     code = f"import json; from importlib.metadata import version; print(json.dumps({{n: version(n) for n in {names}}}))"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
@@ -184,7 +184,7 @@ def _ours(name: str, folder: Path, kind: str) -> dict[str, Any]:
 
 
 def largest_difference(arch: Architecture, folder: Path) -> float:
-    """Between the outputs of our fp32 graphs and theirs: the same models were written."""
+    """Return the largest difference between the outputs of our fp32 graphs and theirs."""
     rng, worst = np.random.default_rng(0), 0.0
     ids = rng.integers(0, arch.vocabulary, (2, 17))
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
@@ -260,7 +260,7 @@ def main(work: WorkFolder, repeats: Repeats = 3) -> None:
 
 
 def ours(name: str, kind: str, folder: str) -> None:
-    """One process of ours: print seconds of the pieces."""
+    """Run our side once, and print the seconds of the pieces."""
     members = shared_weights.twelve(MODELS[name])[: _COUNTS[kind]]
     print(json.dumps(write_family(MODELS[name], Path(folder) / _TENSORS, members, Path(folder) / kind)))
 

@@ -36,7 +36,7 @@ _MODELS = ("whole", "trimmed")
 
 
 def contenders(folder: Path, domain: Path, work: Path) -> dict[str, Contender]:
-    """By precision and model; each with the prompt in its own ids."""
+    """Return the contenders by precision and model, each with the prompt in its own ids."""
     tokenizer = generation_models.tokenizer_in(folder)
     ids = tokenizer.encode(domain.read_text(encoding="utf-8")).ids
     words, found = tokenizer.decode(ids[:_PROMPT]), {}
@@ -51,7 +51,7 @@ def contenders(folder: Path, domain: Path, work: Path) -> dict[str, Contender]:
 
 
 def tokenizer_of(palette: Path) -> Tokenizer:
-    """That of its texts."""
+    """Return the tokenizer of a palette."""
     return Tokenizer.from_file(str(palette / load(palette).manifest.text_input.tokenizer.file))
 
 
@@ -60,7 +60,7 @@ def _palette(work: Path, model: str) -> Path:
 
 
 def compared(runs: Mapping[str, Sequence[Run]], precision: str, work: Path) -> dict[str, Any]:
-    """Of a precision: what both take, and a token's time by the trimmed one over the whole one's."""
+    """Compare both palettes in a precision: what they take, and a token's time in the trimmed over the whole one."""
     of = {model: runs[f"{precision}, {model}"] for model in _MODELS}
     return {
         "token_ms": {model: spread(times(found, "prompt", "token_ms")) for model, found in of.items()},

@@ -2,8 +2,8 @@
 
 On a shared host one process differs by ten percent from minute to minute, so claims of a few percent need this. All
 engines of a precision are open at once and answer in turn, in another order each turn. Tokens count only if the
-processor kept the best pace that any engine met (`edgedistill/device_profiles/pace.py`). Figures are compared turn by
-turn. Every round starts fresh processes, since the place of a process in memory is luck that stays with it.
+processor kept the best pace that any engine met (`edgedistill/device_profiles/timed_runs.py`). Figures are compared
+turn by turn. Every round starts fresh processes, since the place of a process in memory is luck that stays with it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Opened:
         self.memory: dict[str, float] = self._told(job)
 
     def answer(self, prompt: str) -> dict[str, Any]:
-        """To that prompt: ``ids``, ``first_ms``, and of each further token ``tokens_ms`` and ``looks_us``."""
+        """Answer a prompt: ``ids``, ``first_ms``, and for each further token ``tokens_ms`` and ``looks_us``."""
         time.sleep(_ASLEEP_S)
         found: dict[str, Any] = self._told(prompt)
         return found
@@ -79,7 +79,7 @@ class Opened:
 
 @contextmanager
 def opened(one: Contender, threads: int, tokens: int, capacity: int) -> Iterator[Opened]:
-    """Its process, once it is ready to answer."""
+    """Start the process, and wait until it is ready to answer."""
     job = {"way": one.way, "model": one.model, "prompts": one.prompts}
     job |= {"threads": threads, "tokens": tokens, "capacity": capacity}
     with (
@@ -95,7 +95,7 @@ def opened(one: Contender, threads: int, tokens: int, capacity: int) -> Iterator
 
 
 def versions(python: str) -> dict[str, str]:
-    """Of what that interpreter has to run decoders on."""
+    """Return the versions of the engines that an interpreter has."""
     done = subprocess.run([python, _script()], input="", capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return found
@@ -107,7 +107,7 @@ def _script() -> str:
 
 @dataclass(frozen=True)
 class Contest:
-    """How they meet.
+    """Describe how the engines meet.
 
     Attributes:
         tokens: of an answer.
@@ -122,7 +122,7 @@ class Contest:
     def rounds(
         self, found: Mapping[str, Contender], threads: int, rounds: int, takes_part: Callable[[str, int], bool]
     ) -> dict[str, list[Run]]:
-        """Every contender's runs of the first rounds; it takes part in one by its name and the round's number."""
+        """Run the rounds: a contender takes part in one by its name and the round's number."""
         order, runs = random.Random(threads), {name: list[Run]() for name in found}
         for number in range(rounds):
             names = sorted((name for name in found if takes_part(name, number)), key=lambda name: found[name].group)
@@ -152,7 +152,7 @@ class Contest:
 
 
 def _by_name(turns: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Run]:
-    """What was answered, by contender, prompt and turn; further tokens by their median where the pace was kept."""
+    """Return the runs by contender, prompt and turn, with the median time of tokens during which the pace was kept."""
     places = [(name, prompt) for name, prompts in turns[0].items() for prompt in prompts]
     further = TimedRuns([(name, prompt, turn) for name, prompt in places for turn in range(len(turns))])
     for number, turn in enumerate(turns):
@@ -182,7 +182,7 @@ def times(runs: Sequence[Run], prompt: str, key: str) -> NDArray[np.float64]:
 
 
 def ratios(runs: Sequence[Run], others: Sequence[Run], prompt: str, key: str) -> NDArray[np.float64]:
-    """Times over the others' [r] by round, the median of its turns; rounds that one of them was not in are left out."""
+    """Return times over the others' [r] by round, the median of its turns, without rounds that either missed."""
     both = zip(runs, others, strict=False)
     pairs = [(one["prompts"][prompt][key], other["prompts"][prompt][key]) for one, other in both]
     return np.array([np.median(np.divide(own, others)) for own, others in pairs], np.float64)

@@ -33,7 +33,7 @@ _LAYER = {
 
 
 def add_settings(writer: Any, config: dict[str, Any]) -> None:
-    """What llama.cpp must know of the shape."""
+    """Add the settings of the shape that llama.cpp needs."""
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -46,7 +46,7 @@ def add_settings(writer: Any, config: dict[str, Any]) -> None:
 
 
 def add_tokenizer(writer: Any, tokenizer: dict[str, Any]) -> None:
-    """A byte-level BPE."""
+    """Add a byte-level BPE."""
     special = {one["content"]: one["id"] for one in tokenizer["added_tokens"]}
     ids = tokenizer["model"]["vocab"] | special
     writer.add_tokenizer_model("gpt2")
@@ -66,7 +66,7 @@ def rotated(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
 
 
 def add_tensors(writer: Any, tensors: dict[str, NDArray[np.float32]], config: dict[str, Any]) -> None:
-    """All of them by llama.cpp's names; a head that is the embedding table is not there twice."""
+    """Add all tensors by llama.cpp's names; a head that is the embedding table is added once."""
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     writer.add_tensor("token_embd.weight", tensors["model.embed_tokens.weight"])
     writer.add_tensor("output_norm.weight", tensors["model.norm.weight"])

@@ -41,14 +41,14 @@ GENAI = {
 
 
 def tokenizer_of(texts: Path) -> Tokenizer:
-    """A byte-level BPE with as many tokens as the model has rows; those that the texts do not give stay unused."""
+    """Train a byte-level BPE with as many tokens as the model has rows; tokens that the texts lack stay unused."""
     tokenizer = byte_level(texts, VOCABULARY)
     tokenizer.add_tokens([f"<|unused_{row}|>" for row in range(tokenizer.get_vocab_size(), VOCABULARY)])
     return tokenizer
 
 
 def checkpoint(texts: Path, folder: Path) -> Path:
-    """Random weights, as transformers writes them."""
+    """Write random weights as transformers does."""
     if not (folder / "model.safetensors").exists():
         output.log(f"{folder.name}: a random checkpoint")
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer_of(texts), bos_token=END, eos_token=END)
@@ -76,12 +76,12 @@ def checkpoint(texts: Path, folder: Path) -> Path:
 
 
 def tokenizer_in(folder: Path) -> Tokenizer:
-    """That of the checkpoint."""
+    """Return the tokenizer of the checkpoint."""
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def prompts(texts: Path, folder: Path, lengths: Sequence[int], begin: int = 0) -> dict[str, list[int]]:
-    """So many tokens of a text, from that one on."""
+    """Return a number of tokens of a text, from a given one on."""
     ids = tokenizer_in(folder).encode(texts.read_text(encoding="utf-8")[:10_000]).ids
     return {str(length): ids[begin : begin + length] for length in lengths}
 
@@ -91,7 +91,7 @@ def _by(python: str, *arguments: str) -> None:
 
 
 def genai(python: str, folder: Path, target: Path, precision: str, options: Sequence[str]) -> Path:
-    """Its builder's graph."""
+    """Build onnxruntime-genai's graph."""
     if not (target / "genai_config.json").exists():
         output.log(f"{target.name}: onnxruntime-genai's builder")
         command = ["-m", "onnxruntime_genai.models.builder", "-i", str(folder), "-o", str(target), "-p", precision]
@@ -101,7 +101,7 @@ def genai(python: str, folder: Path, target: Path, precision: str, options: Sequ
 
 
 def llama_cpp(python: str, folder: Path, whole: Path, quantized: Path) -> None:
-    """Its two files."""
+    """Write llama.cpp's two files."""
     if not quantized.exists():
         output.log("llama.cpp's files")
         script = Path(__file__).with_name("generation_gguf.py")
@@ -109,7 +109,7 @@ def llama_cpp(python: str, folder: Path, whole: Path, quantized: Path) -> None:
 
 
 def ours(folder: Path, target: Path, prompt: Sequence[int], used: Sequence[int] | None = None) -> dict[str, str]:
-    """A palette in ``target`` of the whole model in both precisions; its members' names by precision.
+    """Export the whole model to ``target`` in both precisions, and return its members' names by precision.
 
     ``prompt`` is what quality is measured on, which random weights have none of. With ``used`` the vocabulary is
     trimmed to these tokens, the prompt's among them.
@@ -130,7 +130,7 @@ def ours(folder: Path, target: Path, prompt: Sequence[int], used: Sequence[int] 
 
 
 def _supernet(model: ElasticTransformer, tokenizer: Tokenizer) -> Supernet:
-    """The model as if it had been trained."""
+    """Return the model as if it had been trained."""
     arch = model.arch
     info = SupernetInfo(
         architecture=arch,

@@ -47,7 +47,7 @@ _MEMORY = ("imported_mb", "open_mb", "steady_mb", "anonymous_mb", "peak_mb")
 def contenders(
     work: Path, folder: Path, prompts: Mapping[str, Sequence[int]], python: str
 ) -> tuple[dict[str, Contender], dict[str, str], dict[str, str]]:
-    """By name, their files made; what was skipped, and the versions of what was not."""
+    """Make the files of all contenders; return them by name, those skipped, and the versions of the others."""
     installed, skipped = versions(python), {}
     ways: dict[str, tuple[str, str, Any]] = {"transformers fp32": (python, "transformers", str(folder))}
     palette = work / _OURS
@@ -73,17 +73,17 @@ def contenders(
 
 
 def precision_of(name: str) -> str:
-    """By which a contender meets ours."""
+    """Return the precision in which a contender meets ours."""
     return "int4" if "int4" in name else "fp32"
 
 
 def takes_part(name: str, number: int) -> bool:
-    """In the round of that number: what is no side of the claim only in the first ones."""
+    """Return whether a contender takes part in a round: those outside the claim only in the first ones."""
     return number < _ROUNDS_BESIDE or (name.startswith(("ours", "genai")) and "small pages" not in name)
 
 
 def figures(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, Any]:
-    """Of each contender: the times of a prompt, tokens a second, and how much faster ours is."""
+    """Return each contender's times for a prompt, tokens per second, and how much faster ours is."""
     result: dict[str, Any] = {}
     for name in runs:
         result[name] = {key: spread(times(runs[name], prompt, key)) for key in KEYS}
@@ -97,7 +97,7 @@ def _over_ours(runs: Mapping[str, Sequence[Run]], name: str, prompt: str, key: s
 
 
 def against_genai(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """By precision, how much faster ours is than onnxruntime-genai's defaults, and than the fastest of its ways."""
+    """Return by precision how much faster ours is than onnxruntime-genai's defaults and than its fastest option."""
     result = {}
     for precision in ("fp32", "int4"):
         names = [name for name in runs if name.startswith(f"genai {precision}")]
@@ -109,7 +109,7 @@ def against_genai(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, d
 
 
 def _fastest(ways: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of ratios [w, r] of some ways by round, the best way's, chosen by every other round and told by those between."""
+    """Choose the fastest option of ratios [w, r] by every other round, and return its ratios in the rounds between."""
     halves = ways[:, ::2], ways[:, 1::2]
     chosen = [int(np.median(half, axis=1).argmin()) for half in halves]
     told: NDArray[np.float64] = np.concatenate([halves[1][chosen[0]], halves[0][chosen[1]]])
@@ -124,14 +124,14 @@ def memory(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, float]]:
 
 
 def same(runs: Mapping[str, Sequence[Run]], prompt: str) -> dict[str, bool]:
-    """Whether every fp32 way answers as ours did first, every time."""
+    """Return whether every fp32 engine gives our first answer, every time."""
     given = {name: [ids for run in of for ids in run["prompts"][prompt]["answers"]] for name, of in runs.items()}
     first = given["ours fp32"][0]
     return {name: all(ids == first for ids in of) for name, of in given.items() if precision_of(name) == "fp32"}
 
 
 def chosen_prompts(texts: Path, work: Path, folder: Path) -> dict[str, list[int]]:
-    """The first ones to which each token of all of our answers is a piece of text: tokens are told by their pieces."""
+    """Return the first prompts for which each token of our answers is a piece of text: they are counted by pieces."""
     candidates = (generation_models.prompts(texts, folder, PROMPTS, begin) for begin in count(0, min(PROMPTS)))
     return next(prompts for prompts in candidates if _is_told_by_pieces(work / _OURS, folder, prompts))
 

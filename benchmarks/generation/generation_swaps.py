@@ -49,7 +49,7 @@ class Work:
         self.failed: list[str] = []
 
     def run(self, texts: int) -> None:
-        """So many more of them."""
+        """Write that many more texts."""
         end = len(self.done) + texts
         threads = [threading.Thread(target=self._some, args=(end,)) for _ in range(THREADS)]
         for thread in threads:
@@ -86,12 +86,12 @@ class Work:
 
 
 def prompt_of(place: int) -> str:
-    """Of the text of that number."""
+    """Return the prompt of the text of that number."""
     return PROMPTS[place % len(PROMPTS)]
 
 
 def garbled(palette: Palette, done: dict[int, Generated]) -> list[str]:
-    """The texts that are not, run by run, what each subnet alone would have gone on with."""
+    """Return the texts that differ, run by run, from what each subnet alone would have continued with."""
     wrong: list[str] = []
     runs = [(place, *run) for place, one in done.items() for run in _runs(one)]
     for subnet in sorted({subnet for _, subnet, _, _ in runs}):
@@ -117,7 +117,7 @@ def _is_right(alone: TextGenerator, one: Generated, prompt: str, start: int, cou
 
 
 def resident_mb() -> float:
-    """Of this process, after what is free has gone back."""
+    """Return the resident memory of this process, after free memory has been given back."""
     gc.collect()
     give_back_memory()
     return float(psutil.Process().memory_info().rss) / 1e6

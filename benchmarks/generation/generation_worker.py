@@ -46,7 +46,7 @@ def with_edgedistill(job: Job) -> Answer:
 
 
 def in_small_pages(job: Job) -> Answer:
-    """The same, where the system gives this process no huge pages."""
+    """Generate as `with_edgedistill` does, where the system gives this process no huge pages."""
     import ctypes
 
     assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE
@@ -54,7 +54,7 @@ def in_small_pages(job: Job) -> Answer:
 
 
 def with_transformers(job: Job) -> Answer:
-    """Its eager fp32 model and its growing cache, in the shortest loop there is."""
+    """Generate by its eager fp32 model and its growing cache, in the shortest loop possible."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -138,7 +138,7 @@ class Timing:
         self._clock_s = [(time.perf_counter(), time.perf_counter())]
 
     def tick(self) -> None:
-        """One more is there."""
+        """Record the time of one more token."""
         there_s = time.perf_counter()
         self._looks_us.append(self._yardstick.look_us())
         self._clock_s.append((there_s, time.perf_counter()))
@@ -153,7 +153,7 @@ class Timing:
 
 
 def timed(answer: Answer, prompt: Sequence[int], tokens: int) -> tuple[list[int], Timing]:
-    """The answer and its times."""
+    """Return the answer and its times."""
     timing = Timing()
     ids = answer(prompt, tokens, timing.tick)
     assert len(ids) == tokens, f"it stopped after {len(ids)} of {tokens} tokens"
@@ -161,7 +161,7 @@ def timed(answer: Answer, prompt: Sequence[int], tokens: int) -> tuple[list[int]
 
 
 def memory(key: str) -> float:
-    """Of this process, in 10⁶ bytes."""
+    """Return the memory of this process, in 10⁶ bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{key}:"))
 
@@ -175,12 +175,12 @@ def serve(job: Job, answer: Answer) -> None:
 
 
 def say(found: Mapping[str, Any]) -> None:
-    """In a line of its own."""
+    """Print a document on a line of its own."""
     print(json.dumps(found), flush=True)
 
 
 def installed() -> dict[str, str]:
-    """The versions of what there is to run on."""
+    """Return the versions of the installed engines."""
     found = {one.metadata["Name"].replace("_", "-"): one.version for one in metadata.distributions()}
     return {name: found[name] for name in _DISTRIBUTIONS if name in found}
 

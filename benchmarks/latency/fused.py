@@ -45,7 +45,7 @@ def fuse(source: Path, target: Path, heads: int, head_size: int, way: Way) -> di
 
 
 def _reword(graph: onnx.GraphProto, heads: int, head_size: int) -> None:
-    """The same computation as the optimizer's patterns spell it."""
+    """Rewrite the same computation as the optimizer's patterns expect it."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
     added: dict[str, onnx.TensorProto] = {}
     products = {node.output[0] for node in graph.node if node.op_type == "MatMul"}
@@ -67,7 +67,7 @@ def _reword(graph: onnx.GraphProto, heads: int, head_size: int) -> None:
 
 
 def _unsqueezed(node: NodeProto, axes: list[int], added: dict[str, onnx.TensorProto]) -> list[NodeProto]:
-    """One axis after the other."""
+    """Unsqueeze one axis after the other."""
     names = [node.input[0], *(f"{node.output[0]}.{axis}" for axis in axes[:-1]), node.output[0]]
     for axis in axes:
         added[f"axis.{axis}"] = numpy_helper.from_array(np.array([axis], np.int64), f"axis.{axis}")
@@ -78,13 +78,13 @@ def _unsqueezed(node: NodeProto, axes: list[int], added: dict[str, onnx.TensorPr
 
 
 def _divided(node: NodeProto, head_size: int, added: dict[str, onnx.TensorProto]) -> NodeProto:
-    """By the root of the head size."""
+    """Divide by the root of the head size."""
     added["root"] = numpy_helper.from_array(np.array(head_size**0.5, np.float32), "root")
     return helper.make_node("Div", [node.input[0], "root"], list(node.output))
 
 
 def _shape(shape: list[int], heads: int, head_size: int, added: dict[str, onnx.TensorProto]) -> str:
-    """What a reshape infers, as numbers."""
+    """Replace what a reshape infers by numbers."""
     whole = [0, 0, heads, head_size] if len(shape) == 4 else [0, 0, heads * head_size]
     name = "_".join(["whole", *map(str, whole)])
     added[name] = numpy_helper.from_array(np.array(whole, np.int64), name)

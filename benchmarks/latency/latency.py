@@ -115,7 +115,7 @@ def onnx_runner(session: Any) -> Runner:
 
 
 def default_memory(graph: str | bytes) -> Any:
-    """A session with onnxruntime's arena and memory patterns, on one thread that does not spin."""
+    """Open a session with onnxruntime's arena and memory patterns, on one thread that does not spin."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -134,7 +134,7 @@ def torch_runner(module: Callable[..., Tensor]) -> Runner:
 
 
 def compiled(module: torch.nn.Module) -> Callable[..., Tensor]:
-    """A graph of its own for each length, with weights that are constants."""
+    """Compile a graph for each length, with weights that are constants."""
     import torch._inductor.config
 
     torch._dynamo.reset()
@@ -161,7 +161,7 @@ def openvino_runner(openvino: Any, path: Path) -> Runner:
 
 
 def import_openvino(work: Path) -> Any:
-    """The module, or why there is none. Its folder is the last to be searched, so that it shadows nothing of ours."""
+    """Import the module, or return why it is missing. Its folder is searched last, and shadows nothing of ours."""
     folder = work / "openvino"
     if not folder.exists():
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), "openvino"]
@@ -180,7 +180,7 @@ def import_openvino(work: Path) -> Any:
 def openers(
     model: ElasticTransformer, subnet: Subnet, files: Mapping[str, Path], openvino: Any
 ) -> tuple[dict[str, Opener], dict[str, Any]]:
-    """How to open every variant of a subnet, by its name, and what the optimizer fused; those not of ONNX stay open."""
+    """Return by name how to open every variant of a subnet, and what was fused; those not of ONNX stay open."""
     arch, alone = model.arch, files["alone"]
 
     def opener(path: Path) -> Opener:
@@ -210,13 +210,13 @@ def compiler() -> str | None:
 
 
 def feeds_of(arch: Architecture, tokens: int) -> Feeds:
-    """Random ids, all of them attended to."""
+    """Return random ids without padding."""
     ids = np.random.default_rng(0).integers(0, arch.vocabulary, (1, tokens))
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
 def same(found: Mapping[str, Runner], feeds: Feeds) -> None:
-    """Every fp32 variant answers as ours does, whole texts and padded ones; it is warm then, too."""
+    """Check that every fp32 variant answers as ours does, on whole and padded texts; this warms it up, too."""
     padded = feeds["attention_mask"].copy()
     padded[:, padded.shape[1] * 3 // 4 :] = 0
     for asked in (feeds | {"attention_mask": padded}, feeds):
@@ -265,7 +265,7 @@ class Times:
         self._rounds: dict[str, list[list[tuple[float, float]]]] = {}
 
     def add(self, name: str, run: Runner, feeds: Feeds) -> None:
-        """One round of a variant, after one run that does not count."""
+        """Add one round of a variant, after one run that does not count."""
         run(feeds)
         taken, before_us = list[tuple[float, float]](), self._yardstick.look_us()
         for _ in range(_RUNS):
@@ -302,7 +302,7 @@ def matrix_rate() -> float:
 
 
 def _product(weight: NDArray[np.float32]) -> onnx.ModelProto:
-    """A graph that multiplies by this matrix, which onnxruntime packs as it does a layer's."""
+    """Return a graph that multiplies by this matrix, which onnxruntime packs as it does a layer's."""
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, weight.shape) for name in ("x", "y")]
     node = helper.make_node("MatMul", ["x", "weight"], ["y"])
     graph = helper.make_graph([node], "product", values[:1], values[1:], [numpy_helper.from_array(weight, "weight")])
@@ -314,7 +314,7 @@ def _asked(session: Any, x: NDArray[np.float32]) -> Callable[[], Any]:
 
 
 def measured(name: str, folder: Path, openvino: Any, rate: float, rounds: int) -> dict[str, Any]:
-    """A model's subnets at every length."""
+    """Measure a model's subnets at every length."""
     arch = MODELS[name]
     model = random_model(arch)
     subnets = {

@@ -45,7 +45,7 @@ Times = dict[str, NDArray[np.float64]]
 
 
 def feeds_of(palette: Palette) -> Feeds:
-    """Random ids [1, 16], all of them attended to."""
+    """Return random ids [1, 16] without padding."""
     ids = np.random.default_rng(0).integers(0, 1000, (1, TOKENS))
     made = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     return {spec.name: made[spec.name] for spec in palette.manifest.graph_inputs}
@@ -70,7 +70,7 @@ def timed(runs: dict[str, Run], feeds: Feeds, count: int) -> tuple[Times, Times]
 
 
 def measured(palette: Palette, subnet: str, count: int) -> dict[str, Any]:
-    """One subnet's medians and 99th percentiles, and how far they differ."""
+    """Measure one subnet's medians and p99, and how far they differ."""
     plain = [create_session(palette.graph_path(subnet), 1) for _ in range(PLAIN)]
     with AdaptiveSession(palette, only=[subnet], create=lambda _: plain[0]) as session:
         runs: dict[str, Run] = {f"plain {number}": one.run for number, one in enumerate(plain)}
@@ -100,7 +100,7 @@ def _tail(times: Times) -> dict[str, Any]:
 
 
 def _apart(one: NDArray[np.float64], other: NDArray[np.float64], percentile: float) -> list[float]:
-    """By how much the one's is larger, and the ends of its interval."""
+    """Return by how much the first is larger, and the ends of its interval."""
     rng = np.random.default_rng(0)
     drawn = [
         float(np.percentile(_again(rng, one), percentile) - np.percentile(_again(rng, other), percentile))

@@ -22,7 +22,7 @@ MOST_SHARE = 0.005
 
 
 def read_ms(sensors: SystemSensors) -> float:
-    """The CPU time of one read, of all the threads that it starts."""
+    """Return the CPU time of one read, in all of the threads that it starts."""
     start_s = time.process_time()
     sensors.read()
     return (time.process_time() - start_s) * 1e3

@@ -30,7 +30,7 @@ Lowering = Callable[[Path, float], list[float]]
 
 
 def under_limits(palette: Palette, job: Figures, repeats: int) -> Figures | None:
-    """The largest alone, and the runtime, under the same limits; None where there are no control groups."""
+    """Run the largest alone, and the runtime, under the same limits; return None where there are no control groups."""
     if not os.access(_GROUPS, os.W_OK):
         return None
     needs = [_need(job) for _ in range(repeats)]
@@ -65,7 +65,7 @@ def _need(job: Figures) -> tuple[float, float]:
 
 @contextmanager
 def _group() -> Iterator[Path]:
-    """An empty control group for memory."""
+    """Make an empty control group for memory."""
     folder = _GROUPS / f"edgedistill-memory-{os.getpid()}"
     folder.mkdir()
     try:
@@ -77,7 +77,7 @@ def _group() -> Iterator[Path]:
 
 
 def _limited(palette: Palette, job: Figures, limit: float, lowering: Lowering | None) -> Figures:
-    """How one process fares under the limit: from the start, or lowered to it while it serves."""
+    """Run one process under the limit, from the start or lowered to it while it serves, and return how it fares."""
     _uncache(palette)
     with _group() as folder:
         _limit_to(folder, limit if lowering is None else limit + _ROOM)
@@ -133,7 +133,7 @@ def _limit_to(folder: Path, limit: float) -> bool:
 
 
 def _kept(folder: Path) -> int:
-    """What cannot be taken back: all but the page cache."""
+    """Return the memory that cannot be taken back: all but the page cache."""
     cache = next(line for line in (folder / "memory.stat").read_text().splitlines() if line.startswith("cache "))
     return _used(folder) - int(cache.split()[1])
 
@@ -143,18 +143,18 @@ def _used(folder: Path) -> int:
 
 
 def _at_once(folder: Path, target: float) -> list[float]:
-    """A few MB over what cannot be taken back, and then the target."""
+    """Lower the limit to a few MB over what cannot be taken back, and then to the target."""
     return [_kept(folder) + _MARGIN, target]
 
 
 def _by_and_by(folder: Path, target: float) -> list[float]:
-    """From a little over what is used down to the target."""
+    """Lower the limit in steps from a little over what is used to the target."""
     steps = range(int(_used(folder) + 16 * _STEP), int(target), -int(_STEP))
     return [*steps, target]
 
 
 def _summed(runs: list[Figures]) -> Figures:
-    """Of several processes."""
+    """Sum the figures of several processes."""
     return {
         "processes": len(runs),
         "killed": sum(run["is_killed"] for run in runs),

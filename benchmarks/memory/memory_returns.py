@@ -90,7 +90,7 @@ def swapped(job: Figures, subnets: Sequence[Candidate], budget_mb: float | None,
 
 
 def named(subnets: Sequence[Candidate]) -> Figures:
-    """Those that may serve, by rising memory, for a job."""
+    """Return the subnets that may serve, by rising memory, for a job."""
     return {
         "only": [subnet.name for subnet in subnets],
         "largest": subnets[-1].name,
@@ -108,7 +108,7 @@ def budgeted(job: Figures, subnets: Sequence[Candidate], repeats: int) -> list[F
 
 
 def held(result: Figures) -> bool:
-    """The claim, of what could be measured."""
+    """Return whether the claim held, as far as it could be measured."""
     _, least, most = result["swapped"]["ratio"]
     comes_back = least >= 1 - MOST_CHANGE and most <= 1 + MOST_CHANGE
     in_budget = all(of["most_sampled_mb"][2] <= of["budget_mb"] for of in result["budgets"])
@@ -117,7 +117,7 @@ def held(result: Figures) -> bool:
 
 
 def _lives(limits: Figures, largest: str) -> bool:
-    """The largest alone dies of each limit each time; ours never, and a smaller one answers."""
+    """Return whether the largest alone dies at each limit every time, and ours never, with a smaller one answering."""
     shares = limits["shares_of_the_largest"].values()
     alone = [under["the largest alone"] for under in shares]
     lowered = [under[kind] for under in shares for kind in ("lowered at once", "lowered by and by")]
@@ -131,7 +131,7 @@ def _lives(limits: Figures, largest: str) -> bool:
 
 
 def that_may_serve(palette: Palette) -> list[Candidate]:
-    """By rising memory."""
+    """Return the subnets that may serve, by rising memory."""
     profile = choose_profile(palette)
     if profile is None or profile.kind != "measured":
         sys.exit(f"{palette.folder} has no profile of this machine; run 'edgedistill profile --batches 1,{BATCH}'")

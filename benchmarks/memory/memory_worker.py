@@ -65,7 +65,7 @@ def memory_of(process: int | str) -> Figures:
 
 
 def _plain(palette: Palette, feeds: Feeds, job: Figures) -> None:
-    """The largest subnet alone, in the session that the runtime would make of it: it takes less than the defaults."""
+    """Load the largest subnet alone, in the runtime's kind of session: it takes less memory than the defaults."""
     session = create_session(palette.graph_path(job["largest"]), 1)
     for _ in range(REQUESTS):
         session.run(None, feeds)
@@ -73,7 +73,7 @@ def _plain(palette: Palette, feeds: Feeds, job: Figures) -> None:
 
 
 def _swapped(palette: Palette, feeds: Feeds, job: Figures) -> None:
-    """The largest in turns with each of the others, the smallest first; memory whenever the largest serves again."""
+    """Swap the largest with each of the others, the smallest first; report memory when the largest is active."""
     others = sorted((name for name in job["only"] if name != job["largest"]), key=lambda name: name != job["smallest"])
     options = {"max_memory_mb": job["budget_mb"], "only": job["only"], "threads": 1, "interval_s": 0.05}
     after_mb = []
@@ -97,7 +97,7 @@ def _settled_mb() -> float:
 
 
 def _served(palette: Palette, feeds: Feeds, job: Figures) -> None:
-    """Requests until the word comes, and then those that count."""
+    """Serve requests until told to stop, and then those that count."""
     with AdaptiveSession(palette, only=job["only"], threads=1) as session:
         if job["stands_by"]:  # the smallest answers what the largest cannot in time, once it is in memory
             while session.answer(None, feeds, deadline_ms=1e-3).subnet != job["smallest"]:
@@ -109,14 +109,14 @@ def _served(palette: Palette, feeds: Feeds, job: Figures) -> None:
 
 
 def _ask(session: AdaptiveSession, feeds: Feeds) -> str:
-    """One request and a rest; the subnet that answered."""
+    """Send one request and rest; return the subnet that answered."""
     subnet = session.answer(None, feeds).subnet
     time.sleep(_REST_S)
     return subnet
 
 
 def _serve_by(session: AdaptiveSession, feeds: Feeds, subnet: str) -> None:
-    """Requests while this one is loaded, and some larger ones by it."""
+    """Serve requests while this subnet loads, and some larger ones by it."""
     session.pin(subnet)
     while session.active != subnet:
         _ask(session, feeds)
@@ -135,19 +135,19 @@ class Worker(subprocess.Popen[str]):
         self.say(json.dumps(job))
 
     def say(self, line: str = "go on") -> None:
-        """One line; the process may be gone."""
+        """Send one line; the process may be gone."""
         assert self.stdin is not None
         with suppress(BrokenPipeError):
             os.write(self.stdin.fileno(), f"{line}\n".encode())
 
     def hear(self) -> Figures:
-        """What it tells next; nothing where it is gone."""
+        """Return its next line, or an empty one if it is gone."""
         assert self.stdout is not None
         found: Figures = json.loads(self.stdout.readline() or "{}")
         return found
 
     def tells_within(self, wait_s: float) -> bool:
-        """Whether there is something to hear, or it is gone, once so long has passed at most."""
+        """Return whether it has sent something or is gone, after that long at most."""
         assert self.stdout is not None
         return bool(select.select([self.stdout], [], [], max(0.0, wait_s))[0])
 

@@ -74,7 +74,7 @@ def twelve(arch: Architecture) -> list[Subnet]:
 
 
 def write(model: ElasticTransformer, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
-    """Each member's graph over the family's weights, and as a file of its own."""
+    """Write each member's graph over the family's weights, and as a file of its own."""
     arch = model.arch
     stock = Stock.of(arch, full_tensors(model), precision)
     family, alone = folder / f"family-{precision}", folder / f"alone-{precision}"

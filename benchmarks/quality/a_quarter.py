@@ -67,7 +67,7 @@ def exported(supernet: Supernet, subnets: Iterable[Subnet], folder: Path) -> dic
 
 
 def latency_ratios(large: InferenceSession, small: InferenceSession, vocabulary: int) -> dict[int, dict[str, float]]:
-    """By length: the median over rounds of small's over large's latency, and the quartiles."""
+    """Return by length the median over rounds of the small one's latency over the large one's, and the quartiles."""
     rng, found = np.random.default_rng(0), {}
     for tokens in LENGTHS:
         ids = rng.integers(0, vocabulary, (1, tokens))
@@ -97,7 +97,7 @@ def _timed(session: InferenceSession, feed: dict[str, Any]) -> float:
 def chosen(
     supernet: Supernet, teacher: Supernet, data: TaskData, candidates: Iterable[Subnet], folder: Path
 ) -> dict[str, Any]:
-    """The best on validation that is fast enough, or the best where none is; and those passed over."""
+    """Choose the best on validation that is fast enough, or the best of all, and name those passed over."""
     full = teacher.model.arch.full
     large = create_session(exported(teacher, [full], folder / "teacher")[full], threads=1)
     scores = ranked(supernet, data, candidates)
@@ -120,7 +120,7 @@ def chosen(
 
 
 def described(supernet: Supernet, subnet: Subnet, teacher: Supernet, data: TaskData) -> dict[str, Any]:
-    """Its sizes as parts of the teacher's, its score, and its distance from the teacher on test."""
+    """Return its sizes as shares of the teacher's, its score, and its distance from the teacher on test."""
     arch, full = supernet.model.arch, teacher.model.arch
     pair = training_runs.answers(supernet, subnet, data), training_runs.answers(teacher, full.full, data)
     score, examples = quality_scores.score_of(data, pair[0])

@@ -98,7 +98,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
 
 
 def _floor(session: AdaptiveSession) -> str:
-    """The subnet that says what is accepted, once it is in memory."""
+    """Return the subnet that decides what is accepted, once it is in memory."""
     while (fallback := session._controller.fallback) is None:
         time.sleep(0.01)
     return fallback.name
@@ -111,7 +111,7 @@ def _serve(session: AdaptiveSession, name: str) -> None:
 
 
 def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[str, float]]:
-    """By what the classifier is told, the share of these texts that it accepts while each member answers."""
+    """Return by false-accept rate the share of these texts that the classifier accepts while each member answers."""
     names = [entry.name for entry in session.palette.manifest.subnets]
     found: dict[str, dict[str, float]] = {str(passing): {} for passing in PASSING}
     for name, passing in product(names, PASSING):
@@ -123,7 +123,7 @@ def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[st
 
 
 def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
-    """How many times as long a text takes: median and quartiles."""
+    """Return how many times as long a text takes: median and quartiles."""
     ratios = []
     with AdaptiveSession(palette, threads=1) as session:
         _serve(session, name)
@@ -149,7 +149,7 @@ def _passed(palette: Palette, logits: dict[str, tuple[_Logits, _Logits]], passin
 
 
 def _by_chance(energies: NDArray[np.float64], share: float) -> dict[str, float]:
-    """The largest difference from the first member, of members [m, texts] that all pass ``share`` of the texts."""
+    """Return the largest difference from the first of members [m, texts] that all accept ``share`` of the texts."""
     passing = energies < np.quantile(energies, share, axis=1, keepdims=True)
     rng, texts = np.random.default_rng(0), energies.shape[1]
     drawn = np.array([passing[:, rng.integers(0, texts, texts)].mean(1) for _ in range(DRAWS)])

@@ -39,7 +39,7 @@ _NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)  # stude
 
 @dataclass(frozen=True)
 class Student:
-    """What one student reached: its score on validation, its outputs on test, and what it cost."""
+    """Hold what one student reached: its score on validation, its outputs on test, and what it cost."""
 
     validation: float
     outputs: NDArray[np.float32]
@@ -55,11 +55,11 @@ class Cost:
     teacher: int
 
     def student(self, multiple: float) -> float:
-        """What a student has to train with, for this many sixths of the whole, its own teacher's pass paid."""
+        """Return what a student may spend, for this many sixths of the whole, after its own teacher's pass."""
         return multiple * (self.palette + self.teacher) / 6 - self.teacher
 
     def multiple(self, text: str) -> float:
-        """A number, or where the pass is paid once for all six."""
+        """Return a multiple as a number; "shared" is where the pass is paid once for all six."""
         return (self.palette + 6 * self.teacher) / (self.palette + self.teacher) if text == "shared" else float(text)
 
 
@@ -73,7 +73,7 @@ class Bench:
     recipe: Recipe
 
     def palette(self, share: float) -> Path:
-        """The folder of the palette's supernet, trained for a share of the recipe's length."""
+        """Train the palette for a share of the recipe's length, and return the folder of its supernet."""
         folder = self.work / training_runs.palette_name(self.teacher.name, share)
         start = checkpoint.load(self.teacher)
         space = training_runs.space_of(start, self.recipe)
@@ -162,7 +162,7 @@ def main(
 
 
 def _published(data: TaskData, outputs: NDArray[np.float32]) -> float:
-    """The score on the published test texts alone."""
+    """Return the score on the published test texts alone."""
     score, _ = quality_scores.score_of(data, outputs)
     return score(np.arange(data_sets.published_tests(data)))
 
@@ -172,7 +172,7 @@ def _layer_share(arch: Architecture, subnet: Subnet) -> float:
 
 
 def _best_rate(bench: Bench, size: str, subnet: Subnet, kind: str, flops: float) -> float:
-    """By validation: from the second and third of the rates on, for as long as the next one is better."""
+    """Choose a rate by validation: from the second and third on, as long as the next one is better."""
     ladder = RATES[kind]
 
     def score(at: int) -> float:

@@ -8,7 +8,7 @@ from benchmarks.report.tables import Result, table
 
 
 def slicing_against_random(result: Result) -> str:
-    """How many times fewer, a row a shape and a way to learn; then the curves."""
+    """Write how many times fewer, a row for each shape and way to learn; then the curves."""
     rows, curves = [], []
     for name, shape in result["shapes"].items():
         random = shape["curves"]["random"]
@@ -31,7 +31,7 @@ def _curve(points: Sequence[Result]) -> str:
 
 
 def decoder_distillation(result: Result) -> str:
-    """A row an α."""
+    """Write a row for each α."""
     rows = []
     for alpha, curves in result["curves"].items():
         last = [f"{curve[-1]['loss']:.4f}" for curve in curves.values()]
@@ -42,7 +42,7 @@ def decoder_distillation(result: Result) -> str:
 
 
 def decoder_sizes(result: Result) -> str:
-    """A row a size."""
+    """Write a row for each size."""
     rows = []
     for size, cut in result["sliced_alone"].items():
         own, plain = (result[side]["sizes"][size] for side in ("ours", "plain"))
@@ -57,7 +57,7 @@ def decoder_sizes(result: Result) -> str:
 
 
 def decoder_resistance(result: Result) -> str:
-    """A row a shape, cut and repaired; then the ranks."""
+    """Write a row for each shape, cut and repaired; then the ranks."""
     rows = []
     ordered, prefix = (result["cut"][order] for order in ("importance", "prefix"))
     for name, of in ordered.items():
@@ -73,7 +73,7 @@ def decoder_resistance(result: Result) -> str:
 
 
 def decoder_vocabulary(result: Result) -> str:
-    """A row a precision."""
+    """Write a row for each precision."""
     rows = []
     for precision, of in result["precisions"].items():
         pairs = [of[key].values() for key in ("weights_mb", "memory_mb")]
@@ -86,7 +86,7 @@ def decoder_vocabulary(result: Result) -> str:
 
 
 def generation_swaps(result: Result) -> str:
-    """In words."""
+    """Write a sentence."""
     resident = result["resident_mb"]
     return (
         f"{result['texts']} texts, {result['tokens']:,} tokens; {result['exchanges']} exchanges, "
@@ -98,7 +98,7 @@ def generation_swaps(result: Result) -> str:
 
 
 def generation_speed(result: Result) -> str:
-    """A table a number of threads: a row a way to run it."""
+    """Write a table for each number of threads, with a row for each engine."""
     parts = []
     for threads, of in result["threads"].items():
         rows = []
@@ -128,7 +128,7 @@ def generation_speed(result: Result) -> str:
 
 
 def _against_genai(result: Result) -> str:
-    """A row a number of threads, precision and prompt."""
+    """Write a row for each number of threads, precision and prompt."""
     rows = []
     for threads, of in result["threads"].items():
         for prompt, precisions in of["against_genai"].items():

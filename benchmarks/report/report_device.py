@@ -6,7 +6,7 @@ from benchmarks.report.tables import Result, percent, table
 
 
 def arm(result: Result) -> str:
-    """A row a subnet; the boards beside this machine."""
+    """Write a row for each subnet, the boards next to this machine."""
     here, *boards = result["machines"]
     rows = []
     for precision in result["precisions"].values():
@@ -25,7 +25,7 @@ def arm(result: Result) -> str:
 
 
 def install_size(result: Result) -> str:
-    """A row a way, then what ours adds to bare onnxruntime."""
+    """Write a row for each way, then what ours adds to bare onnxruntime."""
     header = ["installed", "MB", "distributions", "imports, ms of CPU", "in use, ms of CPU", "ratio", "memory, MB"]
     rows = [
         [

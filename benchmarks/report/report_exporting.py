@@ -8,7 +8,7 @@ from benchmarks.report.tables import Result, interval, percent, table
 
 
 def int8_quality(result: Result) -> str:
-    """A row a member."""
+    """Write a row for each member."""
     rows = []
     for name, of in result["members"].items():
         sizes = [f"{of['size_mb'][precision]:.1f}" for precision in ("fp32", "int8")]
@@ -18,7 +18,7 @@ def int8_quality(result: Result) -> str:
 
 
 def rejection(result: Result) -> str:
-    """A row a member: its calibration, and what it accepts, less what the first member does."""
+    """Write a row for each member: its calibration, and what it accepts less what the first member does."""
     first = next(iter(result["members"]))
     rows = []
     for name, member in result["members"].items():
@@ -62,12 +62,12 @@ def rejection(result: Result) -> str:
 
 
 def _furthest(passed: Result, first: str) -> float:
-    """The largest difference of what a member lets pass."""
+    """Return the largest difference in what members accept."""
     return float(max(abs(of["out_of_scope"] - passed[first]["out_of_scope"]) for of in passed.values()))
 
 
 def shared_weights(result: Result) -> str:
-    """A row a model and precision; then the members of each."""
+    """Write a row for each model and precision; then the members of each."""
     rows = []
     for name, of in result["models"].items():
         disk = [f"{of['disk_mb'][kind]:,.0f}" for kind in ("family", "stand_alone")]
@@ -78,7 +78,7 @@ def shared_weights(result: Result) -> str:
 
 
 def export_time(result: Result) -> str:
-    """A row a model; then where our time goes, and what theirs ran on."""
+    """Write a row for each model; then where our time goes, and what theirs ran on."""
 
     def ratio(of: Result) -> str:
         return f"{of['median']:.2f} ({of['low']:.2f} to {of['high']:.2f})"
@@ -112,7 +112,7 @@ def torch_export(result: Result) -> str:
 
 
 def latency(result: Result) -> str:
-    """A row a subnet and length; in bold what is more than 2 % faster than ours; then fusions and what was left out."""
+    """Write a row for each subnet and length, in bold if 2 % faster than ours; then fusions and what was skipped."""
     models = result["models"]
     names = list(dict.fromkeys(name for of in _lengths(result) for name in of["ratios"]))
     rows = []
@@ -142,7 +142,7 @@ def latency(result: Result) -> str:
 
 
 def _over_all(result: Result) -> str:
-    """Of each ONNX variant, our own second session among them."""
+    """Write the figures of each ONNX variant, our own second session included."""
     ratios: dict[str, list[float]] = {}
     for of in _lengths(result):
         for name, found in of["ratios"].items():
@@ -152,14 +152,14 @@ def _over_all(result: Result) -> str:
 
 
 def _lengths(result: Result) -> list[Result]:
-    """Every comparison of the result."""
+    """Return every comparison of the result."""
     return [
         of for subnets in result["models"].values() for found in subnets.values() for of in found["lengths"].values()
     ]
 
 
 def _beside(of: Result | None, name: str) -> str:
-    """A ratio with its quartiles."""
+    """Format a ratio with its quartiles."""
     if of is None or name == "floor":
         return "" if of is None else f"{of['ratio']:.2f}"
     text = f"{of['ratio']:.2f} ({of['low']:.2f} to {of['high']:.2f})"

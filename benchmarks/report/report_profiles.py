@@ -60,7 +60,7 @@ def _mean_and_least(shares: dict[str, float]) -> str:
 
 
 def arm_commands(result: Result) -> str:
-    """A row a board."""
+    """Write a row for each board."""
     rows = [
         [
             f"{board} (emulated)",

@@ -8,7 +8,7 @@ from benchmarks.report.tables import Result, percent, table
 
 
 def overhead(result: Result) -> str:
-    """A row a size."""
+    """Write a row for each size."""
 
     def between(of: Sequence[float], sign: str) -> str:
         value, low, high = of
@@ -33,7 +33,7 @@ def overhead(result: Result) -> str:
 
 
 def reaction(result: Result) -> str:
-    """The steps, then what loads and exchanges do to requests."""
+    """Write the steps, then what loads and swaps do to requests."""
 
     def seconds(of: Sequence[float | None] | None) -> str:
         if of is None:
@@ -75,7 +75,7 @@ def reaction(result: Result) -> str:
 
 
 def oracle(result: Result) -> str:
-    """A row a contender; a column pair a recording."""
+    """Write a row for each contender, with a pair of columns for each recording."""
     groups = {"all": result["all"], **result["each"]}
     fixed = {name: f"always `{name}`" for name in result["all"]["fixed"]}
     rows = []
@@ -104,7 +104,7 @@ def oracle(result: Result) -> str:
 
 
 def stress(result: Result) -> str:
-    """A row a kind of failure."""
+    """Write a row for each kind of failure."""
     rows = [[kind, str(times)] for kind, times in sorted(result["injected"].items())]
     swaps, files = result["swaps"], result["open_files"]
     missed = ", ".join(f"{kind} ({times})" for kind, times in result["missed"].items()) or "nothing"
@@ -122,7 +122,7 @@ def stress(result: Result) -> str:
 
 
 def replacements(result: Result) -> str:
-    """A row a way of copying."""
+    """Write a row for each way of copying."""
     keys = ("replacements", "served", "answered", "lost", "wrong", "deaths")
     rows = [
         [f"`{name}`", *(f"{of[key]:,}" for key in keys), " / ".join(f"{value:.1f}" for value in of["seconds"])]
@@ -133,7 +133,7 @@ def replacements(result: Result) -> str:
 
 
 def private_copy(result: Result) -> str:
-    """A row a figure, in place and from the copy."""
+    """Write a row for each figure, in place and from the copy."""
     rows = [
         [name, *(" / ".join(f"{value:,.0f}" for value in of[way]) for way in ("in place", "private copy"))]
         for name, of in result["figures"].items()

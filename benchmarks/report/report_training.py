@@ -6,7 +6,7 @@ from benchmarks.report.tables import Result, interval, percent, table
 
 
 def separate_distillation(result: Result) -> str:
-    """A row a size, and the rounds below."""
+    """Write a row for each size, and the rounds below."""
     rounds = result["students_at_multiples_of_a_sixth"]
     first = rounds["1"]["sizes"]
     rows = [["teacher", "1.000", percent(result["teacher"]), "", "", ""]]
@@ -41,7 +41,7 @@ def separate_distillation(result: Result) -> str:
 
 
 def _on_the_published(result: Result) -> list[str]:
-    """Where there are other test texts too."""
+    """Write the scores on the published texts, where there are other test texts too."""
     tests = result.get("tests")
     if tests is None or tests["all"] == tests["published"]:
         return []
@@ -51,7 +51,7 @@ def _on_the_published(result: Result) -> list[str]:
 
 
 def ablation(result: Result) -> str:
-    """A row a variant: its difference from the base."""
+    """Write a row for each variant: its difference from the base."""
     variants = result["variants"]
     base = variants["base"]
     rows = []
@@ -65,7 +65,7 @@ def ablation(result: Result) -> str:
 
 
 def gradient_scaling(result: Result) -> str:
-    """The minnet's loss at the curve's quarters and its end."""
+    """Write the minnet's loss at the curve's quarters and its end."""
     rows = []
     for name, run in result["runs"].items():
         curve = run["curve"]["minnet"]
@@ -82,7 +82,7 @@ def gradient_scaling(result: Result) -> str:
 
 
 def constant_cost(result: Result) -> str:
-    """A row a space."""
+    """Write a row for each space."""
     spaces = result["spaces"]
     names = list(next(iter(spaces.values()))["scores"])
     rows = [
@@ -93,7 +93,7 @@ def constant_cost(result: Result) -> str:
 
 
 def a_quarter(result: Result) -> str:
-    """A row a question."""
+    """Write a row for each question."""
     rows = []
     for question, words in (("quarter_of_layers", "the layers"), ("quarter_of_all_parameters", "all parameters")):
         found = result.get(question)
@@ -117,7 +117,7 @@ def a_quarter(result: Result) -> str:
 
 
 def without_labels(result: Result) -> str:
-    """A row a size."""
+    """Write a row for each size."""
     rows = [
         [size, percent(of["with"]), percent(of["without"]), interval(of["difference"])]
         for size, of in result["sizes"].items()
@@ -128,7 +128,7 @@ def without_labels(result: Result) -> str:
 
 
 def mixed_index(result: Result) -> str:
-    """A row a member."""
+    """Write a row for each member."""
     rows = [
         [size, percent(result["spearman"][size]), percent(of[size]), percent(of["1/1"])]
         for size, of in result["recall"].items()
@@ -155,7 +155,7 @@ def regression_scales(result: Result) -> str:
 
 
 def training_memory(result: Result) -> str:
-    """A row a family."""
+    """Write a row for each family."""
     rows = [
         [
             name,
@@ -181,7 +181,7 @@ def training_memory(result: Result) -> str:
 
 
 def embedding_table(result: Result) -> str:
-    """A row a table."""
+    """Write a row for each table."""
     tables = result["tables"]
     sizes = list(tables["whole"]["scores"])
     rows = [
@@ -192,7 +192,7 @@ def embedding_table(result: Result) -> str:
 
 
 def hidden_width(result: Result) -> str:
-    """A row a size; a column a space."""
+    """Write a row for each size, with a column for each space."""
     spaces = result["spaces"]
     widest = max(spaces.values(), key=lambda found: len(found["scores"]))
     rows = [
@@ -208,7 +208,7 @@ def hidden_width(result: Result) -> str:
 
 
 def per_layer_widths(result: Result) -> str:
-    """A row a size."""
+    """Write a row for each size."""
     rows = []
     for size, of in result["sizes"].items():
         scores = [percent(of[split][kind]) for split in ("validation", "test") for kind in ("uniform", "best")]

@@ -15,7 +15,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def percent(value: float) -> str:
-    """A score of 1 at most, in points."""
+    """Format a score of at most 1 as points."""
     return f"{100 * value:.2f}"
 
 

@@ -45,7 +45,7 @@ DATA_SETS = {
 
 
 def read(folder: Path) -> tuple[DataSet, TaskData]:
-    """A data set by its folder's name, cut down where a full run would be too long.
+    """Read a data set by its folder's name, cut down where a full run would be too long.
 
     Where what is published to test on is little, training texts that are not in the subset come after it.
     """
@@ -73,5 +73,5 @@ def _chosen(split: Split, rows: NDArray[np.intp]) -> Split:
 
 
 def published_tests(data: TaskData) -> int:
-    """How many of the test texts are the published ones; they come first."""
+    """Return how many of the test texts are the published ones, which come first."""
     return len(data.test.texts) - _MORE_TESTS.get(Path(str(data.source)).name, 0)

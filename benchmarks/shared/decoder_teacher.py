@@ -62,7 +62,7 @@ def byte_level(texts: Path, vocabulary: int) -> Tokenizer:
 
 
 def tokenizer(wikitext: Path, work: Path) -> Tokenizer:
-    """Of the training text."""
+    """Train the tokenizer on the training text, unless it is there."""
     file = work / "wikitext2-tokenizer.json"
     if not file.exists():
         byte_level(wikitext / "train.txt", VOCABULARY).save(str(file))
@@ -70,13 +70,13 @@ def tokenizer(wikitext: Path, work: Path) -> Tokenizer:
 
 
 def tokens(wikitext: Path, split: str, made: Tokenizer) -> NDArray[np.int64]:
-    """Every token of a split's text, in order."""
+    """Return every token of a split's text, in order."""
     lines = (wikitext / f"{split}.txt").read_text(encoding="utf-8").splitlines(keepends=True)
     return np.concatenate([np.array(one.ids, np.int64) for one in made.encode_batch(lines)])
 
 
 def config() -> LlamaConfig:
-    """The teacher's shape."""
+    """Return the teacher's shape."""
     return LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=256,
@@ -93,7 +93,7 @@ def config() -> LlamaConfig:
 
 
 def teacher(wikitext: Path, work: Path) -> Path:
-    """The folder of the trained teacher, as a Hugging Face checkpoint; goes on where an interrupted run was."""
+    """Train the teacher, or resume an interrupted run, and return its folder, a Hugging Face checkpoint."""
     folder = work / "wikitext2-teacher"
     if (folder / "model.safetensors").exists():
         return folder
@@ -157,27 +157,27 @@ def _validate(model: LlamaForCausalLM, validation: NDArray[np.int64]) -> float:
 
 
 def read(wikitext: Path) -> TaskData:
-    """The data set as `edgedistill train` reads it, less of what is only scored."""
+    """Read the data set as `edgedistill train` does, with less text to score."""
     data = load_data(wikitext, "text-generation")
     return replace(data, validation=_begun(data.validation), test=_begun(data.test))
 
 
 def _begun(split: Split) -> Split:
-    """Its beginning, some sixty thousand tokens: every stage of every run scores them."""
+    """Return a split's first sixty thousand tokens or so, which every stage of every run scores."""
     text = split.texts[0]
     assert isinstance(text, str)
     return Split((text[: text.rfind("\n", 0, SCORED_CHARACTERS) + 1],), None)
 
 
 def recipe(seed: int = 0, **changes: Any) -> Recipe:
-    """The defaults for decoders, in blocks as long as the teacher's, its learning as it is, every depth named."""
+    """Return the defaults for decoders, in blocks as long as the teacher's, fine-tuned, with every depth named."""
     every = tuple(depth / LAYERS for depth in range(LAYERS, 0, -1))
     own = {"seed": seed, "max_tokens": BLOCK, "batch_size": BATCH, "fine_tuned": True, "depth_shares": every}
     return Recipe.model_validate(defaults_for("text-generation").model_dump() | own | {"precision": "fp32"} | changes)
 
 
 def ordered(wikitext: Path, work: Path, order: str = "importance") -> Path:
-    """The teacher as a supernet, stage 0 behind it and put in order."""
+    """Make the teacher a supernet that is through stage 0 and in order."""
     folder = work / f"wikitext2-{order}"
     if not (folder / "supernet.json").exists():
         data = read(wikitext)
@@ -188,19 +188,19 @@ def ordered(wikitext: Path, work: Path, order: str = "importance") -> Path:
 
 
 def long(steps: int, rows: int, learning_rate: float, parameters: str = "full") -> StageRecipe:
-    """A stage of so many steps over data of so many rows."""
+    """Return a stage of that many steps over data of that many rows."""
     epochs = steps * BATCH / rows
     values = {"epochs": epochs, "least_steps": 1, "learning_rate": learning_rate, "parameters": parameters}
     return StageRecipe.model_validate(values)
 
 
 def sized(supernet: Supernet, kept: tuple[int, ...], heads: int, ffn: int) -> Subnet:
-    """A subnet of equal layers at the full hidden width."""
+    """Return a subnet of equal layers at the full hidden width."""
     return Subnet.uniform(kept, hidden=supernet.model.arch.hidden, heads=heads, ffn=ffn)
 
 
 def at_random(like: Supernet, subnet: Subnet, seed: int, settings: Recipe) -> Supernet:
-    """A model that is the subnet alone, and knows nothing."""
+    """Make a model that is the subnet alone, with random weights."""
     alone = begin_alone(like, subnet, seed)
     values = {"recipe": settings.model_dump(mode="json"), "seed": seed}
     return replace(alone, info=alone.info.model_copy(update=values))
@@ -219,7 +219,7 @@ class Curve:
     points: list[dict[str, float]] = field(default_factory=list)
 
     def __call__(self, report: StepReport) -> None:
-        """After a step."""
+        """Add a point after a step that is due."""
         if report.stage == self.stage and (report.step % self.every == 0 or report.ended):
             self.look(report.step)
 
@@ -234,7 +234,7 @@ class Curve:
 
 
 def watched(rows: EncodedData) -> Any:
-    """Some rows of validation, the same each time."""
+    """Return some rows of validation, the same each time."""
     return rows.validation.subset(range(0, len(rows.validation), max(1, len(rows.validation) // WATCHED)))
 
 

@@ -14,7 +14,7 @@ from edgedistill.supernet.model import classify
 
 
 class PlainEncoder(nn.Module):
-    """Of a subnet's own tensors, sliced; the attention is torch's fused one."""
+    """Compute a subnet from its own sliced tensors, with torch's fused attention."""
 
     def __init__(self, arch: Architecture, subnet: Subnet, tensors: Mapping[str, Tensor], eps: float) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class PlainEncoder(nn.Module):
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """All [b, n] int64 → [b, c]."""
+        """Return the outputs [b, c] of inputs [b, n] int64."""
         positions = torch.arange(input_ids.shape[1])
         x = self.norm(self.word(input_ids) + self.position(positions) + self.token_type(token_type_ids))
         bias = attention_bias(attention_mask, x.dtype, causal=False)

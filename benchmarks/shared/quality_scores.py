@@ -18,14 +18,14 @@ ScoreOf = Callable[[NDArray[np.intp]], float]
 
 
 def score_of(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> tuple[ScoreOf, int]:
-    """The headline metric of any choice of a split's examples, and how many there are."""
+    """Return the headline metric as a function of a choice of a split's examples, and how many there are."""
     labels, task = getattr(data, split).labels, task_of(data.task)
     values, examples = task.resampled(outputs, labels, data.label_names, None)
     return (lambda rows: values(rows)[task.headline]), examples
 
 
 def whole(data: TaskData, outputs: NDArray[np.float32], split: str = "test") -> float:
-    """The headline metric on all of a split."""
+    """Return the headline metric on all of a split."""
     score, examples = score_of(data, outputs, split)
     return score(np.arange(examples))
 
@@ -39,14 +39,14 @@ class Difference:
     high: float
 
     def as_list(self) -> list[float]:
-        """For JSON."""
+        """Return the figures for JSON."""
         return [round(value, 3) for value in (self.points, self.low, self.high)]
 
 
 def differences(
     data: TaskData, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
 ) -> tuple[list[Difference], Difference]:
-    """Of each pair (ours, theirs) of outputs on test, and of their mean; the same examples drawn for all."""
+    """Return the difference of each pair (ours, theirs) of outputs on test, and their mean, by the same draws."""
     scores = [(score_of(data, ours), score_of(data, theirs)) for ours, theirs in pairs]
     examples = scores[0][0][1]
     rng = np.random.default_rng(0)

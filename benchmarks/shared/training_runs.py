@@ -90,7 +90,7 @@ def train(
 
 
 def base_recipe(known: data_sets.DataSet, seed: int = 0) -> Recipe:
-    """The defaults, with the data set's teacher."""
+    """Return the defaults, with the data set's teacher."""
     return Recipe(seed=seed, teacher=known.teacher, precision=PRECISION)
 
 
@@ -116,7 +116,7 @@ def trained_palette(known: data_sets.DataSet, work: Path, share: float) -> Path:
 def teacher(
     known: data_sets.DataSet, data: TaskData, work: Path, order: str = "importance", seed: int = 0, hidden: bool = False
 ) -> Path:
-    """The folder of the supernet after stage 0, stage 0's pairs merged, put in order, every depth named.
+    """Train the teacher: stage 0, its pairs merged, put in order, every depth named. Return its folder.
 
     The same for every run on this data set, order and seed; ``hidden`` puts the hidden width in order too.
     """
@@ -137,20 +137,20 @@ def teacher(
 
 
 def space_of(supernet: Supernet, recipe: Recipe) -> SearchSpace:
-    """The recipe's space over a teacher that has every depth named."""
+    """Return the recipe's space over a teacher that has every depth named."""
     arch, layers = supernet.model.arch, {len(kept): kept for kept in supernet.space.layers}
     depths = tuple(layers[depth] for depth in recipe.depth(arch))
     return SearchSpace(depths, recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
 
 
 def alone(subnet: Subnet) -> SearchSpace:
-    """A space of one uniform subnet: a student that is distilled for itself."""
+    """Return a space of one uniform subnet: a student that is distilled for itself."""
     first = subnet.layers[0]
     return SearchSpace((subnet.kept,), (subnet.hidden,), (first.heads,), (first.ffn,))
 
 
 def reference_subnets(teacher_folder: Path) -> dict[str, Subnet]:
-    """The six sizes as subnets: the teacher's own layers for each depth."""
+    """Return the six sizes as subnets, with the teacher's own layers for each depth."""
     supernet = checkpoint.load(teacher_folder)
     layers = {len(kept): kept for kept in supernet.space.layers}
     hidden = supernet.model.arch.hidden
@@ -161,7 +161,7 @@ def reference_subnets(teacher_folder: Path) -> dict[str, Subnet]:
 
 
 def start(teacher_folder: Path, folder: Path, recipe: Recipe, space: SearchSpace | None = None) -> Supernet:
-    """A copy of the teacher at ``folder``, to train on by this recipe in this space; or what is there already."""
+    """Copy the teacher to ``folder``, to train by this recipe in this space, unless the folder is there."""
     if not (folder / "supernet.json").exists():
         supernet = checkpoint.load(teacher_folder)
         names = ("rank", "scale", "seed")
@@ -182,7 +182,7 @@ def wall_s(supernet: Supernet) -> float:
 
 
 def teacher_flops(supernet: Supernet, data: TaskData) -> int:
-    """One pass of the frozen teacher over the training data."""
+    """Return the FLOPs of one pass of the frozen teacher over the training data."""
     arch = supernet.model.arch
     return sum(forward_flops(arch, arch.full, rows=1, tokens=tokens) for tokens in _lengths(supernet, data))
 
@@ -207,7 +207,7 @@ def predicted_flops(supernet: Supernet, data: TaskData, recipe: Recipe, space: S
 
 
 def at_cost(supernet: Supernet, data: TaskData, recipe: Recipe, space: SearchSpace, flops: float) -> Recipe:
-    """The recipe with stages 1 and 2 as long as this many FLOPs allow."""
+    """Return the recipe with stages 1 and 2 as long as this many FLOPs allow."""
     factor = flops / predicted_flops(supernet, data, recipe, space)
     longer = {
         name: plan.model_copy(update={"epochs": plan.epochs * factor, "least_steps": 1})
@@ -217,7 +217,7 @@ def at_cost(supernet: Supernet, data: TaskData, recipe: Recipe, space: SearchSpa
 
 
 def answers(supernet: Supernet, subnet: Subnet, data: TaskData, split: str = "test") -> NDArray[np.float32]:
-    """The subnet's outputs [units, c] on a split; from a GPU where there is one."""
+    """Return the subnet's outputs [units, c] on a split, computed on a GPU where there is one."""
     rows = getattr(mlfs.encode_data(supernet, data), split)
     model = supernet.model.to(DEVICE)
     found = outputs_of(model, subnet, rows)

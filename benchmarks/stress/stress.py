@@ -71,7 +71,7 @@ ROOM = 1.3  # of the latency budget over what is usual
 
 
 def until(condition: Callable[[], bool], limit_s: float = WAIT_S) -> bool:
-    """Whether it came true in time."""
+    """Wait, and return whether the condition came true in time."""
     end_s = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > end_s:
@@ -87,11 +87,11 @@ class Told:
         self.seen: Counter[tuple[Reason, str]] = Counter()
 
     def __call__(self, record: DecisionRecord) -> None:
-        """One more."""
+        """Count one more."""
         self.seen[record.reason, record.subnet] += 1
 
     def of(self, reason: Reason, subnet: str | None = None) -> int:
-        """How often it was the reason, for that subnet or any."""
+        """Return how often it was the reason, for that subnet or any."""
         return sum(n for (why, name), n in list(self.seen.items()) if why is reason and subnet in (None, name))
 
 
@@ -111,7 +111,7 @@ class Conductor:
         output.log(f"{kind}: {'done' if happened else 'MISSED'}; {self._session.active}, {self._session.swaps} swaps")
 
     def _next(self, *, loaded: bool) -> str:
-        """The next subnet in turn that does not serve, is not left alone, and unless ``loaded`` is not in memory."""
+        """Return the next subnet that is not active, not left alone, and unless ``loaded`` not in memory."""
         while True:
             for name in self._session.subnets[next(self._turns) % len(self._session.subnets) :]:
                 is_free = name not in self._left_alone and name != self._session.active
@@ -127,7 +127,7 @@ class Conductor:
         return until(lambda: self._session.active == subnet)
 
     def pins(self, seconds: float = PINS_S) -> None:
-        """One subnet after another, each as soon as the one before serves."""
+        """Pin one subnet after another, each as soon as the one before is active."""
         end_s = time.monotonic() + seconds
         while time.monotonic() < end_s:
             subnet = self._next(loaded=True)
@@ -135,7 +135,7 @@ class Conductor:
                 self._note(f"{subnet} is pinned", happened=False)
 
     def decisions(self) -> None:
-        """The session decides by itself, beside processes that burn the CPU and without."""
+        """Let the session decide by itself, next to processes that burn the CPU and without."""
         before = self._session.swaps
         self._session.pin(None)
         with CpuLoad() as burning:
@@ -145,7 +145,7 @@ class Conductor:
         self.decided += self._session.swaps - before
 
     def load_fails(self, kind: str, how: Callable[[], None]) -> None:
-        """What serves goes on; then another subnet can be loaded."""
+        """Fail a load: the active subnet goes on, and another one can be loaded afterwards."""
         subnet = self._next(loaded=False)
         self._faults.arm("load", self._graph(subnet).name, how)
         failed = self._fails_to_load(subnet)
@@ -158,7 +158,7 @@ class Conductor:
         return until(lambda: self._told.of(Reason.LOAD_FAILED, subnet) > before)
 
     def graph_removed(self) -> None:
-        """For a while."""
+        """Remove a graph for a while."""
         subnet = self._next(loaded=False)
         copied, original = self._graph(subnet), self._session.palette.folder / self._graph(subnet).name
         away = [graph.rename(graph.with_name("away")) for graph in (copied, original)]
@@ -168,12 +168,12 @@ class Conductor:
         self._note("a graph is removed", failed and self._serve(self._next(loaded=False)))
 
     def run_fails(self, kind: str, how: Callable[[], None]) -> None:
-        """Some request meets it, and is answered by the smallest."""
+        """Fail a run: some request meets it, and the smallest answers."""
         subnet = self._next(loaded=False)
         self._note(kind, self._serve(subnet) and self._has_net() and self._fails_at_a_run(subnet, how))
 
     def net_fails(self) -> None:
-        """A request in a hurry meets it, and is answered by what serves."""
+        """Fail the smallest: a request in a hurry meets it, and the active subnet answers."""
         serves = self._serve(self._next(loaded=False)) and self._has_net()
         net = self._session._controller.residents.fallback
         self._note(
@@ -181,7 +181,7 @@ class Conductor:
         )
 
     def _has_net(self) -> bool:
-        """Whether another subnet stands by; it is loaded in the background like any other."""
+        """Wait, and return whether another subnet stands by; it loads in the background like any other."""
         residents = self._session._controller.residents
         return until(lambda: residents.fallback is not None and residents.fallback is not residents.live)
 
@@ -193,7 +193,7 @@ class Conductor:
         return self._faults.disarm() and left_alone
 
     def put_in_place(self, palettes: Iterator[Palette]) -> None:
-        """It is served; where the last pin is on a subnet that it has not, that pin is no more."""
+        """Put a new palette in place: it is served, and a pin on a subnet that it lacks ends."""
         self._session.pin(self._session.subnets[0])
         fresh = next(palettes).manifest
         put(self._session.palette.folder / MANIFEST_NAME, as_bytes(fresh))
@@ -201,7 +201,7 @@ class Conductor:
         self._left_alone.clear()
 
     def put_broken(self, manifests: Iterator[tuple[str, bytes]]) -> None:
-        """It is refused, and the old one goes on."""
+        """Put a broken palette in place: it is refused, and the old one goes on."""
         old, before = self._session.palette, self._told.of(Reason.RELOAD_FAILED)
         kind, manifest = next(manifests)
         put(old.folder / MANIFEST_NAME, manifest)
@@ -215,7 +215,7 @@ class Conductor:
 
 
 def scenes(of: Conductor, palettes: Iterator[Palette], broken: dict[str, bytes]) -> list[Callable[[], None]]:
-    """A round: every failure, with pins in between."""
+    """Return a round: every failure, with pins in between."""
     manifests = cycle(broken.items())
     refused = [step for _ in broken for step in (partial(of.put_broken, manifests), partial(of.pins, 1.0))]
     loads = [partial(of.load_fails, f"a load: {kind}", how) for kind, how in FAILURES.items()]
@@ -243,7 +243,7 @@ def scenes(of: Conductor, palettes: Iterator[Palette], broken: dict[str, bytes])
 
 @contextmanager
 def watched() -> Iterator[Callable[[], int]]:
-    """The most threads of this process within the block."""
+    """Count the most threads of this process within the block."""
     process, stop, most = psutil.Process(), threading.Event(), [0]
 
     def watch() -> None:
@@ -260,7 +260,7 @@ def watched() -> Iterator[Callable[[], int]]:
 
 
 def usual_ms(folder: Path, world: World) -> float:
-    """The 95th percentile that a session expects of its best subnet with the same clients and nothing else."""
+    """Return the p95 that a session expects of its best subnet with the same clients and nothing else."""
     clients = [Client(seed) for seed in range(THREADS + TASKS)]
     found = list[float]()
     with AdaptiveSession(folder, threads=1) as session, crowd(session, world, clients):
@@ -274,7 +274,7 @@ def usual_ms(folder: Path, world: World) -> float:
 
 
 def stress(folder: Path, seconds: float) -> dict[str, Any]:
-    """All of it on this folder, which is changed."""
+    """Run all of it on this folder, which is changed."""
     palette = load(folder)
     other = other_palette(palette)
     broken = broken_manifests(palette)
@@ -315,7 +315,7 @@ def stress(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def conduct(steps: list[Callable[[], None]], seconds: float) -> None:
-    """A round at least, and then until the time is over."""
+    """Run one round at least, and then until the time is over."""
     end_s = time.monotonic() + seconds
     for turn, step in enumerate(cycle(steps)):
         if turn >= len(steps) and time.monotonic() > end_s:
@@ -342,7 +342,7 @@ KINDS = (
 
 
 def held(figures: dict[str, Any]) -> bool:
-    """The claim, or as much of it as there was time for."""
+    """Return whether the claim held, or as much of it as there was time for."""
     share = min(1.0, figures["seconds"] / FULL_S)
     fewest = max(1, round(share * FEWEST_EACH))
     return bool(

@@ -31,7 +31,7 @@ Expected = dict[tuple[str, str], list[NDArray[Any]]]  # by the palette's digest 
 
 @dataclass(frozen=True)
 class World:
-    """What is asked, and what each subnet of each palette answers to it."""
+    """Hold the requests, and the answer of each subnet of each palette."""
 
     feeds: list[Feeds]
     expected: Expected
@@ -50,7 +50,7 @@ class Client:
     subnets: set[tuple[str, str]] = field(default_factory=set)
 
     def ask(self, session: AdaptiveSession, world: World, deadline_ms: float | None = None) -> None:
-        """One request, compared with what its subnet answers."""
+        """Send one request, and compare the answer with its subnet's."""
         which = self._next(world)
         try:
             answer = session.answer(None, world.feeds[which], deadline_ms=deadline_ms)
@@ -66,7 +66,7 @@ class Client:
             self.unknown += 1
 
     async def ask_without_name(self, session: AdaptiveSession, world: World) -> None:
-        """One request, compared with what all subnets answer: `run_async` does not tell which it was."""
+        """Send one request, and compare the answer with all subnets': `run_async` does not name the subnet."""
         which = self._next(world)
         try:
             outputs = await session.run_async(None, world.feeds[which])
@@ -87,7 +87,7 @@ class Client:
             time.sleep(REST_S)
 
     async def in_task(self, session: AdaptiveSession, world: World, stop: threading.Event) -> None:
-        """The same in an event loop, in both of the ways that there are."""
+        """Send requests in an event loop, in both of the ways that there are."""
         while not stop.is_set():
             if self.sent % 2:
                 await self.ask_without_name(session, world)
@@ -98,7 +98,7 @@ class Client:
 
 @contextmanager
 def crowd(session: AdaptiveSession, world: World, clients: Sequence[Client]) -> Iterator[None]:
-    """All clients ask within the block, half of them from one event loop; those that never end are lost requests."""
+    """Let all clients send requests within the block, half of them from one event loop; those that hang are lost."""
     stop = threading.Event()
 
     async def tasks() -> None:
@@ -119,7 +119,7 @@ def crowd(session: AdaptiveSession, world: World, clients: Sequence[Client]) -> 
 
 
 def make_feeds(palette: Palette) -> list[Feeds]:
-    """Random requests [1 to 2 sequences, up to 32 tokens], each sequence padded by another length."""
+    """Return random requests [1 to 2 sequences, up to 32 tokens], each sequence padded by another length."""
     rng = np.random.default_rng(0)
     return [_feed(palette, rng) for _ in range(REQUESTS)]
 
@@ -137,7 +137,7 @@ def _feed(palette: Palette, rng: np.random.Generator) -> Feeds:
 
 
 def plain_answers(palette: Palette, feeds: list[Feeds]) -> Expected:
-    """What a plain session of each subnet answers to each request."""
+    """Return the answer of a plain session of each subnet to each request."""
     answers: Expected = {}
     for entry in palette.manifest.subnets:
         session = create_session(palette.graph_path(entry.name), 1)
@@ -146,14 +146,14 @@ def plain_answers(palette: Palette, feeds: list[Feeds]) -> Expected:
 
 
 def check_distinct(expected: Expected) -> None:
-    """An answer of another subnet, or of another palette's, must show."""
+    """Check that an answer of another subnet, or of another palette's, would show."""
     for one, other in combinations(expected, 2):
         for mine, theirs in zip(expected[one], expected[other], strict=True):
             assert not _equal([mine], theirs), f"{one} and {other} answer alike"
 
 
 def tally(clients: list[Client]) -> dict[str, int]:
-    """What became of all requests."""
+    """Count what became of all requests."""
     sent = sum(client.sent for client in clients)
     return {
         "requests": sent,
@@ -165,6 +165,6 @@ def tally(clients: list[Client]) -> dict[str, int]:
 
 
 def _equal(outputs: list[Any], expected: NDArray[Any]) -> bool:
-    """To the tolerance; of another shape, or not a number, is not equal."""
+    """Compare to the tolerance; another shape, or not a number, is not equal."""
     (mine,) = outputs
     return mine.shape == expected.shape and bool(np.abs(mine - expected).max() <= TOLERANCE)

@@ -18,7 +18,7 @@ HANG_S = 8.0
 
 
 def raising(error: Callable[[str], Exception]) -> Callable[[], None]:
-    """What raises such an error each time."""
+    """Return a function that raises this error each time."""
 
     def fail() -> None:
         raise error("Failed to allocate memory: the benchmark wants it so")
@@ -31,7 +31,7 @@ FAILURES = {"an error": raising(RuntimeError), **ALLOCATION}
 
 
 class Faults:
-    """What is to go wrong next, by whether it is a load or a run, and of which graph; each is met once."""
+    """Hold what fails next, a load or a run, and of which graph; each is met once."""
 
     def __init__(self) -> None:
         self._armed: dict[tuple[str, str], Callable[[], None]] = {}
@@ -79,7 +79,7 @@ class FailingSensors:
         self._machine = SystemSensors(extra={"raises": self._raising, "blocks": self._blocking})
 
     def read(self) -> Readings:
-        """The machine's readings."""
+        """Return the machine's readings."""
         how, self.next = self.next, None
         if how is not None:
             how()

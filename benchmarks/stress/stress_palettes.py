@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from benchmarks.shared.shifted_weights import last_numbers, stored_tensors, with_one_added
 from edgedistill.exporters.export_folder import file_entry, put
 from edgedistill.palette import PROFILES_FOLDER, FileEntry, Manifest, Palette, Probes, SubnetEntry
 from edgedistill.runtime.onnx import create_session
 
 
 def other_palette(palette: Palette) -> Palette:
-    """One without the first subnet, and with other answers. Only its manifest is not written yet."""
+    """Make a palette without the first subnet and with other answers. Only its manifest is not written yet."""
     folder, old = palette.folder, palette.manifest
     entries = [_shifted(folder, entry) for entry in old.subnets[1:]]
     asked = palette.probes().inputs
@@ -33,41 +34,35 @@ def other_palette(palette: Palette) -> Palette:
 
 
 def _shifted(folder: Path, entry: SubnetEntry) -> SubnetEntry:
-    """Its graph on a copy of the weights in which those that it uses last are higher by one."""
+    """Write its graph over a copy of the weights in which those that it uses last are higher by one."""
     model = onnx.load(str(folder / entry.graph), load_external_data=False)
-    stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.external_data}
-    used = [stored[name] for node in model.graph.node for name in node.input if name in stored]
-    last = next(tensor for tensor in reversed(used) if tensor.data_type == onnx.TensorProto.FLOAT)
-    place = {of.key: of.value for of in last.external_data}
-    name = _shifted_weights(folder, entry.weights, int(place["offset"]), int(place["length"]))
+    stored = stored_tensors(model)
+    name = _shifted_weights(folder, entry.weights, *last_numbers(model, stored))
     for tensor in stored.values():
-        for of in tensor.external_data:
-            if of.key == "location":
-                of.value = name
+        for item in tensor.external_data:
+            if item.key == "location":
+                item.value = name
     put(folder / f"other-{entry.graph}", model.SerializeToString())
     return entry.model_copy(update={"graph": f"other-{entry.graph}", "weights": name})
 
 
 @cache  # many graphs share a file
 def _shifted_weights(folder: Path, weights: str, start: int, length: int) -> str:
-    """The name of the copy, where the numbers in these bytes are higher by one."""
-    content = bytearray((folder / weights).read_bytes())
-    numbers = np.frombuffer(content[start : start + length], np.float32)
-    content[start : start + length] = (numbers + np.float32(1)).tobytes()
+    """Write a copy in which the numbers in these bytes are higher by one, and return its name."""
     name = f"other-{start}-{weights}"
-    put(folder / name, bytes(content))
+    put(folder / name, with_one_added((folder / weights).read_bytes(), start, length))
     return name
 
 
 def _manifest(folder: Path, like: Manifest, probes: str, entries: list[SubnetEntry]) -> Manifest:
-    """Of these subnets and probes, and otherwise alike; with the sizes and hashes of the files as they are."""
+    """Return a manifest of these subnets and probes, with the sizes and hashes of the files as they are."""
     names = sorted({*like.input.files, probes, *(e.graph for e in entries), *(e.weights for e in entries)})
     files = [file_entry(folder / name) for name in names]
     return like.model_copy(update={"probes": probes, "subnets": entries, "files": files, "mixing": None}).sealed()
 
 
 def broken_manifests(palette: Palette) -> dict[str, bytes]:
-    """Each is for this palette's folder, where the files that it needs are written too."""
+    """Return broken manifests for this palette's folder, and write the files that they need."""
     folder, whole = palette.folder, palette.manifest
     graph = whole.subnets[-1].graph
 
@@ -91,5 +86,5 @@ def broken_manifests(palette: Palette) -> dict[str, bytes]:
 
 
 def as_bytes(manifest: Manifest) -> bytes:
-    """As it is written."""
+    """Return a manifest as it is written."""
     return manifest.model_dump_json().encode()

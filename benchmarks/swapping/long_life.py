@@ -36,14 +36,14 @@ _SIZE = Size(1, 16)
 
 
 class Figures:
-    """What is expected of the three subnets."""
+    """Give the expected costs of the three subnets."""
 
     def candidates(self, size: Size) -> list[Candidate]:
-        """All of them."""
+        """Return all subnets with their costs."""
         return [self.candidate(name, size) for name in QUIET_MS]
 
     def candidate(self, name: str, size: Size) -> Candidate:  # noqa: ARG002 (one size only)
-        """One of them."""
+        """Return one subnet with its costs."""
         return Candidate(name, QUALITY[name], MEMORY_MB[name], QUIET_MS[name], 1.2 * QUIET_MS[name])
 
     def ratio(self, subnet: str, size: Size, latency_ms: float) -> float:  # noqa: ARG002
@@ -62,13 +62,13 @@ class Device:
 
     @property
     def slower(self) -> float:
-        """The factor of the moment."""
+        """Return the slow-down of the moment."""
         hour = self.clock() % DAY_S / 3600
         busy = max(0.0, math.sin((hour - 6) / 24 * 2 * math.pi))
         return 1.0 + 2.0 * busy * (0.5 + 0.5 * math.sin(self.clock() / 40)) + 0.05 * self.rng.random()
 
     def read(self) -> Readings:
-        """What the sensors say."""
+        """Return what the sensors read."""
         passed_s, self.at_s = self.clock() - self.at_s, self.clock()
         aim_c = 45.0 + 18.0 * self.slower
         self.temperature_c += (aim_c - self.temperature_c) * min(1.0, passed_s / 120)
@@ -77,7 +77,7 @@ class Device:
 
 
 def lived(requests: int) -> dict[str, Any]:
-    """So many requests, one every half second; what grew, and how often it swapped."""
+    """Serve a number of requests, one every half second; return what grew, and how often it swapped."""
     clock = FakeClock(7 * 3600.0)  # office hours are near
     device, sessions = Device(clock), FakeSessions(QUIET_MS, load_ms=120.0, sleep=clock.sleep)
     policy = Policy(max_latency_ms=16.0, reserve_mb=20.0)
@@ -119,7 +119,7 @@ def lived(requests: int) -> dict[str, Any]:
 
 
 def most_in_a_minute(at_s: list[float]) -> int:
-    """The most within any 60 s."""
+    """Return the most swaps within any 60 s."""
     first = most = 0
     for place, now_s in enumerate(at_s):
         while now_s - at_s[first] >= 60.0:
@@ -129,7 +129,7 @@ def most_in_a_minute(at_s: list[float]) -> int:
 
 
 def held(figures: dict[str, Any]) -> bool:
-    """The claim."""
+    """Return whether the claim held."""
     first, last = figures["mb_files_threads"].values()
     return bool(
         sum(figures["answered"].values()) == figures["requests"]

@@ -83,7 +83,7 @@ def batches(palette: Palette, texts: list[str]) -> Iterator[Feeds]:
 
 
 def rights(palette: Palette, subnets: list[str], feeds: list[Feeds], labels: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The share of each batch that each member labels rightly, [members, batches]."""
+    """Return the share of each batch that each member labels correctly, [members, batches]."""
     names, rows = np.array(palette.manifest.labels), []
     for subnet in subnets:
         session = create_session(palette.graph_path(subnet), 1)
@@ -93,7 +93,7 @@ def rights(palette: Palette, subnets: list[str], feeds: list[Feeds], labels: NDA
 
 
 def profile_of(palette: Palette, quiet: Trace, size: Size) -> DeviceProfile:
-    """What a quiet recording says, with the memory and load time of the palette's own measured profile."""
+    """Return a profile from a quiet recording, with memory and load time of the palette's own measured profile."""
     (measured,) = (profile for profile in palette.profiles.values() if profile.kind == "measured")
     subnets = []
     for place, name in enumerate(quiet.subnets):
@@ -125,12 +125,12 @@ class Setting:
 
     @property
     def served(self) -> NDArray[np.bool_]:
-        """Whether each member would be in time, and in memory by itself, [requests, members]."""
+        """Return whether each member would be in time, and in memory by itself, [requests, members]."""
         fits: NDArray[np.bool_] = self.world.memory_mb[None] <= self.free_mb[:, None]
         return (self.trace.latency_ms <= self.budget_ms) & fits
 
     def scored(self, choice: Choice, lost: NDArray[np.bool_] | None = None) -> dict[str, float]:
-        """The share of texts right and in time, and of requests that were not served in time."""
+        """Return the share of texts that are correct and in time, and of requests that were not served in time."""
         rows = np.arange(len(choice))
         served = self.served[rows, choice]
         if lost is not None:
@@ -139,13 +139,13 @@ class Setting:
         return {"right_in_time": float((served * right).mean()), "late": float(1 - served.mean())}
 
     def oracle(self) -> Choice:
-        """The first member, from the best on, that will be served; the last where none is."""
+        """Choose the first member, from the best on, that will be served, or else the last."""
         served = self.served
         found: Choice = np.where(served.any(1), served.argmax(1), served.shape[1] - 1)
         return found
 
     def rule(self) -> Choice:
-        """A size down after a late answer, a size up after ten quick ones."""
+        """Choose a size down after a late answer, and a size up after ten quick ones."""
         place, quick, found = 0, 0, []
         for latency_ms in self.trace.latency_ms:
             found.append(place)
@@ -157,7 +157,7 @@ class Setting:
         return np.array(found)
 
     def ours(self) -> tuple[Choice, NDArray[np.bool_], int]:
-        """What the controller chose, where it held more memory than there was, and how often it swapped."""
+        """Return the controller's choice, where it held more memory than was free, and how often it swapped."""
         return _Replay(self).run()
 
 
@@ -197,7 +197,7 @@ class _Replay:
         )
 
     def read(self) -> Readings:
-        """What the sensors would say if the recorder's sessions were another's, and the controller's own were ours."""
+        """Return the readings as if the recorder's sessions were another's and the controller's own were ours."""
         place = max(0, int(np.searchsorted(self._trace.read_s, self._clock(), side="right")) - 1)
         seen = self._trace.readings[place]
         free_mb = None if seen.free_mb is None else max(0.0, seen.free_mb - self._held_mb())
@@ -228,7 +228,7 @@ class _Replay:
         return np.array(choice), np.array(lost), self._controller.swaps
 
     def _advance(self, until_s: float) -> None:
-        """Steps when they are due, and when a load ends."""
+        """Step when a step is due, and when a load ends."""
         while True:
             due_s = min([self._next_step_s, *(at_s for at_s, _ in self._loads)])
             if due_s > until_s:
@@ -244,7 +244,7 @@ class _Replay:
 
 
 def world_of(palette: Palette, data_folder: Path, work: Path) -> tuple[World, Feeds]:
-    """The members in fp32, from best to worst; and the batch that recordings ask."""
+    """Return the members in fp32, from best to worst, and the batch that recordings run."""
     _, data = data_sets.read(data_folder)
     labels = data.test.labels
     assert labels is not None
@@ -281,7 +281,7 @@ def _quiet(palette: Palette, subnets: list[str], feeds: Feeds, work: Path) -> Tr
 
 
 def compared(settings: Iterable[Setting]) -> dict[str, Any]:
-    """Every contender over all the requests of these recordings."""
+    """Compare every contender over all requests of these recordings."""
     every = list(settings)
     world = every[0].world
     ours = [setting.ours() for setting in every]
@@ -313,7 +313,7 @@ def _pooled(runs: list[tuple[Setting, Choice, NDArray[np.bool_] | None]]) -> dic
 
 
 def _budget_ms(world: World, recordings: Iterable[Trace]) -> float:
-    """What the largest misses 30 % of the time, for time or for memory."""
+    """Return the budget that the largest misses 30 % of the time, in time or memory."""
     largest = int(np.argmax([of.latency[0].p50_ms for of in world.profile.subnets]))
     taken = [
         np.where(world.memory_mb[largest] <= Setting(world, trace, 0.0).free_mb, trace.latency_ms[:, largest], np.inf)

@@ -58,7 +58,7 @@ class Client:
         self.answers: list[tuple[float, float, str]] = []
 
     def ask(self) -> str:
-        """One request, and a rest as long."""
+        """Send one request, and rest as long."""
         start_s = time.perf_counter()
         subnet = self._session.answer(None, self._feeds).subnet
         end_s = time.perf_counter()
@@ -128,7 +128,7 @@ def burning() -> Iterator[None]:
 
 @contextmanager
 def hogged(megabytes: int) -> Iterator[None]:
-    """A process of the same control group takes memory."""
+    """Start a process of the same control group that takes memory."""
     hog = subprocess.Popen([sys.executable, "-c", _HOG, str(megabytes * 10**6)], stdout=subprocess.PIPE)
     assert hog.stdout is not None
     hog.stdout.readline()
@@ -141,7 +141,7 @@ def hogged(megabytes: int) -> Iterator[None]:
 
 @contextmanager
 def limited() -> Iterator[int | None]:
-    """This process in a group with a limit a little over what it uses, and the room; None where that cannot be."""
+    """Limit this process to a little over what it uses, and return the room; None where that cannot be."""
     try:
         _GROUP.mkdir(exist_ok=True)
         (_GROUP / "cgroup.procs").write_text(str(os.getpid()))
@@ -160,7 +160,7 @@ def limited() -> Iterator[int | None]:
 
 
 def beside_loads(palette: Palette) -> dict[str, Any]:
-    """Requests beside background loads against requests without, in turns; and the time of each exchange."""
+    """Compare requests during background loads with requests without, in turn, and time each swap."""
     windows: list[tuple[float, float]] = []
     exchanges: list[float] = []
     names = [entry.name for entry in palette.manifest.subnets if entry.precision == "fp32"]

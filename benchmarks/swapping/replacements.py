@@ -33,6 +33,7 @@ import typer
 
 from benchmarks.shared import output
 from benchmarks.shared.arguments import PaletteFolder
+from benchmarks.shared.shifted_weights import last_numbers, stored_tensors, with_one_added
 from benchmarks.swapping.ssh_server import ssh_server
 from edgedistill.exporters.export_folder import file_entry
 from edgedistill.files import write_json
@@ -72,15 +73,8 @@ def other_palette(palette: Palette, folder: Path) -> Path:
 def _shift(folder: Path, entry: SubnetEntry) -> None:
     """Make the numbers that a subnet uses last higher by one, in the weights that others share."""
     model = onnx.load(str(folder / entry.graph), load_external_data=False)
-    stored = {tensor.name: tensor for tensor in model.graph.initializer if tensor.external_data}
-    used = [stored[name] for node in model.graph.node for name in node.input if name in stored]
-    last = next(tensor for tensor in reversed(used) if tensor.data_type == onnx.TensorProto.FLOAT)
-    place = {item.key: item.value for item in last.external_data}
-    path, start, length = folder / entry.weights, int(place["offset"]), int(place["length"])
-    content = bytearray(path.read_bytes())
-    numbers = np.frombuffer(content[start : start + length], np.float32)
-    content[start : start + length] = (numbers + np.float32(1)).tobytes()
-    path.write_bytes(content)
+    path = folder / entry.weights
+    path.write_bytes(with_one_added(path.read_bytes(), *last_numbers(model, stored_tensors(model))))
 
 
 # The ways: each makes the folder hold what the new one holds.

@@ -55,7 +55,7 @@ class Trace:
     readings: list[Readings]
 
     def save(self, path: Path) -> None:
-        """As one file."""
+        """Write the recording as one file."""
         np.savez(
             path,
             subnets=np.array(self.subnets),
@@ -67,7 +67,7 @@ class Trace:
 
     @classmethod
     def load(cls, path: Path) -> Trace:
-        """What was saved."""
+        """Read a recording."""
         with np.load(path) as stored:
             readings = [Readings(other_load=_known(a), free_mb=_known(b)) for a, b in stored["readings"]]
             return cls(
@@ -132,7 +132,7 @@ def bursts(seconds: float) -> Iterator[Iterator[Phase]]:
 
 @contextmanager
 def stairs(seconds: float) -> Iterator[Iterator[Phase]]:
-    """More and more processes that burn, and fewer again."""
+    """Start more and more processes that burn, and then fewer again."""
     counts = (0, 1, 2, 3, 5, 3, 2, 1, 0, 4)
     with CpuLoad() as load:
         yield ((seconds / len(counts), lambda n=n: load.set(n)) for n in counts)  # type: ignore[misc]
@@ -140,7 +140,7 @@ def stairs(seconds: float) -> Iterator[Iterator[Phase]]:
 
 @contextmanager
 def quotas(seconds: float) -> Iterator[Iterator[Phase]]:
-    """The process may use so many hundredths of a core."""
+    """Limit the process to hundredths of a core."""
     shares = (200, 60, 200, 35, 80, 200, 50, 100)
     _CPU.mkdir(exist_ok=True)
     (_CPU / "cpu.cfs_period_us").write_text("20000")
@@ -187,7 +187,7 @@ KINDS = {"bursts": bursts, "stairs": stairs, "quotas": quotas, "memory": memory}
 
 
 def recorded(palette: Palette, subnets: Sequence[str], feeds: Feeds, folder: Path, seconds: float) -> dict[str, Trace]:
-    """One recording of each kind, or what is there."""
+    """Record each kind, unless it is there."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
     for kind, load in KINDS.items():

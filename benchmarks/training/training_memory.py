@@ -100,7 +100,7 @@ def measured(family: str, kind: str) -> float:
 
 
 def trained(arch: Architecture, kind: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """The model of one kind, and its outputs [B, c] of token ids [B, L]."""
+    """Return the model of one kind, and its outputs [B, c] of token ids [B, L]."""
     if kind == "plain":
         sizes = {"num_hidden_layers": arch.layers, "num_attention_heads": arch.heads, "hidden_size": arch.hidden}
         named = {"vocab_size": arch.vocabulary, "max_position_embeddings": arch.positions, "num_labels": arch.outputs}

@@ -1,4 +1,4 @@
-"""How `serve.py` receives HTTP: a time limit for each request to arrive, a bound on connections, errors as JSON."""
+"""Receive HTTP for `serve.py`: a time limit for each request, a bound on connections, errors as JSON."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ BEGINNING = b'{"document": '
 
 
 def finished(results: BinaryIO) -> dict[str, bool]:
-    """Whether each document in the results has an answer. A line that a kill cut short is taken back."""
+    """Return whether each document in the results has an answer, and drop a line that a kill cut short."""
     found, end = {}, 0
     results.seek(0)
     for number, line in enumerate(results, start=1):
@@ -39,7 +39,7 @@ def finished(results: BinaryIO) -> dict[str, bool]:
 
 
 def documents(folder: Path) -> dict[str, Path]:
-    """By name, the small ones first: a batch is as long as its longest text, so those of a size go together."""
+    """Return the documents by size, the small ones first: a batch is as long as its longest text."""
     found = sorted((path.stat().st_size, path) for path in folder.rglob("*.txt") if path.is_file())
     if not found:
         raise DataError(f"{folder} has no .txt files")
@@ -47,13 +47,13 @@ def documents(folder: Path) -> dict[str, Path]:
 
 
 def start_of(path: Path) -> str:
-    """As much as is read of it; what is not UTF-8 becomes what no text may hold."""
+    """Read the start of a document; bytes that are not UTF-8 become a character that no text may hold."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:  # with or without a byte order mark
         return file.read(MOST_CHARACTERS)
 
 
 def answers(classifier: TextClassifier, paths: list[Path]) -> list[dict[str, Any]]:
-    """An answer each, or what was wrong with the document."""
+    """Return an answer for each document, or what was wrong with it."""
     try:
         found = classifier.classify([start_of(path) for path in paths])
     except (InputError, RunError, OSError) as error:

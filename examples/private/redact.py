@@ -22,7 +22,7 @@ BLANK = re.compile(r"[^\S\x1c-\x1f]*")
 
 
 def good_enough(palette: Palette, quality: float) -> list[str]:
-    """A budget may bring the smallest subnet; only those named here may serve, so that speed is not paid by leaks."""
+    """Return the subnets that may serve, so that a latency budget does not trade leaks for speed."""
     found = [entry.name for entry in palette.manifest.subnets if entry.score("validation") >= quality]
     if not found:
         raise InputError(f"no subnet has a quality of {quality} on validation; 'edgedistill inspect' shows them")
@@ -30,7 +30,7 @@ def good_enough(palette: Palette, quality: float) -> list[str]:
 
 
 def redacted(tagger: TokenClassifier, text: str) -> str:
-    """The text by paragraphs: whole, or not at all."""
+    """Redact the text paragraph by paragraph: all of it, or nothing."""
     parts = PARAGRAPH.split(text)
     places = [place for place, part in enumerate(parts) if not BLANK.fullmatch(part)]
     if not places:

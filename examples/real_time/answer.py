@@ -33,7 +33,7 @@ def read(lines: Lines) -> None:
 
 
 def answer(classifier: TextClassifier, text: str, left_ms: float) -> dict[str, Any]:
-    """A line's record; to answer one that is late already would only make the next ones late."""
+    """Return a line's record; a line that is already late is not answered, since that would delay the next ones."""
     if left_ms <= 0:
         return {"error": "late"}
     before = classifier.session.active

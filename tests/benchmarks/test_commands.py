@@ -12,6 +12,7 @@ from benchmarks import catalog
 from benchmarks.__main__ import app, command_of
 from benchmarks.report import pages
 from benchmarks.shared import data_sets, training_runs
+from benchmarks.shared.output import ROOT
 from benchmarks.swapping import long_life
 from edgedistill.errors import EdgeDistillError
 
@@ -99,3 +100,12 @@ def test_a_stale_page_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 1
     assert page.name in result.output
     assert page.read_text(encoding="utf-8") != "new"
+
+
+def test_the_files_that_docstrings_name_exist() -> None:
+    sources = [file for folder in ("benchmarks", "research") for file in (ROOT / folder).rglob("*.py")]
+    text = "".join(re.match('""".*?"""', file.read_text(encoding="utf-8"), re.DOTALL)[0] for file in sources)
+    existing = {
+        file.name for folder in ("benchmarks", "research", "edgedistill") for file in (ROOT / folder).rglob("*.py")
+    }
+    assert set(re.findall(r"\w+\.py\b", text)) - existing == set()

@@ -10,22 +10,13 @@ from pathlib import Path
 
 import pytest
 from commands import invoke, one_line
-from tiny_training import model_folder, rows
+from tiny_training import SHORT_RECIPE_FILE, model_folder, rows
 
 import edgedistill
 from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
 
-RECIPE = """
-rank = 2
-batch_size = 8
-head_shares = [1.0, 0.3333333333333333]
-ffn_shares = [1.0, 0.5]
-teacher = {epochs = 1, least_steps = 1}
-widths = {epochs = 1, least_steps = 1}
-depths = {epochs = 1, least_steps = 1}
-max_tokens = 5
-"""
+RECIPE = SHORT_RECIPE_FILE + "max_tokens = 5\n"
 HOST = "wilhelminas-laptop"
 
 

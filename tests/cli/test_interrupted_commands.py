@@ -14,21 +14,11 @@ import interruptions
 import pytest
 import tiny_palette
 from commands import invoke, one_line
-from tiny_training import model_folder, rows
+from tiny_training import SHORT_RECIPE_FILE, model_folder, rows
 
 from edgedistill import places
 from edgedistill.distillation import loop
 from edgedistill.palette import load, write_profile
-
-_RECIPE = """
-rank = 2
-batch_size = 8
-head_shares = [1.0, 0.3333333333333333]
-ffn_shares = [1.0, 0.5]
-teacher = {epochs = 1, least_steps = 1}
-widths = {epochs = 1, least_steps = 1}
-depths = {epochs = 1, least_steps = 1}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"text": text, "label": label}) for text, label in rows()]
     for split, part in (("train", lines), ("validation", lines[:20]), ("test", lines[20:])):
         (folder / "data" / f"{split}.jsonl").write_text("\n".join(part))
-    (folder / "recipe.toml").write_text(_RECIPE)
+    (folder / "recipe.toml").write_text(SHORT_RECIPE_FILE)
     _done(*_train(folder, folder / "supernet"))
     return folder
 

@@ -7,21 +7,11 @@ from pathlib import Path
 
 import pytest
 from commands import invoke, one_line
-from tiny_training import model_folder, rows
+from tiny_training import SHORT_RECIPE_FILE, model_folder, rows
 
 from edgedistill.distillation.recipe import Recipe, read_recipe
 from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
-
-_SHORT = """
-rank = 2
-batch_size = 8
-head_shares = [1.0, 0.3333333333333333]
-ffn_shares = [1.0, 0.5]
-teacher = {epochs = 1, least_steps = 1}
-widths = {epochs = 1, least_steps = 1}
-depths = {epochs = 1, least_steps = 1}
-"""
 
 
 @pytest.fixture
@@ -33,7 +23,7 @@ def place(tmp_path: Path) -> Path:
     for split, part in (("train", lines), ("validation", lines[:20]), ("test", lines[20:])):
         (tmp_path / "data" / f"{split}.jsonl").write_text("\n".join(part))
     (tmp_path / "texts.txt").write_text("\n".join(text for text, _ in rows(400)) + "\n")
-    (tmp_path / "recipe.toml").write_text(_SHORT)
+    (tmp_path / "recipe.toml").write_text(SHORT_RECIPE_FILE)
     return tmp_path
 
 
