@@ -51,7 +51,7 @@ def test_a_few_logits_at_a_time_score_as_all_together(monkeypatch: pytest.Monkey
     for subnet in (model.arch.full, tiny_decoder.SPACE.minnet):
         batch = make_batch(rows, range(len(rows)))
         with torch.no_grad():
-            logits = model(batch.input_ids, batch.attention_mask, subnet)[:, :-1].flatten(0, 1)
+            logits = model.logits(batch.input_ids, batch.attention_mask, subnet)[:, :-1].flatten(0, 1)
         labels = batch.input_ids[:, 1:].flatten()
         score = evaluate(model, subnet, rows, TASK, names=())
         assert score.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
