@@ -11,13 +11,14 @@ from edgedistill.data.data_files import SPLITS
 from edgedistill.data.rows import Row
 from edgedistill.errors import DataError
 from edgedistill.tasks import TaskName, task_of
-from edgedistill.tasks.fields import RawLabel, Text
+from edgedistill.tasks.fields import Text
 from edgedistill.tasks.labels import name_classes
+from edgedistill.tasks.task import Task
 
 __all__ = ["Columns", "Label", "Split", "TaskData", "classes_in", "split_of"]
 
 Label = int | float | tuple[int, ...]
-"""A class, a number, or a class for each word."""
+"""A class, a number, a class for each word, or a 1 for each class that a row has and a 0 for the others."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,15 @@ class TaskData:
     ) -> TaskData:
         """Number the classes: as ``label_names`` has them, or else those of train in alphabetical order.
 
-        Where words are labelled, tags that only validation or test has come after train's: rare ones are
-        natural there, cannot be learnt, and count as errors.
+        Where words are labelled, or texts have several labels, those that only validation or test has come after
+        train's: rare ones are natural there, cannot be learnt, and count as errors.
 
         Raises:
             DataError: a class that ``label_names``, or train, does not have.
         """
         names = _names(rows, source or unlabelled, task, label_names)
-        index = name_classes(names)
-        train, validation, test = (split_of(rows[name], index) for name in SPLITS)
+        index, kind = name_classes(names), task_of(task)
+        train, validation, test = (split_of(rows[name], kind, index, len(names)) for name in SPLITS)
         digest = hashlib.sha256(json.dumps([rows[name] for name in SPLITS]).encode()).hexdigest()
         return cls(task, train, validation, test, names, source, columns, digest, unlabelled, tuple(notes))
 
@@ -127,13 +128,7 @@ def _names(
     return known
 
 
-def split_of(rows: Sequence[Row], index: Mapping[str, int]) -> Split:
-    """Return a split of these rows, with each class as its number in ``index``."""
-    labels = tuple(_numbered(label, index) for _, label in rows if label is not None)
+def split_of(rows: Sequence[Row], task: Task, index: Mapping[str, int], classes: int) -> Split:
+    """Return a split of these rows, with each of a number of classes as its place in ``index``."""
+    labels = tuple(task.numbered(label, index, classes) for _, label in rows if label is not None)
     return Split(tuple(text for text, _ in rows), labels or None)
-
-
-def _numbered(label: RawLabel, index: Mapping[str, int]) -> Label:
-    if isinstance(label, str):
-        return index[label]
-    return tuple(index[tag] for tag in label) if isinstance(label, tuple) else label

@@ -123,7 +123,8 @@ def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
     Raises:
         DataError: the file cannot be read, is empty, or a line is no text or pair.
     """
-    return split_of(_lines(texts, task_of(task), pair=pair), {})
+    kind = task_of(task)
+    return split_of(_lines(texts, kind, pair=pair), kind, {}, 0)
 
 
 def _checked(columns: Columns, task: Task) -> Columns:

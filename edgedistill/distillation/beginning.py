@@ -158,6 +158,8 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
             _check_small_letters(source.folder, source_tokenizer.tokenizer)
     if has_head(source.folder, data.task, outputs):
         standardise_head(model, source_tokenizer.tokenizer, pad, data, recipe)
+    elif data.train.labels is not None:
+        _set_bias(model.classifier, task_of(data.task).starting_bias(data.train.labels))
     return _Pretrained(
         model,
         source_tokenizer.tokenizer,
@@ -166,6 +168,13 @@ def _encoder(source: ResolvedModel, data: TaskData, recipe: Recipe) -> _Pretrain
         most_tokens=most_tokens,
         tokenizer_settings=source_tokenizer.settings,
     )
+
+
+@torch.no_grad()
+def _set_bias(head: torch.nn.Linear | None, bias: Sequence[float] | None) -> None:
+    """Let a new head answer every text with the labels' shares, where the task says so."""
+    if head is not None and bias is not None:
+        head.bias.copy_(torch.tensor(bias))
 
 
 def _check_labels(names: list[str] | None, data: TaskData, model: str) -> None:

@@ -8,41 +8,45 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 from torch import Tensor
 
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.palette import Calibration, OutOfScope
 from edgedistill.runtime.calibrated_scores import energy
+from edgedistill.tasks.task import Task
 
-__all__ = ["Calibrator", "expected_calibration_error", "fitted_temperature", "spliced"]
+__all__ = ["Calibrator", "at_own_thresholds", "fitted_temperature", "spliced"]
 
 _LEAST, _MOST = 0.2, 5.0  # beyond them validation is too small, or too well known, to tell
-_BINS = 15
 _HALFWAY = 3000
 _LEAST_TOKENS = 6  # with the special ones: of two shorter texts a half is hardly anything
-_Logits = NDArray[np.float64]
+_Logits = NDArray[np.floating[Any]]
 
 
 class Calibrator:
     """Measures the members of one palette; the first that is measured is the reference of the others.
 
     Args:
+        task: says what scores are.
         data: labelled validation and test, or without labels.
         teacher: its outputs [rows, c] by split, which stand in for the labels.
         out_of_scope: texts that should be rejected; None for none.
     """
 
-    def __init__(self, data: EncodedData, teacher: Mapping[str, Tensor], out_of_scope: Encoded | None) -> None:
-        self._data, self._teacher = data, teacher
+    def __init__(
+        self, task: Task, data: EncodedData, teacher: Mapping[str, Tensor], out_of_scope: Encoded | None
+    ) -> None:
+        self._task, self._data, self._teacher = task, data, teacher
         self._out_of_scope = out_of_scope
         self._halfway = None if out_of_scope is None else spliced(data.validation, _HALFWAY)
-        self._labels: NDArray[np.intp] | None = None
+        self._decisions: NDArray[Any] | None = None  # of the first member on test
         self._ranks: list[float] | None = None
 
     @property
@@ -51,22 +55,24 @@ class Calibrator:
         return () if self._out_of_scope is None or self._halfway is None else (self._out_of_scope, self._halfway)
 
     def measure(self, validation: Tensor, test: Tensor, matched: Sequence[Tensor]) -> Calibration:
-        """Of one member, from its outputs [rows, c] on validation, on test, and on `matched`."""
-        temperature = fitted_temperature(_array(validation), self._targets(validation.shape[1]))
-        asked, labels = _array(test), self._data.test.labels
-        if self._labels is None:
-            self._labels = asked.argmax(-1)
-        errors = (
-            (None, None)
-            if labels is None
-            else tuple(expected_calibration_error(asked / t, np.asarray(labels)) for t in (1.0, temperature))
-        )
+        """Measure one member by its outputs [rows, c] on validation, on test, and on `matched`."""
+        task, labels, logits = self._task, self._data.test.labels, _array(test)
+        targets = self._targets(validation.shape[1])
+        temperature = fitted_temperature(task, _array(validation), targets)
+        recorded = round(temperature, 4)
+        thresholds = task.thresholds(task.scores(_array(validation) / recorded), targets)
+        decisions = task.decisions(task.at_thresholds(logits, recorded, thresholds))
+        if self._decisions is None:
+            self._decisions = decisions
+        differs = decisions != self._decisions
+        errors = [None if labels is None else task.calibration_error(logits / t, labels) for t in (1.0, temperature)]
         energies = None if not matched else self._energies(*(energy(_array(outputs)) for outputs in matched))
         return Calibration(
-            temperature=round(temperature, 4),
+            temperature=recorded,
             error_before=errors[0],
             error=errors[1],
-            flip_rate=round(float((asked.argmax(-1) != self._labels).mean()), 6),
+            flip_rate=round(float((differs if differs.ndim == 1 else differs.any(-1)).mean()), 6),
+            thresholds=thresholds,
             energies=None if energies is None else [round(float(value), 5) for value in energies],
         )
 
@@ -97,9 +103,8 @@ class Calibrator:
         """Probabilities [rows, c] of validation: of the labels, or the teacher's."""
         labels = self._data.validation.labels
         if labels is None:
-            return _probabilities(_array(self._teacher["validation"]))
-        right: _Logits = np.eye(classes)[np.asarray(labels)]
-        return right
+            return self._task.scores(_array(self._teacher["validation"]))
+        return self._task.targets(labels, classes)
 
 
 def _sha256(rows: Encoded) -> str:
@@ -121,27 +126,27 @@ def spliced(rows: Encoded, count: int) -> Encoded:
     return Encoded(halves(rows.ids), halves(rows.type_ids), None, None, rows.pad)
 
 
-def fitted_temperature(logits: _Logits, targets: _Logits) -> float:
-    """The T, from 0.2 to 5, at which softmax(logits / T) is nearest to ``targets``, both [n, c], by cross-entropy."""
-
-    def loss(log_temperature: float) -> float:
-        return -float((targets * log_softmax(logits / np.exp(log_temperature), axis=-1)).sum(-1).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(_LEAST), np.log(_MOST)), method="bounded")
-    return float(np.exp(found.x))
-
-
-def expected_calibration_error(logits: _Logits, labels: NDArray[np.intp]) -> float:
-    """By how much scores and accuracy differ, in the mean over 15 bins of scores; logits [n, c], labels [n]."""
-    scores, right = _probabilities(logits).max(-1), logits.argmax(-1) == labels
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = [abs((scores - right)[bins == at].sum()) for at in range(_BINS)]
-    return round(float(np.sum(gaps)) / len(labels), 6)
+def fitted_temperature(task: Task, logits: _Logits, targets: _Logits) -> float:
+    """Return the T, from 0.2 to 5, at which the scores of logits / T are nearest to ``targets``, both [n, c]."""
+    result = minimize_scalar(
+        lambda log_temperature: task.surprise(logits / np.exp(log_temperature), targets),
+        bounds=(np.log(_LEAST), np.log(_MOST)),
+        method="bounded",
+    )
+    return float(np.exp(result.x))
 
 
-def _probabilities(logits: _Logits) -> _Logits:
-    probabilities: _Logits = softmax(logits, axis=-1)
-    return probabilities
+def at_own_thresholds(task: Task, outputs: Tensor, rows: Encoded, teacher: Tensor | None) -> Tensor:
+    """Return outputs [rows, c] as decided at the thresholds that fit these very rows, where the task has any."""
+    if not task.has_thresholds:
+        return outputs
+    logits = _array(outputs)
+    targets = task.scores(_array(teacher)) if rows.labels is None and teacher is not None else None
+    if targets is None:
+        targets = task.targets(rows.labels or (), logits.shape[1])
+    temperature = fitted_temperature(task, logits, targets)
+    thresholds = task.thresholds(task.scores(logits / temperature), targets)
+    return torch.from_numpy(task.at_thresholds(logits, temperature, thresholds)).float()
 
 
 def _array(outputs: Tensor) -> _Logits:

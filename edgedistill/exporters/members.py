@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,7 +68,7 @@ class EncoderMembers:
         self._vectors: dict[str, NDArray[np.float32]] = {}
         self._calibrator: Calibrator | None = None
         if self._task.is_calibrated:
-            self._calibrator = Calibrator(data, supernet.teacher, out_of_scope)
+            self._calibrator = Calibrator(self._task, data, supernet.teacher, out_of_scope)
 
     def known(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
         """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
@@ -95,7 +96,8 @@ class EncoderMembers:
         else:
             check_valid(path, model)
         outputs = {split: graph_outputs(path, getattr(self._data, split)) for split in SCORED}
-        name = member_name(subnet, precision)
+        name, calibration = member_name(subnet, precision), self._calibration(path, outputs)
+        decided = {split: self._decided(outputs[split], calibration) for split in SCORED}
         return SubnetEntry(
             name=name,
             quantization=stock.quantization,
@@ -107,8 +109,8 @@ class EncoderMembers:
             total_parameters=model.arch.total_parameters(subnet),
             macs=model.arch.macs(subnet, tokens=MAC_TOKENS),
             size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
-            quality=[quality for split in SCORED for quality in self._qualities(name, outputs[split], split)],
-            calibration=self._calibration(path, outputs),
+            quality=[quality for split in SCORED for quality in self._qualities(name, decided[split], split)],
+            calibration=calibration,
         )
 
     def _qualities(self, name: str, outputs: Tensor, split: str) -> list[Quality]:
@@ -117,6 +119,14 @@ class EncoderMembers:
             self._vectors[name] = outputs[distinct_rows(data)].numpy()
         reference = self._supernet.teacher.get(split)
         return qualities_of(outputs, split, data, self._task, names=info.labels, reference=reference)
+
+    def _decided(self, outputs: Tensor, calibration: Calibration | None) -> Tensor:
+        """Return outputs as the runtime decides by them: at the member's thresholds, where it has any."""
+        if calibration is None or calibration.thresholds is None:
+            return outputs
+        logits = outputs.numpy().astype(np.float64)
+        decided = self._task.at_thresholds(logits, calibration.temperature, calibration.thresholds)
+        return torch.from_numpy(decided).float()
 
     def _calibration(self, graph: Path, outputs: Mapping[str, Tensor]) -> Calibration | None:
         if self._calibrator is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Encoded
 from edgedistill.distillation.evaluation import score_outputs
+from edgedistill.exporters.calibration import at_own_thresholds
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.exporters.tensors import exported_tensors
@@ -59,5 +60,5 @@ def _scored(supernet: Supernet, subnet: Subnet, data: Encoded) -> Iterator[Part]
             graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.model.eps)
             path = Path(scratch) / "graph.onnx"
             path.write_bytes(graph.SerializeToString())
-            outputs = graph_outputs(path, data)
+            outputs = at_own_thresholds(task, graph_outputs(path, data), data, reference)
         yield Part(prefix, score_outputs(outputs, data, task, names=names, reference=reference).value)

@@ -50,6 +50,9 @@ class Quality(StrictModel):
 class Calibration(StrictModel):
     """Calibrate a classifier's scores; a score is the largest of softmax(logits / ``temperature``).
 
+    Where a text has any number of labels, scores are the sigmoids of logits / ``temperature``, and ``thresholds`` the
+    scores from which each label is given, in the order of the labels.
+
     ``error_before`` (at a temperature of 1) and ``error``: expected calibration errors on test; None without labels.
     ``flip_rate``: the share of test rows that it labels otherwise than the palette's first member. ``energies``: the
     percentiles (0 to 100) of the energy score (`runtime.calibrated_scores.energy`) on the texts of `OutOfScope`; None
@@ -61,6 +64,7 @@ class Calibration(StrictModel):
     error: Share | None
     flip_rate: Share
     energies: FinitePercentiles | None
+    thresholds: Items[Share] | None = None
 
 
 class SubnetEntry(StrictModel):

@@ -187,6 +187,15 @@ class Manifest(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _deciding(self) -> Manifest:
+        expected = len(self.labels) if task_of(self.task).has_thresholds else None
+        for entry in self.subnets:
+            thresholds = None if entry.calibration is None else entry.calibration.thresholds
+            if entry.calibration is not None and (None if thresholds is None else len(thresholds)) != expected:
+                raise ValueError(f"thresholds of {entry.name} are not one for each label of {self.task}")
+        return self
+
+    @model_validator(mode="after")
     def _answering(self) -> Manifest:
         shape = self.graph_outputs[0].shape if self.graph_outputs else []
         if not shape or not isinstance(shape[-1], int) or shape[-1] < 1:

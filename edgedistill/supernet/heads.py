@@ -15,7 +15,7 @@ from edgedistill.errors import ModelError
 from edgedistill.supernet.families import Head, encoder_family_of
 from edgedistill.supernet.model_config import CONFIG
 from edgedistill.supernet.weight_files import WEIGHTS
-from edgedistill.tasks import TaskName, task_of
+from edgedistill.tasks import TASKS, TaskName, task_of
 
 __all__ = ["StoredHead", "check_teacher", "label_names", "stored_head"]
 
@@ -105,13 +105,21 @@ def check_teacher(folder: Path, config: Any, task: TaskName, name: str) -> list[
     path = folder / CONFIG
     problem = getattr(config, "problem_type", None)
     if problem is not None and problem != kind.problem_type:
-        raise ModelError(f"{path}: problem_type is {problem!r}; {task} needs {kind.problem_type!r}")
+        raise ModelError(
+            f"{path}: problem_type is {problem!r}; {task} needs {kind.problem_type!r}{_fitting(head, problem)}"
+        )
     if not kind.has_classes:
         _check_regression(path, config, head)
         return None
     if head.outputs < 2:
         raise ModelError(f"{path}: the head has one output; {task} needs one for each label: take text-regression")
     return label_names(folder, config, head.outputs)
+
+
+def _fitting(head: StoredHead, problem: object) -> str:
+    """Name the task that a head is for, where there is one."""
+    fitting = [name for name in TASKS if (task_of(name).head, task_of(name).problem_type) == (head.kind, problem)]
+    return f": take {fitting[0]}" if fitting else ""
 
 
 def _check_regression(path: Path, config: Any, head: StoredHead) -> None:

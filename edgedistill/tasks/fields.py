@@ -11,12 +11,22 @@ from typing import Any
 from edgedistill.errors import DataError
 from edgedistill.tasks.labels import class_name, is_missing
 
-__all__ = ["RawLabel", "Text", "parse_class", "parse_number", "parse_tags", "parse_text", "parse_words"]
+__all__ = [
+    "RawLabel",
+    "Text",
+    "parse_class",
+    "parse_list",
+    "parse_number",
+    "parse_tags",
+    "parse_text",
+    "parse_words",
+    "shown_value",
+]
 
 Text = str | tuple[str, ...]
 """A text, a pair of them, or the words of one."""
 RawLabel = str | float | tuple[str, ...]
-"""A class's name, a number, or a class's name for each word."""
+"""A class's name, a number, or several classes' names: of each word, or all that a text has."""
 _LARGEST = (2 - 2**-23) * 2.0**127  # of fp32, which models answer in
 
 _LIST_LIKE = (("['", "']"), ('["', '"]'), ("['", '"]'), ('["', "']"))
@@ -33,7 +43,7 @@ def parse_text(value: Any, place: str) -> str:
         raise DataError(f"{place} has no text; expected a string that is not blank")
     if not isinstance(value, str | int | float):
         kind = type(value).__name__
-        raise DataError(f"{place} has the text {_shown(value)}, a {kind}; expected a string")
+        raise DataError(f"{place} has the text {shown_value(value)}, a {kind}; expected a string")
     return _encodable(str(value), "text", place)
 
 
@@ -49,7 +59,8 @@ def _encodable(text: str, what: str, place: str) -> str:
     return text
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return a value as a message shows it, cut short."""
     shown = repr(value)
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
@@ -60,7 +71,7 @@ def parse_words(value: Any, what: str, place: str) -> tuple[str, ...]:
     Raises:
         DataError: it is not a list of strings, or a string is blank; ``what`` names one of them.
     """
-    words = _listed(value, what, place) if isinstance(value, str) else value
+    words = parse_list(value, what, place) if isinstance(value, str) else value
     if not isinstance(words, list) or not words:
         raise DataError(f"{place} has no list of {what}s; expected strings in a list, or with blanks in between")
     for word in words:
@@ -70,8 +81,12 @@ def parse_words(value: Any, what: str, place: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _listed(text: str, what: str, place: str) -> list[Any]:
-    """Read a list as JSON or Python writes it in a field of CSV; else divide the text at blanks."""
+def parse_list(text: str, what: str, place: str) -> list[Any]:
+    """Read a list as JSON or Python writes it in a field of CSV; else divide the text at blanks.
+
+    Raises:
+        DataError: it is almost a list; ``what`` names one of its strings.
+    """
     stripped = text.strip()
     if not (stripped.startswith("[") and stripped.endswith("]")):
         return text.split()
@@ -81,12 +96,12 @@ def _listed(text: str, what: str, place: str) -> list[Any]:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(words, list) and all(
-            isinstance(word, str) or (what, type(word)) == ("tag", int) for word in words
+            isinstance(word, str) or (what != "word" and type(word) is int) for word in words
         ):
             return words
-    if what == "tag" or any(stripped.startswith(begin) and stripped.endswith(end) for begin, end in _LIST_LIKE):
+    if what != "word" or any(stripped.startswith(begin) and stripped.endswith(end) for begin, end in _LIST_LIKE):
         raise DataError(
-            f"{place} has the {what}s {_shown(text)}, which is not a list as JSON writes it; "
+            f"{place} has the {what}s {shown_value(text)}, which is not a list as JSON writes it; "
             f'expected ["a", "b"], or {what}s with blanks in between'
         )
     return text.split()
@@ -116,7 +131,7 @@ def parse_tags(value: Any, names: Sequence[str], words: int, place: str) -> tupl
         DataError: it is not a list of classes, or of another number.
     """
     if isinstance(value, str):
-        value = _listed(value, "tag", place)
+        value = parse_list(value, "tag", place)
     if isinstance(value, list):
         value = [tag if tag is None else class_name(tag, names, place) for tag in value]
     tags = parse_words(value, "tag", place)

@@ -67,6 +67,7 @@ class Task(ABC):
         transformers_task: what transformers' models for the task are listed under.
 
         is_calibrated: a palette records what its members' scores mean.
+        has_thresholds: it records the score from which a member gives each label.
         rejects: a palette can be matched to texts out of scope.
         answered_by: the class in `edgedistill.runtime` that answers texts, and its method.
         takes_false_accepts: that class has the option ``false_accepts``.
@@ -97,6 +98,7 @@ class Task(ABC):
     transformers_task: ClassVar[str] = "text-classification"
 
     is_calibrated: ClassVar[bool] = False
+    has_thresholds: ClassVar[bool] = False
     rejects: ClassVar[bool] = False
     answered_by: ClassVar[tuple[str, str]]
     takes_false_accepts: ClassVar[bool] = False
@@ -124,9 +126,19 @@ class Task(ABC):
             DataError: the value is not a label for the task.
         """
 
+    def numbered(self, label: RawLabel, index: Mapping[str, int], _classes: int, /) -> Any:
+        """Return a label with each class as its number in ``index``."""
+        if isinstance(label, str):
+            return index[label]
+        return tuple(index[tag] for tag in label) if isinstance(label, tuple) else label
+
     @abstractmethod
     def outputs(self, labels: int, hidden: int, /) -> int:
         """Return how many outputs a unit has, for a number of label names and a hidden width."""
+
+    def starting_bias(self, _labels: Sequence[Any], /) -> list[float] | None:
+        """Return the bias [c] that a new head begins with, by the labels of train; None for zeros."""
+        return None
 
     @abstractmethod
     def hard_loss(self, outputs: Tensor, labels: Tensor, /) -> Tensor:
@@ -189,6 +201,34 @@ class Task(ABC):
     def word_count_score(self, train: Labelled, test: Labelled, names: Sequence[str], /) -> float:
         """Return the headline on test of a linear model over word counts, learnt from train."""
         raise NotImplementedError(f"{self.name} has no baseline of word counts")
+
+    def scores(self, logits: Outputs, /) -> Outputs:
+        """Return the probabilities that logits [n, c] stand for."""
+        raise NotImplementedError(f"{self.name} has no scores")
+
+    def targets(self, labels: Sequence[Any], outputs: int, /) -> Outputs:
+        """Return labels as probabilities [n, c]."""
+        raise NotImplementedError(f"{self.name} has no scores")
+
+    def surprise(self, logits: Outputs, targets: Outputs, /) -> float:
+        """Return the mean cross-entropy of logits [n, c] against probabilities [n, c]."""
+        raise NotImplementedError(f"{self.name} has no scores")
+
+    def calibration_error(self, logits: Outputs, labels: Sequence[Any], /) -> float:
+        """Return the expected calibration error of logits [n, c]."""
+        raise NotImplementedError(f"{self.name} has no scores")
+
+    def decisions(self, logits: Outputs, /) -> NDArray[Any]:
+        """Return what is decided for each row [n], or [n, c] where each label is decided for itself."""
+        raise NotImplementedError(f"{self.name} has no scores")
+
+    def thresholds(self, _scores: Outputs, _targets: Outputs, /) -> list[float] | None:
+        """Return the score from which each label is given, fitted to probabilities [n, c]; None where none is."""
+        return None
+
+    def at_thresholds(self, logits: Outputs, _temperature: float, _thresholds: Sequence[float] | None, /) -> Outputs:
+        """Return logits that `decisions` and `metrics` take as decided at the thresholds."""
+        return logits
 
     def record(self, answers: Any, /) -> Record:
         """Return the command line's record of the runtime's answers to one text."""

@@ -10,6 +10,8 @@ from edgedistill.tasks.kinds import ClassTask
 from edgedistill.tasks.task import Labelled, Record, run_record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgedistill.tasks.task import Outputs
 
 __all__ = ["TASK"]
@@ -42,9 +44,36 @@ class _TextClassification(ClassTask):
         from edgedistill.tasks.metrics import class_metrics
         from edgedistill.tasks.word_counts import text_features
 
-        inputs, asked = text_features(train[0], test[0])
-        predicted = LinearSVC().fit(inputs, train[1]).predict(asked)
+        inputs, held_out = text_features(train[0], test[0])
+        predicted = LinearSVC().fit(inputs, train[1]).predict(held_out)
         return class_metrics(predicted, test[1], len(names))[self.headline]
+
+    def scores(self, logits: Outputs, /) -> Outputs:
+        from scipy.special import softmax
+
+        probabilities: Outputs = softmax(logits, axis=-1)
+        return probabilities
+
+    def targets(self, labels: Sequence[Any], outputs: int, /) -> Outputs:
+        import numpy as np
+
+        right: Outputs = np.eye(outputs)[np.asarray(labels)]
+        return right
+
+    def surprise(self, logits: Outputs, targets: Outputs, /) -> float:
+        from scipy.special import log_softmax
+
+        return -float((targets * log_softmax(logits, axis=-1)).sum(-1).mean())
+
+    def calibration_error(self, logits: Outputs, labels: Sequence[Any], /) -> float:
+        """Return how far the scores of the labels on top are from the share of them that is right."""
+        from edgedistill.tasks.metrics import binned_error
+
+        return binned_error(self.scores(logits).max(-1), logits.argmax(-1) == labels)
+
+    def decisions(self, logits: Outputs, /) -> NDArray[Any]:
+        top: NDArray[Any] = logits.argmax(-1)
+        return top
 
     def record(self, answers: Any, /) -> Record:
         (answer,) = answers

@@ -62,8 +62,8 @@ class _TextRegression(NumberTask):
         from edgedistill.tasks.metrics import correlations
         from edgedistill.tasks.word_counts import text_features
 
-        inputs, asked = text_features(train[0], test[0], alike_alone=True)
-        return correlations(Ridge().fit(inputs, train[1]).predict(asked), test[1])[self.headline]
+        inputs, held_out = text_features(train[0], test[0], alike_alone=True)
+        return correlations(Ridge().fit(inputs, train[1]).predict(held_out), test[1])[self.headline]
 
     def record(self, answers: Any, /) -> Record:
         (answer,) = answers

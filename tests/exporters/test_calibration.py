@@ -14,8 +14,11 @@ from scipy.special import softmax
 
 from edgedistill.data.batches import Encoded
 from edgedistill.exporters import write_palette
-from edgedistill.exporters.calibration import Calibrator, expected_calibration_error, fitted_temperature, spliced
+from edgedistill.exporters.calibration import Calibrator, fitted_temperature, spliced
 from edgedistill.runtime.calibrated_scores import energy
+from edgedistill.tasks import task_of
+
+CLASSES = task_of("text-classification")
 
 
 def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,21 +31,21 @@ def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_the_temperature_undoes_a_factor_and_the_error_with_it(factor: float) -> None:
     logits, labels = _drawn(20_000)
-    found = fitted_temperature(factor * logits, np.eye(4)[labels])
+    found = fitted_temperature(CLASSES, factor * logits, np.eye(4)[labels])
     assert found == pytest.approx(factor, rel=0.03)
-    assert expected_calibration_error(factor * logits / found, labels) < 0.01
-    assert factor == 1 or expected_calibration_error(factor * logits, labels) > 0.05
+    assert CLASSES.calibration_error(factor * logits / found, labels) < 0.01
+    assert factor == 1 or CLASSES.calibration_error(factor * logits, labels) > 0.05
 
 
 def test_a_temperature_stays_within_bounds_where_all_is_known() -> None:
     labels = np.arange(40) % 4
-    assert 0.2 <= fitted_temperature(10 * np.eye(4)[labels], np.eye(4)[labels]) < 0.3
+    assert 0.2 <= fitted_temperature(CLASSES, 10 * np.eye(4)[labels], np.eye(4)[labels]) < 0.3
 
 
 def test_the_error_by_hand() -> None:
     """Two bins: a score of 0.9 that is right in one of two, one of 0.6 that is right."""
     logits = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
-    assert expected_calibration_error(logits, np.array([0, 1, 0])) == pytest.approx((2 * 0.4 + 0.4) / 3, abs=1e-6)
+    assert CLASSES.calibration_error(logits, np.array([0, 1, 0])) == pytest.approx((2 * 0.4 + 0.4) / 3, abs=1e-6)
 
 
 def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
@@ -53,7 +56,7 @@ def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
         test=dataclasses.replace(rows.test, labels=None),
     )
     teacher = torch.from_numpy(_drawn(len(rows.validation))[0])
-    found = Calibrator(blind, {"validation": teacher}, None).measure(3 * teacher, teacher, ())
+    found = Calibrator(CLASSES, blind, {"validation": teacher}, None).measure(3 * teacher, teacher, ())
     assert found.temperature == pytest.approx(3, rel=1e-3)
     assert (found.error, found.error_before) == (None, None)
 
@@ -76,7 +79,7 @@ def test_rows_halfway_begin_as_one_and_end_as_another() -> None:
 def test_members_reject_alike_whatever_the_scale_and_shift_of_their_energies() -> None:
     """A threshold is found at the first member among its out-of-scope texts, and at the others at the same rank."""
     rows = tiny_supernet.rows()
-    calibrator, classes = Calibrator(rows, {}, rows.train), max(map(int, rows.validation.labels or ())) + 1
+    calibrator, classes = Calibrator(CLASSES, rows, {}, rows.train), max(map(int, rows.validation.labels or ())) + 1
     rng = np.random.default_rng(0)
     given, halfway = (torch.from_numpy(rng.normal(0, spread, (500, classes))) for spread in (2, 3))
     answers = [torch.from_numpy(rng.normal(0, 1, (len(split), classes))) for split in (rows.validation, rows.test)]
