@@ -46,6 +46,7 @@ from edgedistill.tasks import TaskName
 WIDTHS = {"large": 16, "middle": 8, "small": 4}  # from best to worst
 LABELS = ["lamp", "music", "timer"]
 TEMPERATURES = {"large": 1.0, "middle": 2.0, "small": 0.5}  # of a palette that `calibrate` made so
+THRESHOLDS = {"large": [0.5, 0.1, 0.9], "middle": [0.4, 0.5, 0.6], "small": [0.45, 0.55, 0.5]}
 _EXPONENTS = {"large": 1.0, "middle": 2.0, "small": 0.5}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "turn", "on", "the", "lamp", "play", "some", "music", "set", "a", "timer"]
 MAX_TOKENS = 16
@@ -81,6 +82,7 @@ class Kind:
 LABELLED = Kind("text-classification", tuple(LABELS), len(LABELS))
 PAIRS = Kind("text-classification", tuple(LABELS), len(LABELS), texts=2)
 NUMBERS = Kind("text-regression", (), 1)
+LABEL_SETS = Kind("multi-label-classification", tuple(LABELS), len(LABELS))
 TAGGED = Kind("token-classification", tuple(TAGS), len(TAGS))
 VECTORS = Kind("sentence-embedding", (), 3)
 
@@ -105,6 +107,26 @@ def reseal(folder: Path, **changes: object) -> Path:
     manifest = manifest.model_copy(update={"files": files}).sealed()
     write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
+
+
+def set_thresholds(folder: Path) -> Path:
+    """Give the members of a written palette of `LABEL_SETS` temperatures and thresholds; its path."""
+    entries = [
+        entry.model_copy(
+            update={
+                "calibration": Calibration(
+                    temperature=TEMPERATURES[entry.name],
+                    error_before=0.02,
+                    error=0.01,
+                    flip_rate=0.03,
+                    energies=None,
+                    thresholds=THRESHOLDS[entry.name],
+                )
+            }
+        )
+        for entry in load(folder).manifest.subnets
+    ]
+    return reseal(folder, subnets=entries)
 
 
 def energy_at(name: str, share: np.ndarray) -> np.ndarray:

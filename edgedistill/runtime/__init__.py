@@ -1,7 +1,7 @@
 """Serve a palette on the device: sensors, decisions, sessions.
 
 `AdaptiveSession` replaces an ``onnxruntime.InferenceSession``. For texts there is a class for each task:
-`TextClassifier`, `TextRegressor`, `TokenClassifier`, `SentenceEncoder` and `TextGenerator`.
+`TextClassifier`, `MultiLabelClassifier`, `TextRegressor`, `TokenClassifier`, `SentenceEncoder` and `TextGenerator`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from edgedistill.runtime.text import (
         Entity,
         Label,
+        LabelScore,
+        MultiLabelClassifier,
         Prediction,
+        ScoredLabels,
         SentenceEncoder,
         Tagged,
         TextClassifier,
@@ -34,11 +37,14 @@ __all__ = [
     "Entity",
     "Generated",
     "Label",
+    "LabelScore",
+    "MultiLabelClassifier",
     "Node",
     "Policy",
     "Prediction",
     "Readings",
     "Reason",
+    "ScoredLabels",
     "SensorLimit",
     "Sensors",
     "SentenceEncoder",

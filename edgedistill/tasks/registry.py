@@ -13,6 +13,7 @@ __all__ = ["TASKS", "TaskName", "task_of"]
 
 TASKS: Final = {
     "text-classification": "text_classification",
+    "multi-label-classification": "multi_label_classification",
     "text-regression": "text_regression",
     "token-classification": "token_classification",
     "sentence-embedding": "sentence_embedding",

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import tiny_palette
 from commands import invoke, one_line
-from tiny_palette import LABELLED, NUMBERS, PAIRS, TAGGED, VECTORS, Kind
+from tiny_palette import LABEL_SETS, LABELLED, NUMBERS, PAIRS, TAGGED, VECTORS, Kind
 from tokenizers import Tokenizer, normalizers
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
     root = tmp_path_factory.mktemp("palettes")
-    kinds = (LABELLED, PAIRS, NUMBERS, TAGGED, VECTORS)
+    kinds = (LABELLED, PAIRS, LABEL_SETS, NUMBERS, TAGGED, VECTORS)
     return {kind: tiny_palette.write(root / str(place), kind) for place, kind in enumerate(kinds)}
 
 
@@ -33,6 +33,7 @@ def records(*arguments: object, stdin: str | None = None, code: int = 0) -> list
     [
         (LABELLED, ["lamp"], {"label", "score"}),
         (PAIRS, ["--pair", "lamp", "play"], {"label", "score"}),
+        (LABEL_SETS, ["lamp"], {"labels"}),
         (NUMBERS, ["lamp"], {"value"}),
         (TAGGED, ["turn on the lamp music"], {"entities"}),
         (VECTORS, ["lamp"], {"vector"}),

@@ -18,7 +18,7 @@ from edgedistill.exporters.calibration import Calibrator, fitted_temperature, sp
 from edgedistill.runtime.calibrated_scores import energy
 from edgedistill.tasks import task_of
 
-CLASSES = task_of("text-classification")
+CLASSES, LABELS = task_of("text-classification"), task_of("multi-label-classification")
 
 
 def _drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +59,20 @@ def test_without_labels_a_member_is_compared_with_the_teacher() -> None:
     found = Calibrator(CLASSES, blind, {"validation": teacher}, None).measure(3 * teacher, teacher, ())
     assert found.temperature == pytest.approx(3, rel=1e-3)
     assert (found.error, found.error_before) == (None, None)
+
+
+def test_labels_that_are_decided_apart_have_a_temperature_and_a_threshold_each() -> None:
+    """Scores of a member whose logits are too large and shifted: the factor and the shift come out again."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 3))
+    labels = (1 / (1 + np.exp(-logits)) > rng.random(logits.shape)).astype(int)
+    assert fitted_temperature(LABELS, 3 * logits, labels.astype(float)) == pytest.approx(3, rel=0.1)
+    assert LABELS.calibration_error(logits, labels.tolist()) < 0.02 < LABELS.calibration_error(3 * logits, labels)
+    shifted = np.array([0.0, 2.0, -2.0])
+    decided = (logits > 0).astype(float)
+    thresholds = LABELS.thresholds(LABELS.scores(logits + shifted), decided)
+    assert thresholds == pytest.approx((1 / (1 + np.exp(-shifted))).tolist(), abs=0.01)
+    assert (LABELS.at_thresholds(logits + shifted, 1.0, thresholds) > 0).tolist() == (logits > 0).tolist()
 
 
 def test_rows_halfway_begin_as_one_and_end_as_another() -> None:

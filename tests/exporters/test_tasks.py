@@ -26,6 +26,9 @@ _TEXTS = [" ".join(f"w{(i * k) % 40}" for k in range(1, 3 + i % 4)) for i in ran
 _OTHERS = _TEXTS[1:] + _TEXTS[:1]
 _ROWS: dict[str, list[Row]] = {
     "pair": [((a, b), "same" if i % 2 else "other") for i, (a, b) in enumerate(zip(_TEXTS, _OTHERS, strict=True))],
+    "labels": [
+        (text, tuple(sorted({f"tens {word[1]}" for word in text.split() if len(word) == 3}))) for text in _TEXTS
+    ],
     "regression": [(text, float(i % 7)) for i, text in enumerate(_TEXTS)],
     "tokens": [
         (tuple(text.split()), tuple("B-place" if word.endswith("1") else "O" for word in text.split()))
@@ -36,6 +39,7 @@ _ROWS: dict[str, list[Row]] = {
 }
 _TASKS: dict[str, TaskName] = {
     "pair": "text-classification",
+    "labels": "multi-label-classification",
     "regression": "text-regression",
     "tokens": "token-classification",
     "scored embeddings": "sentence-embedding",
@@ -43,6 +47,7 @@ _TASKS: dict[str, TaskName] = {
 }
 _METRICS = {
     "pair": ["accuracy"],
+    "labels": ["micro_f1", "macro_f1"],
     "regression": ["spearman", "pearson", "mean_absolute_error"],
     "tokens": ["entity_f1"],
     "scored embeddings": ["spearman"],
@@ -72,12 +77,20 @@ def test_a_palette_of_every_task_says_what_it_is_and_how_good(kind: str, tmp_pat
     supernet, encoded, palette = _exported(kind, tmp_path)
     manifest = palette.manifest
     assert manifest.task == _TASKS[kind]
-    assert manifest.labels == {"pair": ["other", "same"], "tokens": ["B-place", "O"]}.get(kind, [])
+    assert manifest.labels == {
+        "pair": ["other", "same"],
+        "labels": ["tens 1", "tens 2", "tens 3"],
+        "tokens": ["B-place", "O"],
+    }.get(kind, [])
     for entry in manifest.subnets:
         told = [(metric, split) for split in ("validation", "test") for metric in _METRICS[kind]]
         assert [(q.metric, q.split) for q in entry.quality] == told
         assert all(q.low <= q.value <= q.high for q in entry.quality)
         assert all(q.low < q.high for q in entry.quality if 0 < q.value < 1)
+        calibration = entry.calibration
+        assert (calibration is not None) == (kind in ("pair", "labels"))
+        if calibration is not None:
+            assert (calibration.thresholds is None) == (kind == "pair")
     assert (manifest.mixing is not None) == (manifest.task == "sentence-embedding")
     outputs = graph_outputs(palette.folder / manifest.subnets[-1].graph, encoded.test)
     assert outputs.shape == (sum(map(encoded.test.units, range(len(encoded.test)))), supernet.model.arch.outputs)

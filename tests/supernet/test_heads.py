@@ -41,6 +41,14 @@ def test_without_architectures_the_tensors_say_which_head_it_is(
     ("task", "outputs", "settings", "says"),
     [
         ("text-classification", 5, {"problem_type": "multi_label_classification"}, "problem_type is 'multi_label"),
+        (
+            "text-classification",
+            5,
+            {"problem_type": "multi_label_classification"},
+            "needs 'single_label_classification': take multi-label-classification",
+        ),
+        ("multi-label-classification", 5, {"problem_type": "single_label_classification"}, "take text-classification"),
+        ("multi-label-classification", 1, {}, "needs one for each label"),
         ("text-classification", 5, {"problem_type": "regression"}, "problem_type is 'regression'"),
         ("text-classification", 1, {}, "has one output; text-classification needs one for each label"),
         ("text-regression", 5, {}, r"has 5 outputs \(a, b, c, …\); text-regression needs one"),
@@ -68,6 +76,8 @@ def test_a_teacher_that_is_for_something_else_is_refused_with_the_key(
     ("outputs", "task", "settings"),
     [
         (5, "text-classification", {"problem_type": "single_label_classification"}),
+        (5, "multi-label-classification", {"problem_type": "multi_label_classification"}),
+        (5, "multi-label-classification", {}),
         (1, "text-regression", {"problem_type": "regression"}),
         (1, "text-regression", {"sentence_transformers": {"activation_fn": IDENTITY, "version": "5"}}),
         (1, "text-regression", {"sbert_ce_default_activation_function": IDENTITY}),
