@@ -18,7 +18,7 @@ from edgedistill.device_profiles import conditions, profile
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError
 from edgedistill.palette import DeviceProfile, Palette, load, write_profile
 
-pytestmark = [pytest.mark.alone, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 LENGTHS = (8, 16)
 
@@ -224,6 +224,7 @@ def test_what_was_interrupted_goes_on_where_it_was(palette: Palette, tmp_path: P
     assert profile(palette, **asked).subnet("large") is not None
 
 
+@pytest.mark.alone
 def test_a_quick_profile_measures_the_ends_and_predicts_between(palette: Palette) -> None:
     found = profile(palette, lengths=(4, 8, 16), threads=(1,), rounds=20, quick=True)
     assert found.kind == "quick"

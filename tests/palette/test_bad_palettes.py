@@ -44,17 +44,18 @@ def _seal(folder: Path) -> None:
     (folder / "manifest.json").write_text(sealed.model_dump_json())
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_the_manifest_is_refused_or_means_nothing(folder: Path) -> None:
     path = folder / "manifest.json"
     whole, before = path.read_bytes(), load(folder).manifest
     harmless = 0
     for place in range(len(whole)):
-        for bit in (0, 5):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
-            if not _refused(folder):
-                assert load(folder).manifest == before  # a space became another space
-                harmless += 1
-    assert harmless < len(whole) / 2
+        bit = 5 * (place % 2)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+        if not _refused(folder):
+            assert load(folder).manifest == before  # a space became another space
+            harmless += 1
+    assert harmless < len(whole) / 4
 
 
 def test_every_flipped_byte_of_a_graph_is_refused(folder: Path) -> None:
