@@ -29,6 +29,7 @@ _WRITERS: dict[str, Callable[[Result], str]] = {
     "a-quarter": report_training.a_quarter,
     "without-labels": report_training.without_labels,
     "mixed-index": report_training.mixed_index,
+    "multi-label": report_training.multi_label,
     "regression-scales": report_training.regression_scales,
     "training-memory": report_training.training_memory,
     "embedding-table": report_training.embedding_table,

@@ -215,3 +215,33 @@ def per_layer_widths(result: Result) -> str:
         rows.append([size, *scores, interval(of["difference"])])
     header = ["size", "uniform, validation", "best unequal", "uniform, test", "best unequal", "difference"]
     return table(header, rows)
+
+
+def multi_label(result: Result) -> str:
+    """Return a row for everything that answers, and what a palette says of its members' scores."""
+
+    def row(name: str, scored: Result, more: tuple[str, str]) -> list[str]:
+        low, high = (percent(value) for value in scored["interval"])
+        micro = f"{percent(scored['micro_f1'])} ({low} to {high})"
+        return [name, *more, micro, percent(scored["macro_f1"]), percent(scored["at_half"]["micro_f1"])]
+
+    members = result["members"]
+    rows = [row("teacher", result["teacher"], ("", ""))]
+    rows += [
+        row(f"`{name}`", member, (f"{member['layer_parameters'] / 1e6:.2f} M", f"{member['size_mb']:.1f}"))
+        for name, member in members.items()
+    ]
+    rows += [row(f"logistic regressions, {kind}", scored, ("", "")) for kind, scored in result["linear"].items()]
+    header = ["answers by", "layers", "MB", "micro F1 (95 %)", "macro F1", "micro F1 at 0.5"]
+    errors = [f"{100 * member['calibration_error'][1]:.2f}" for member in members.values()]
+    differ = [f"{100 * member['other_labels']:.1f}" for member in members.values()]
+    return "\n".join(
+        [
+            table(header, rows),
+            "",
+            f"{result['labels']} labels, {result['labels_a_text']:.2f} a text; "
+            f"{', '.join(f'{count:,}' for count in result['texts'])} texts to train, validate and test; "
+            f"{' + '.join(map(str, result['steps']))} steps. Calibration error of the members, in points: "
+            f"{', '.join(errors)}. Texts with other labels than the largest member's, in %: {', '.join(differ)}.",
+        ]
+    )
