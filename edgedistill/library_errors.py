@@ -1,16 +1,18 @@
-"""Turn what other libraries raise at files into errors of ours: exceptions of any kind, and panics of Rust code."""
+"""Call other libraries: what they raise becomes an error of ours, and what they print can be silenced."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgedistill.errors import EdgeDistillError
 
-__all__ = ["disk_errors", "first_line", "is_library_error", "library_errors"]
+__all__ = ["disk_errors", "first_line", "is_library_error", "library_errors", "quiet"]
 
 
 def is_library_error(error: BaseException) -> bool:
@@ -51,3 +53,18 @@ def disk_errors(path: Path) -> Iterator[None]:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+@contextmanager
+def quiet(library: Any) -> Iterator[None]:
+    """Silence all log lines, and the progress bars of ``transformers`` or ``datasets``."""
+    bars, disabled = library.utils.logging, logging.root.manager.disable
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        if shown:
+            bars.enable_progress_bar()

@@ -19,7 +19,7 @@ from built_once import build_once
 from commands import run_block
 
 if TYPE_CHECKING:
-    from edgedistill.distillation.data import TaskData
+    from edgedistill.data.dataset import TaskData
 
 _EPOCHS = {"teacher": 1, "widths": 1, "depths": 1}
 FEWER_STEPS = [

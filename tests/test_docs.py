@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import readme
+import tomllib
 
 from benchmarks import catalog
 from benchmarks.report import pages
@@ -22,3 +23,17 @@ def test_every_benchmark_that_a_page_names_exists() -> None:
     assert len(named) > 30
     for name, run in named:
         catalog.benchmark_of(name or run)
+
+
+def test_every_direct_dependency_is_in_the_table() -> None:
+    project = tomllib.loads((readme.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"(base)": project["dependencies"], **project["optional-dependencies"]}
+    names = {
+        (extra, re.split(r"[<>=\[; ]", requirement)[0])
+        for extra, requirements in extras.items()
+        for requirement in requirements
+        if not requirement.startswith("edgedistill[")
+    }
+    page = (readme.ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `?([\w()]+)`? \| (.+?) \| .+ \|$", page, re.MULTILINE)[1:]
+    assert {(extra, name) for extra, packages in rows for name in packages.split(", ")} == names

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
+import datasets
 import pytest
 import tiny_palette
+import transformers
 from tokenizers import Tokenizer
 
 from edgedistill.errors import DataError, ModelError
-from edgedistill.library_errors import disk_errors, first_line, library_errors
+from edgedistill.library_errors import disk_errors, first_line, library_errors, quiet
+from edgedistill.printable import get_logger
 
 
 def _panicking() -> Tokenizer:
@@ -46,3 +51,22 @@ def test_a_full_disk_is_the_system_s_error_whoever_writes(tmp_path: Path) -> Non
     assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(tmp_path))
     with pytest.raises(ValueError, match=r"^another$"), disk_errors(tmp_path):
         raise ValueError("another")
+
+
+@pytest.mark.parametrize("library", [transformers, datasets], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_quiet_library_shows_no_bars_and_logs_nothing_and_is_as_before_afterwards(
+    library: ModuleType, shown: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    bars, logger = library.utils.logging, get_logger("edgedistill.test")
+    (bars.enable_progress_bar if shown else bars.disable_progress_bar)()
+    try:
+        with suppress(ZeroDivisionError), quiet(library):
+            assert not bars.is_progress_bar_enabled()
+            logger.critical("not to be seen")
+            raise ZeroDivisionError
+        assert bars.is_progress_bar_enabled() is shown
+        logger.warning("seen again")
+        assert caplog.messages == ["seen again"]
+    finally:
+        bars.enable_progress_bar()

@@ -1,23 +1,27 @@
 """Compare two palettes of the same supernet, as two versions of the package exported them.
 
-Claims: a change of the package leaves the weights files as they are, byte for byte, and each member's answers too. The
-older palette may be of the schema before.
+Claim: a change of the package leaves weights files and graphs as they are, byte for byte, and each member's answers bit
+for bit. The older palette may be of the schema before.
 
-Usage: python -m benchmarks run same-palettes OLD NEW; the status is 1 where anything differs.
+Needs: two palettes of one supernet
+Takes: less than a minute
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.exporters.decoder_steps import Steps
 from edgedistill.palette import Manifest, Palette, SubnetEntry, load
 from edgedistill.runtime.onnx import create_session
 
+NewPalette = Annotated[Path, typer.Argument(metavar="NEW", help="the folder of the other palette", exists=True)]
 _ROWS, _LENGTHS = 2, (1, 7, 16)
 
 
@@ -57,7 +61,7 @@ def _compared(old: Palette, new: Palette, name: str) -> dict[str, bool]:
     }
 
 
-def main(old_folder: Path, new_folder: Path) -> int:
+def main(old_folder: PaletteFolder, new_folder: NewPalette) -> int:
     """Print what is equal of each member; return 1 where its weights or answers differ."""
     old, new = load(old_folder), load(new_folder)
     for palette in (old, new):
@@ -69,12 +73,8 @@ def main(old_folder: Path, new_folder: Path) -> int:
     differs = False
     for name in names[0]:
         equal = _compared(old, new, name)
-        print(name, *(f"{what}: {'equal' if same else 'DIFFERS'}" for what, same in equal.items()), sep="  ")
-        differs |= not all(equal[what] for what in ("weights", "recorded", "answers"))
-    weights = sorted({entry.weights for entry in new.manifest.subnets})
-    print(*(f"{file}: {(new_folder / file).stat().st_size:,} bytes" for file in weights), sep="\n")
+        print(name, *(f"{part}: {'equal' if same else 'DIFFERS'}" for part, same in equal.items()), sep="  ")
+        differs |= not all(equal[part] for part in ("weights", "recorded", "answers"))
+    for weights in sorted({entry.weights for entry in new.manifest.subnets}):
+        print(f"{weights}: {(new_folder / weights).stat().st_size:,} bytes")
     return int(differs)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

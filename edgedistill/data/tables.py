@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +12,7 @@ from edgedistill.data.data_files import KINDS, SPLITS, WORDS, find_split_files, 
 from edgedistill.data.json_files import read_json
 from edgedistill.data.text_files import empty, read_lines
 from edgedistill.errors import DataError
+from edgedistill.library_errors import quiet
 from edgedistill.tasks.labels import is_missing
 
 __all__ = ["SPLITS", "Table", "Tables", "local_path", "read_tables"]
@@ -174,7 +173,7 @@ def _saved_tables(folder: Path, splits: Collection[str]) -> Tables:
     """Read what datasets' save_to_disk wrote."""
     import datasets
 
-    with _silent(datasets):
+    with quiet(datasets):
         try:
             found = datasets.load_from_disk(str(folder))
         except Exception as error:  # datasets and pyarrow raise many kinds
@@ -185,7 +184,7 @@ def _saved_tables(folder: Path, splits: Collection[str]) -> Tables:
 def _hub_tables(name: str, splits: Collection[str]) -> Tables:
     import datasets
 
-    with _silent(datasets):
+    with quiet(datasets):
         try:
             found = datasets.load_dataset(name, trust_remote_code=False)  # versions before 4 would ask
         except Exception as error:  # the hub's client raises many kinds, some of them bare
@@ -212,17 +211,3 @@ def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the names of a column's classes, or, where a row has a list of them, of the list's."""
     inner = {column: getattr(feature, "feature", feature) for column, feature in features.items()}
     return {column: list(feature.names) for column, feature in inner.items() if hasattr(feature, "names")}
-
-
-@contextmanager
-def _silent(datasets: Any) -> Iterator[None]:
-    """Without progress bars, and without log lines on what is raised anyway or tried again."""
-    hidden, disabled = datasets.are_progress_bars_disabled(), logging.root.manager.disable
-    datasets.disable_progress_bars()
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(disabled)
-        if not hidden:
-            datasets.enable_progress_bars()

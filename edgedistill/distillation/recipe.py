@@ -285,27 +285,26 @@ def _first(error: ValidationError) -> str:
 
 
 def recipe_as_toml(recipe: Recipe) -> str:
-    """The whole recipe as TOML, a comment for every key, that `read_recipe` reads back to the same."""
-    lines, tables = ["# EdgeDistill's recipe. [P]: the paper's value."], []
-    for name, field in Recipe.model_fields.items():
-        value = getattr(recipe, name)
+    """Return the whole recipe as TOML, a comment for every key, that `read_recipe` reads back to the same."""
+    import tomlkit
+
+    document = tomlkit.document()
+    document.add(tomlkit.comment("EdgeDistill's recipe. [P]: the paper's value."))
+    _describe(document, recipe)
+    return tomlkit.dumps(document)
+
+
+def _describe(table: Any, model: BaseModel) -> None:
+    """Add each field with its description as a comment; stages, which are tables, come last."""
+    import tomlkit
+
+    values = {name: getattr(model, name) for name in type(model).model_fields}
+    for name in sorted(values, key=lambda name: isinstance(values[name], StageRecipe)):
+        value = values[name]
         if isinstance(value, StageRecipe):
-            tables += ["", f"[{name}]  # {field.description}", *_toml_lines(value)]
+            table.add(tomlkit.nl())
+            item: Any = tomlkit.table()
+            _describe(item, value)
         else:
-            lines += _toml_lines(recipe, name)
-    return "\n".join([*lines, *tables, ""])
-
-
-def _toml_lines(model: BaseModel, *names: str) -> list[str]:
-    fields = type(model).model_fields
-    return [f"{name} = {_toml(getattr(model, name))}  # {fields[name].description}" for name in names or fields]
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+            item = tomlkit.item("none" if value is None else list(value) if isinstance(value, tuple) else value)
+        table.add(name, item.comment(type(model).model_fields[name].description))

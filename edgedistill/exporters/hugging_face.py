@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -18,10 +19,10 @@ from edgedistill.errors import ExportError
 from edgedistill.exporters.sentence_folder import write_sentence_modules
 from edgedistill.exporters.tensors import exported_tensors
 from edgedistill.exporters.tokenizer_folder import write_tokenizer
+from edgedistill.library_errors import quiet
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.families import Head, family_of
 from edgedistill.supernet.model import ElasticTransformer
-from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.pretrained_decoder import to_hugging_face
 from edgedistill.supernet.slicing import extents, renumbered, slice_tensors
 from edgedistill.tasks import task_of
@@ -59,7 +60,7 @@ def write_hugging_face(supernet: Supernet, subnet: Subnet, folder: Path) -> None
     missing, unexpected = model.load_state_dict(theirs, strict=False)
     assert not unexpected
     assert not [name for name in missing if "position_ids" not in name]
-    with quiet():
+    with quiet(transformers):
         model.save_pretrained(folder)
     if head is None:
         weight, bias = small["classifier.weight"], small["classifier.bias"]
@@ -73,7 +74,7 @@ def _write_decoder(supernet: Supernet, model: ElasticTransformer, subnet: Subnet
     ends, template = generation.eos_token_ids, generation.chat_template
     pad = None if info.pad_token is None else info.pad_token_id
     ids = {"bos_token_id": generation.bos_token_id, "eos_token_id": ends[0] if ends else None, "pad_token_id": pad}
-    with quiet():
+    with quiet(transformers):
         to_hugging_face(model, subnet, ids).save_pretrained(folder)
     settings = {key: value for key, value in info.generation_settings.items() if not key.startswith("_")}
     settings |= ids | {"eos_token_id": ends or None}

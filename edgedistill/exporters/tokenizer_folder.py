@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from edgedistill.errors import ExportError
+from edgedistill.library_errors import quiet
 from edgedistill.supernet.checkpoint import Supernet
-from edgedistill.supernet.pretrained import quiet
 
 __all__ = ["write_tokenizer"]
 
@@ -51,7 +52,7 @@ def write_tokenizer(supernet: Supernet, folder: Path, most_tokens: int, marks: M
 def _reads_alike(folder: Path, ours: Tokenizer, marks: Collection[str], types: bool) -> bool:
     """Return whether transformers' tokenizer in the folder gives the same tokens for texts and for pairs."""
     try:
-        with quiet():
+        with quiet(transformers):
             theirs: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception:  # noqa: BLE001 (a class that cannot be rebuilt from this tokenizer raises any kind)
         return False

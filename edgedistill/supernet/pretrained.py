@@ -5,21 +5,19 @@ A checkpoint that was fine-tuned for the task already brings its own head; else 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import transformers
 from optimum.exporters.tasks import TasksManager
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import ModelError
-from edgedistill.library_errors import library_errors
+from edgedistill.library_errors import library_errors, quiet
 from edgedistill.supernet.families import Head, encoder_family_of
 from edgedistill.supernet.heads import StoredHead, check_teacher, stored_head
 from edgedistill.supernet.model import ElasticTransformer
@@ -33,7 +31,6 @@ __all__ = [
     "has_head",
     "load_hugging_face",
     "load_pretrained",
-    "quiet",
     "sentence_settings",
     "teacher_labels",
 ]
@@ -119,7 +116,7 @@ def _head_of(arch: Architecture) -> Head | None:
 
 
 def _config(folder: Path, **changes: Any) -> Any:
-    with quiet():
+    with quiet(transformers):
         return load_config(folder, encoder_family_of, **changes)
 
 
@@ -132,7 +129,7 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
         ModelError: transformers cannot read it, or the encoder's weights are not whole.
     """
     config = _config(folder, num_labels=outputs)
-    with quiet(), library_errors(ModelError, f"{folder} cannot be loaded as an encoder"):
+    with quiet(transformers), library_errors(ModelError, f"{folder} cannot be loaded as an encoder"):
         model_class = TasksManager.get_model_class_for_task(
             task_of(task).transformers_task, framework="pt", model_type=config.model_type
         )
@@ -197,18 +194,3 @@ def _new_classifier(folder: Path, arch: Architecture, spread: float) -> dict[str
     if len(projection[0]) != arch.outputs:
         raise ModelError(f"{folder} gives vectors of {len(projection[0])} numbers; {arch.outputs} were asked for")
     return {"classifier.weight": projection[0], "classifier.bias": bias if projection[1] is None else projection[1]}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' notes on heads that are new and its progress bars."""
-    import transformers
-
-    logger = transformers.logging
-    level = logger.get_verbosity()
-    logger.set_verbosity(logging.CRITICAL)
-    logger.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logger.set_verbosity(level)

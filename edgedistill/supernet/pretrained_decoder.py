@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError, ModelError
-from edgedistill.library_errors import library_errors
+from edgedistill.library_errors import library_errors, quiet
 from edgedistill.supernet.families import causal_family_of
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.model_config import SAFE_LOADING, load_config
-from edgedistill.supernet.pretrained import quiet
 from edgedistill.supernet.slicing import tensors_alone
 
 __all__ = ["load_causal_hugging_face", "load_pretrained_decoder", "to_hugging_face"]
@@ -26,7 +26,7 @@ def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
     Raises:
         ModelError: transformers cannot read it, its type is unsupported, or its weights are not whole.
     """
-    with quiet():
+    with quiet(transformers):
         config = load_config(folder, causal_family_of)
         with library_errors(ModelError, f"{folder} cannot be loaded as a decoder"):
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -81,7 +81,7 @@ def to_hugging_face(model: ElasticTransformer, subnet: Subnet, token_ids: Mappin
     arch = model.arch.alone(subnet)
     family = causal_family_of(arch.model_type)
     config = AutoConfig.for_model(arch.model_type, **family.settings(arch, model.eps), **token_ids)
-    with quiet():
+    with quiet(transformers):
         small: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     missing, unexpected = small.load_state_dict(family.write(tensors_alone(model, subnet), arch), strict=False)
     assert not unexpected
