@@ -13,6 +13,7 @@ from edgedistill.cli.output import console, print_json, print_text
 from edgedistill.cli.terminal_progress import TerminalProgress
 from edgedistill.tasks import TaskName
 from edgedistill.workflows.task_data import DEFAULT_TASK
+from edgedistill.workflows.training_side import needs_training_side
 
 if TYPE_CHECKING:
     from edgedistill.workflows.training import TrainResult
@@ -46,7 +47,7 @@ def recipe(
     if as_json:
         print_json(whole.model_dump(mode="json"))
     else:
-        print_text(recipe_as_toml(whole))
+        print_text(needs_training_side(recipe_as_toml)(whole))
 
 
 @reported

@@ -13,7 +13,7 @@ __all__ = ["needs_training_side"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _PACKAGES = {"torch", "transformers", "onnx", "optimum", "datasets", "sklearn", "scipy", "matplotlib"}
-_PACKAGES |= {"safetensors", "seqeval", "accelerate", "optuna"}
+_PACKAGES |= {"safetensors", "seqeval", "accelerate", "optuna", "tomlkit"}
 
 
 def needs_training_side(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def test_what_recipe_prints_is_a_recipe(tmp_path: Path) -> None:
     assert json.loads(invoke("recipe", "--set", "rank=4", "--json").stdout)["rank"] == 4
     assert read_recipe(tmp_path / "recipe.toml", {}) == read_recipe(None, {}, ["rank=4", "depths.epochs=1"])
     assert all(f"{key} = " in printed.stdout or f"[{key}]" in printed.stdout for key in Recipe.model_fields)
+
+
+def test_a_recipe_without_its_toml_writer_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    one_line(invoke("recipe"), "this needs tomlkit; install the workstation side: pip install 'edgedistill[train]'")
+    assert invoke("recipe", "--json").exit_code == 0
 
 
 @pytest.mark.slow
