@@ -99,9 +99,9 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
 
 def _floor(session: AdaptiveSession) -> str:
     """Return the subnet that decides what is accepted, once it is in memory."""
-    while (fallback := session._controller.fallback) is None:
+    while (fallback := session.fallback) is None:
         time.sleep(0.01)
-    return fallback.name
+    return fallback
 
 
 def _serve(session: AdaptiveSession, name: str) -> None:
