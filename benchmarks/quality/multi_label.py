@@ -39,7 +39,7 @@ from edgedistill.tasks import task_of
 from edgedistill.tasks.word_counts import text_features
 
 TASK = task_of("multi-label-classification")
-STEPS = {"teacher": 420, "widths": 20, "depths": 200}
+STEPS = {"teacher": 980, "widths": 10, "depths": 240}
 SPLITS = ("train", "validation", "test")
 INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 _Numbers = NDArray[np.floating[Any]]
