@@ -1,14 +1,14 @@
-"""Every error that EdgeDistill raises on purpose.
+"""Define every error that EdgeDistill raises on purpose.
 
 EdgeDistillError
-├── InputError              what the user gave cannot be used
+├── InputError              the user's input cannot be used
 │   ├── ModelError          a model folder or id: missing, unreadable, unsupported
 │   ├── DataError           a data file or column: missing, empty, malformed
 │   ├── RecipeError         a recipe: an unknown key, an impossible value
 │   ├── BoardError          a board name or TOML
-│   └── SearchError         no subnet meets what was asked for
+│   └── SearchError         no subnet meets the requirements
 ├── CheckpointError         a supernet checkpoint: missing, damaged, of another version
-├── TrainingError           training cannot go on (a loss that is no number)
+├── TrainingError           training cannot go on (a loss that is not a number)
 ├── ExportError             a graph could not be made, or disagrees with torch
 ├── PaletteError            a palette: missing, damaged, of another version
 ├── OnnxruntimeMissing      no onnxruntime can be imported
@@ -56,7 +56,7 @@ class EdgeDistillError(Exception):
 
 
 class InputError(EdgeDistillError):
-    """What the user gave cannot be used."""
+    """The user's input cannot be used."""
 
 
 class ModelError(InputError):
@@ -76,7 +76,7 @@ class BoardError(InputError):
 
 
 class SearchError(InputError):
-    """No subnet meets what was asked for, or there is too little to judge by."""
+    """No subnet meets the requirements, or there are too few measurements."""
 
 
 class CheckpointError(EdgeDistillError):

@@ -1,4 +1,4 @@
-"""Places that commands write to: one writer at a time, and a result that appears whole or not at all.
+"""Write results whole or not at all, by one writer at a time.
 
 A writer locks its place, prepares the result in a scratch folder beside it, and renames that into place. The names
 of the lock and of the scratch folders follow from the place, so the next writer clears up after one that was killed.

@@ -1,4 +1,4 @@
-"""Fakes for applications' tests: a clock, sensors that follow a script, sessions without onnxruntime.
+"""Provide fakes for applications' tests: a clock, scripted sensors, sessions without onnxruntime.
 
 Hand them to `edgedistill.runtime.AdaptiveSession` as ``clock``, ``sensors`` and ``create``.
 """
@@ -20,22 +20,22 @@ __all__ = ["FakeClock", "FakeSensors", "FakeSession", "FakeSessions"]
 
 
 class FakeClock:
-    """A clock that moves only when told."""
+    """Provide a clock that only `sleep` advances."""
 
     def __init__(self, now_s: float = 0.0) -> None:
         self.now_s = now_s
 
     def __call__(self) -> float:
-        """Seconds since the clock's start."""
+        """Return the seconds since the clock's start."""
         return self.now_s
 
     def sleep(self, seconds: float) -> None:
-        """Move on without waiting."""
+        """Advance the clock without waiting."""
         self.now_s += seconds
 
 
 class FakeSensors:
-    """Gives the scripted readings one after another, then the last of them for ever.
+    """Return scripted readings one after another, then the last of them for ever.
 
     Args:
         script: the readings.
@@ -47,17 +47,17 @@ class FakeSensors:
         self.extra = dict(extra or {})
 
     def read(self) -> Readings:
-        """The next readings."""
+        """Return the next readings."""
         readings = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         return replace(readings, extra={**readings.extra, **self.extra}) if self.extra else readings
 
     def then(self, *readings: Readings) -> None:
-        """Forget the script; go on with these."""
+        """Replace the script by these readings."""
         self._script = list(readings)
 
 
 class FakeSession:
-    """Answers every run with its subnet's name after a while."""
+    """Answer every run with the subnet's name, after a while."""
 
     def __init__(self, subnet: str, latency: Callable[[], None]) -> None:
         self.subnet = subnet
@@ -69,26 +69,26 @@ class FakeSession:
         input_feed: Mapping[str, Any],  # noqa: ARG002
         run_options: Any = None,  # noqa: ARG002
     ) -> list[NDArray[Any]]:
-        """One array [1] that holds the subnet's name."""
+        """Return one array [1] that holds the subnet's name."""
         self._latency()
         return [np.array([self.subnet])]
 
     def get_inputs(self) -> list[Any]:
-        """None: it takes whatever it is fed."""
+        """Return no inputs: it accepts any feeds."""
         return []
 
     def get_outputs(self) -> list[Any]:
-        """None are described."""
+        """Return no outputs."""
         return []
 
 
 class FakeSessions:
-    """Makes a `FakeSession` of any subnet, as slow and as unreliable as wanted.
+    """Create a `FakeSession` of any subnet, with configurable latency and failures.
 
     Args:
-        latency_ms: how long a run takes, by subnet; 0 for those not named. May be changed at any time.
-        load_ms: how long a load takes.
-        sleep: how time passes: for real, or `FakeClock.sleep`.
+        latency_ms: latency of a run, by subnet; 0 for the others. May be changed at any time.
+        load_ms: time of a load.
+        sleep: function that waits: a real one, or `FakeClock.sleep`.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class FakeSessions:
         self._failures[subnet] = times
 
     def __call__(self, subnet: str) -> FakeSession:
-        """A session of that subnet.
+        """Create a session of that subnet.
 
         Raises:
-            LoadError: as told by `fail`.
+            LoadError: as set by `fail`.
         """
         self.tried.append(subnet)
         self._sleep(self.load_ms / 1e3)

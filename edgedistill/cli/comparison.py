@@ -17,11 +17,11 @@ __all__ = ["show_comparison"]
 
 
 def show_comparison(palette: Palette, files: list[Path], *, as_json: bool) -> None:
-    """The profile in the one file beside the palette's own of this machine, or those in two files.
+    """Show the profile in one file next to the palette's own of this machine, or those in two files.
 
     Raises:
-        InputError: more than two files, or no profile of this machine to compare with.
-        PaletteError: a file that cannot be read.
+        InputError: there are more than two files, or no profile of this machine to compare with.
+        PaletteError: a file cannot be read.
     """
     from edgedistill.runtime.profiles import choose_profile
 
@@ -50,10 +50,10 @@ def _rows(before: DeviceProfile, after: DeviceProfile) -> list[dict[str, Any]]:
     rows = []
     for subnet in before.subnets:
         other = after.subnet(subnet.subnet)
-        known = {_key(point): point for point in (other.latency if other else [])}
+        points = {_key(point): point for point in (other.latency if other else [])}
         for point in subnet.latency:
-            if _key(point) in known:
-                rows.append(_row(subnet.subnet, point, known[_key(point)]))
+            if _key(point) in points:
+                rows.append(_row(subnet.subnet, point, points[_key(point)]))
     return rows
 
 

@@ -73,8 +73,8 @@ def demo(
     console.print(f"{rows.source}: {len(rows.train.texts):,} texts to train on, {len(rows.label_names)} labels")
     supernet = _train(model, rows, folder / "supernet", seed, progress)
     options = searching.SearchOptions(count=count)
-    found = searching.find_family(supernet, folder / "supernet", rows, options, progress)
-    family = [member.subnet for member in found.family]
+    result = searching.find_family(supernet, folder / "supernet", rows, options, progress)
+    family = [member.subnet for member in result.family]
     palette = exporting.export_family(supernet, rows, family, folder / "palette", progress=progress)
     measured = profiling.profile(palette, progress=progress)
     baseline = _baseline(rows, progress)
@@ -132,7 +132,7 @@ def _serve_live(palette: Palette, measured: DeviceProfile, rows: TaskData) -> tu
 
 
 def _requests(rows: TaskData) -> list[tuple[str, str]]:
-    """Test's texts, and what they should be answered."""
+    """Return the test split's texts and their labels."""
     pairs = zip(rows.test.texts, rows.test.labels or (), strict=True)
     return [(t, rows.label_names[i]) for t, i in pairs if isinstance(t, str) and isinstance(i, int)]
 

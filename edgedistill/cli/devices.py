@@ -27,9 +27,9 @@ def devices(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the boards that --device of 'search' and 'export' knows, and which one this machine is.
+    """Show the boards that --device of 'search' and 'export' knows, and which of them this machine is.
 
-    Given one, show every figure of it and the public document that it is from; a file of your own is checked so.
+    With a board, show each of its figures with its public source; a file of your own is checked this way.
 
     Example: edgedistill devices pi5
     """
@@ -39,13 +39,13 @@ def devices(
     if board is not None:
         _show_one(board, machine, as_json)
         return
-    known, here = _shipped(), detect_board(machine)
+    boards, here = _shipped(), detect_board(machine)
     if as_json:
         recognised = {"model": machine.model, "cpu": machine.cpu, "board": None if here is None else here.name}
-        print_json({"boards": [one.model_dump() for one in known], "this_machine": recognised})
+        print_json({"boards": [board.model_dump() for board in boards], "this_machine": recognised})
     else:
         out = standard_output()
-        out.print(_table(known, here))
+        out.print(_table(boards, here))
         out.print(_verdict(machine, here))
 
 
@@ -72,7 +72,7 @@ def _show_one(name_or_path: str, machine: Machine, as_json: bool) -> None:
 
 
 def _table(boards: list[Board], here: Board | None) -> Table:
-    """A row a board. Fits 80 columns."""
+    """Return a row per board, within 80 columns."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("board", no_wrap=True)
     table.add_column("")
@@ -107,7 +107,7 @@ def _written(value: Any) -> list[str]:
     if isinstance(value, list) and isinstance(value[0], PowerMode):
         return [_mode(mode) for mode in value]
     values = value if isinstance(value, list) else [value]
-    return [", ".join(one if isinstance(one, str) else f"{one:g}" for one in values)]
+    return [", ".join(value if isinstance(value, str) else f"{value:g}" for value in values)]
 
 
 def _mode(mode: PowerMode) -> str:

@@ -74,7 +74,7 @@ def check_options(palette: Palette, generating: Mapping[str, Any], others: Mappi
     task = palette.manifest.task
     generates = palette.manifest.generation is not None
     foreign = others if generates else generating
-    useless = next((name for name, given in foreign.items() if given is not None and given is not False), None)
+    useless = next((name for name, value in foreign.items() if value is not None and value is not False), None)
     if useless is not None:
         option = useless if useless == "texts" else f"--{useless.replace('_', '-')}"
         raise InputError(f"the palette is for {task}, which has no use for {option}{'; give --prompt' * generates}")
@@ -103,9 +103,9 @@ def _print_pieces(stream: Stream, *, quiet: bool) -> None:
             print_text(piece)
 
 
-def _summary(found: Generated) -> str:
+def _summary(result: Generated) -> str:
     """One line for people."""
-    speed = "" if found.tokens_per_s is None else f", {found.tokens_per_s:.4g} a second"
-    first = "" if found.first_token_ms is None else f", the first after {found.first_token_ms:.4g} ms"
-    by = ", ".join(f"{subnet} {count}" for subnet, count in found.subnets)
-    return f"{found.reason}: {len(found.token_ids)} tokens{speed}{first}; {by or 'no subnet was asked'}"
+    speed = "" if result.tokens_per_s is None else f", {result.tokens_per_s:.4g} a second"
+    first = "" if result.first_token_ms is None else f", the first after {result.first_token_ms:.4g} ms"
+    by = ", ".join(f"{subnet} {count}" for subnet, count in result.subnets)
+    return f"{result.reason}: {len(result.token_ids)} tokens{speed}{first}; {by or 'no subnet was asked'}"

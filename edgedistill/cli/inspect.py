@@ -33,55 +33,55 @@ def inspect(
     """
     from edgedistill.runtime.profiles import choose_profile
 
-    found = load(palette, profiles=profiles)
-    shown = choose_profile(found, device)
+    opened = load(palette, profiles=profiles)
+    shown = choose_profile(opened, device)
     if as_json:
-        print_json(palette_document(found, shown) | _origin(found))
+        print_json(palette_document(opened, shown) | _origin(opened))
         return
     out = standard_output()
-    out.print(palette_table(found, shown))
-    if found.manifest.subnets[0].calibration is not None:
-        out.print(_scores(found.manifest))
-    if found.manifest.generation is not None:
-        out.print(_generation(found.manifest))
-    title = task_of(found.manifest.task).figures_title
+    out.print(palette_table(opened, shown))
+    if opened.manifest.subnets[0].calibration is not None:
+        out.print(_scores(opened.manifest))
+    if opened.manifest.generation is not None:
+        out.print(_generation(opened.manifest))
+    title = task_of(opened.manifest.task).figures_title
     if title is not None:
-        out.print(_figures(found.manifest, title))
-    out.print(_files(found))
-    for name, value in _lines(found).items():
+        out.print(_figures(opened.manifest, title))
+    out.print(_files(opened))
+    for name, value in _lines(opened).items():
         out.print(styled((f"{name:>14}", "dim"), f"  {value}"))
-    for name, profile in found.profiles.items():
+    for name, profile in opened.profiles.items():
         origin = f"{profile.kind} on {profile.device.board}, {profile.conditions.date}"
         out.print(styled((f"{name:>14}", "dim"), f"  {origin}"))
 
 
 def _scores(manifest: Manifest) -> Table:
-    """What a classifier's scores mean: how often a swap changes a label, and how far scores are from accuracy."""
-    known = manifest.out_of_scope
-    by = "no texts out of scope are known" if known is None else f"rejection is by {known.texts:,} texts out of scope"
+    """Return how often a swap changes a label, and how far a classifier's scores are from its accuracy."""
+    scope = manifest.out_of_scope
+    by = "no texts out of scope are known" if scope is None else f"rejection is by {scope.texts:,} texts out of scope"
     title = f"scores; other labels than {manifest.subnets[0].name}'s; {by}"
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     for column in ("temperature", "other labels", "calibration error", "before"):
         table.add_column(column, justify="right")
     for entry in manifest.subnets:
-        found = entry.calibration
-        assert found is not None
-        errors = ["" if value is None else f"{value:.2%}" for value in (found.error, found.error_before)]
-        table.add_row(entry.name, f"{found.temperature:.2f}", f"{found.flip_rate:.2%}", *errors)
+        calibration = entry.calibration
+        assert calibration is not None
+        errors = ["" if value is None else f"{value:.2%}" for value in (calibration.error, calibration.error_before)]
+        table.add_row(entry.name, f"{calibration.temperature:.2f}", f"{calibration.flip_rate:.2%}", *errors)
     return table
 
 
 def _generation(manifest: Manifest) -> Table:
-    """What is told of members that generate beside their first quality."""
+    """Return further figures of members that generate."""
     table = Table(title="generation", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
     for column in ("perplexity on test", "on validation", "cache KB a token"):
         table.add_column(column, justify="right")
     for entry in manifest.subnets:
         assert entry.cache_bytes_a_token is not None
-        found = {quality.split: quality.value for quality in entry.quality if quality.metric == "perplexity"}
-        shown = [f"{found[split]:.2f}" if split in found else "" for split in ("test", "validation")]
+        values = {quality.split: quality.value for quality in entry.quality if quality.metric == "perplexity"}
+        shown = [f"{values[split]:.2f}" if split in values else "" for split in ("test", "validation")]
         table.add_row(entry.name, *shown, f"{entry.cache_bytes_a_token / 1e3:.1f}")
     return table
 
@@ -90,12 +90,12 @@ def _figures(manifest: Manifest, title: str) -> Table:
     """Return every figure of the members; errors are in the unit of the labels."""
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("subnet", no_wrap=True)
-    told = list(dict.fromkeys((q.metric, q.split) for q in manifest.subnets[0].quality))
-    for metric, split in told:
+    columns = list(dict.fromkeys((q.metric, q.split) for q in manifest.subnets[0].quality))
+    for metric, split in columns:
         table.add_column(f"{metric.replace('_', ' ')} on {split}", justify="right")
     for entry in manifest.subnets:
-        found = {(q.metric, q.split): q.value for q in entry.quality}
-        table.add_row(entry.name, *(f"{found[key]:.4g}" if key in found else "" for key in told))
+        values = {(q.metric, q.split): q.value for q in entry.quality}
+        table.add_row(entry.name, *(f"{values[key]:.4g}" if key in values else "" for key in columns))
     return table
 
 
@@ -115,7 +115,7 @@ def _files(palette: Palette) -> Table:
 
 
 def _lines(palette: Palette) -> dict[str, str]:
-    """What is told beneath the tables."""
+    """Return the lines below the tables."""
     manifest, origin = palette.manifest, palette.manifest.provenance
     labels = f", {len(manifest.labels)} labels" if manifest.labels else ""
     revision = f" at {origin.base_revision}" if origin.base_revision else ""

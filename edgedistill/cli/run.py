@@ -81,22 +81,24 @@ def run(
     """
     from edgedistill.runtime import AdaptiveSession, TextGenerator
 
-    found = load(palette, digest=digest)
+    opened = load(palette, digest=digest)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "stop": stop}
     sampling |= {"max_new_tokens": max_new_tokens}
     budgets: dict[str, Any] = {"max_first_token_ms": max_first_token_ms, "min_tokens_per_s": min_tokens_per_s}
     others = {"texts": texts, "pair": pair, "max_latency_ms": max_latency_ms, "false_accepts": false_accepts}
-    check_options(found, {"prompt": prompt, "chat": chat} | sampling | budgets, others)
+    check_options(opened, {"prompt": prompt, "chat": chat} | sampling | budgets, others)
     if prompt is not None:
-        with TextGenerator(found, max_memory_mb=max_memory_mb, **budgets) as generator:
+        with TextGenerator(opened, max_memory_mb=max_memory_mb, **budgets) as generator:
             generate(generator, _utf8(prompt), chat=chat, as_json=as_json, **sampling)
         return
-    given = None if not texts and not pair else _as_lines(list(map(_utf8, texts or [])), pair, found.manifest)
-    with AdaptiveSession(found, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
+    arguments = None if not texts and not pair else _as_lines(list(map(_utf8, texts or [])), pair, opened.manifest)
+    with AdaptiveSession(opened, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
         # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
-        records = _answers(_asking(session, false_accepts), input_lines() if given is None else given)
+        records = _answers(_answerer(session, false_accepts), input_lines() if arguments is None else arguments)
         failed = (
-            _print_lines(records) if as_json or given is None else _print_table(records, task_of(found.manifest.task))
+            _print_lines(records)
+            if as_json or arguments is None
+            else _print_table(records, task_of(opened.manifest.task))
         )
     if failed:
         raise typer.Exit(_SOME_FAILED)
@@ -108,7 +110,7 @@ def _utf8(argument: str) -> str:
 
 
 def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]:
-    """The texts as they would stand on standard input."""
+    """Return the texts as lines of standard input."""
     if pair != (manifest.text_input.texts == 2):
         kind = "single texts; leave out --pair" if pair else "pairs; give --pair and two texts for each"
         raise InputError(f"the palette is for {manifest.task} of {kind}")
@@ -119,7 +121,7 @@ def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]
     return [json.dumps({"text": two}) for two in zip(texts[::2], texts[1::2], strict=True)]
 
 
-def _asking(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], Record]:
+def _answerer(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], Record]:
     """Return the function that answers one text, by the palette's task."""
     from edgedistill import runtime
 
@@ -157,7 +159,7 @@ def _text_of(line: str) -> Any:
 
 
 def _print_lines(records: Iterable[Record]) -> int:
-    """Each answer as soon as it is there; returns how many are errors."""
+    """Print each answer as soon as it is available; return the number of errors."""
     failed = 0
     for record in records:
         failed += "error" in record

@@ -1,4 +1,4 @@
-"""``edgedistill verify``: is the palette whole, and does it do here what it did where it was exported?"""
+"""``edgedistill verify``: check that a palette is whole, and works here as it did at export."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def verify(
 ) -> None:
     """Check every file's hash, load every subnet, and compare its answers with those recorded at the export.
 
-    The exit code is 1 where a file was altered, or a subnet does not load or answers otherwise.
+    The exit code is 1 if a file was altered, or a subnet does not load or gives other answers.
 
     Example: edgedistill verify palette
     """
     from edgedistill.runtime.verification import verify as check
 
-    found = load(palette, digest=digest)
-    checked = []
-    with work(TerminalProgress(), "verifying", len(found.manifest.subnets)) as verifying:
-        for one in check(found):
-            checked.append(one)
+    opened = load(palette, digest=digest)
+    results = []
+    with work(TerminalProgress(), "verifying", len(opened.manifest.subnets)) as verifying:
+        for result in check(opened):
+            results.append(result)
             verifying.advance()
-    faults = [f"{one.subnet}: {one.fault}" for one in checked if one.fault is not None]
+    faults = [f"{result.subnet}: {result.fault}" for result in results if result.fault is not None]
     if as_json:
-        files = len(found.manifest.files)
-        print_json({"palette": str(palette), "files": files, "subnets": [asdict(one) for one in checked]})
+        files = len(opened.manifest.files)
+        print_json({"palette": str(palette), "files": files, "subnets": [asdict(result) for result in results]})
     else:
         table = Table("subnet", "difference", "", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for one in checked:
-            gap = "" if one.difference is None else f"{one.difference:.1e}"
-            table.add_row(one.subnet, gap, styled(("✓", "green") if one.fault is None else ("✗", "red")))
+        for result in results:
+            gap = "" if result.difference is None else f"{result.difference:.1e}"
+            table.add_row(result.subnet, gap, styled(("✓", "green") if result.fault is None else ("✗", "red")))
         standard_output().print(table)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -1,1 +1,1 @@
-"""The whole path once, live."""
+"""Run the whole path once, live."""

@@ -1,7 +1,7 @@
-"""The demo's data: commands to a smart home, written out from a small grammar.
+"""Generate the demo's data: commands to a smart home, from a small grammar.
 
-Train, validation and test use different templates, and test other slot values too where it can, so that
-accuracy on test tells how well meaning was learnt, not wording.
+Train, validation and test use different templates, and test also uses other slot values where possible. So accuracy on
+test measures how well meaning was learnt, not wording.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["generate"]
 
 SOURCE = "demo"
 _A_LABEL = {"train": 90, "validation": 20, "test": 40}
-_TRIES = 20  # draws for each sentence that is wanted: a template without slots gives only one
+_TRIES = 20  # draws per sentence: a template without slots gives only one
 
 
 def generate(seed: int = 0) -> TaskData:
-    """20 intents: 1,800 sentences to train on, 400 to choose by, 800 to report on; the same for the same seed."""
+    """Generate 20 intents: 1,800 sentences to train on, 400 to choose by, 800 to report on; reproducible by seed."""
     grammar = tomllib.loads(resources.files("edgedistill.demo").joinpath("commands.toml").read_text(encoding="utf-8"))
     rng = random.Random(seed)
     rows: dict[str, list[tuple[str, str]]] = {}

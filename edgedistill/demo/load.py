@@ -1,4 +1,4 @@
-"""Real load on this machine's CPU: processes that do nothing but compute."""
+"""Put real load on this machine's CPU: processes that do nothing but compute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_S = 600
 
 
 class CpuLoad:
-    """A number of busy processes, none at first; all end with the ``with`` block."""
+    """Run a number of busy processes, none at first; all end with the ``with`` block."""
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -35,11 +35,11 @@ class CpuLoad:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of those that burn now."""
+        """Return the process ids of the busy processes."""
         return [process.pid for process in self._processes]
 
     def set(self, processes: int) -> None:
-        """Let exactly so many processes burn."""
+        """Run exactly this many busy processes."""
         while len(self._processes) > processes:
             process = self._processes.pop()
             process.kill()

@@ -1,4 +1,4 @@
-"""The demo's last act: a stream of requests while this machine's CPU is loaded and let go again."""
+"""Serve the demo's stream of requests while the CPU is loaded and released again."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Phase", "Served", "View", "budget_for", "serve"]
 _PAUSE_S = 0.01
 _VIEW_EVERY_S = 0.2
 _RECENT = 60
-_WANTED_SWAPS = 2
-_MOST_CYCLES = 5
+_MIN_SWAPS = 2
+_MAX_CYCLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """For how long the machine is loaded, and by how many processes."""
+    """Describe a phase: its title, the number of busy processes, and its duration."""
 
     title: str
     processes: int
@@ -35,7 +35,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is going on at one moment."""
+    """Hold what the demo shows at one moment."""
 
     phase: str
     subnet: str
@@ -49,7 +49,7 @@ class View:
 
 @dataclass
 class Served:
-    """What came of the stream: counts, how many labels were right, and each subnet's latencies."""
+    """Hold the result of the stream: counts, the number of correct labels, and each subnet's latencies."""
 
     requests: int = 0
     failed: int = 0
@@ -59,12 +59,12 @@ class Served:
 
 
 def budget_for(palette: Palette, profile: DeviceProfile, tokens: int) -> float:
-    """A latency budget that the best subnet keeps on a quiet machine and misses on a loaded one.
+    """Return a latency budget that the best subnet meets on a quiet machine and misses on a loaded one.
 
-    That is 1.7 times the median latency which ``profile`` has of it, but well above its 95th percentile there.
+    It is 1.7 times its median latency in ``profile``, but well above its 95th percentile there.
     """
     entries = {entry.name: entry for entry in palette.manifest.subnets}
-    points = {found.subnet: found.latency_at(tokens) for found in profile.subnets}
+    points = {subnet.subnet: subnet.latency_at(tokens) for subnet in profile.subnets}
     best = max(points, key=lambda name: (entries[name].score("validation"), -points[name].p50_ms))
     return max(1.7 * points[best].p50_ms, 1.25 * points[best].p95_ms)
 
@@ -97,15 +97,15 @@ def serve(
 
 def _phases(cores: int, session: AdaptiveSession) -> Iterator[Phase]:
     yield Phase("quiet", 0, 5)
-    for _ in range(_MOST_CYCLES):
+    for _ in range(_MAX_CYCLES):
         yield Phase(f"{2 * cores} processes burn the CPU", 2 * cores, 9)
         yield Phase("quiet again", 0, 12)
-        if session.swaps >= _WANTED_SWAPS:
+        if session.swaps >= _MIN_SWAPS:
             return
 
 
 def _ticks(seconds: float) -> Iterator[bool]:
-    """One tick a request until the time is up, and whether the view should be refreshed."""
+    """Yield once per request until the time is up, whether the view should be refreshed."""
     end = time.monotonic() + seconds
     next_view = 0.0
     while (now := time.monotonic()) < end:
@@ -129,7 +129,7 @@ def _ask(classifier: TextClassifier, row: tuple[str, str], served: Served, recen
 
 
 def _view(phase: str, session: AdaptiveSession, served: Served, recent: deque[float]) -> View:
-    # Not that it is kept, but what brought it: the newest decision that chose it.
+    # The latest decision that chose it, rather than one that kept it.
     active, waiting = session.active, {Reason.KEEP, Reason.DWELL, Reason.SWAP_LIMIT}
     brought = [d for d in session.decisions if d.subnet == active and d.reason not in waiting]
     return View(

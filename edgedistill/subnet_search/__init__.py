@@ -1,4 +1,4 @@
-"""Which subnets make the family."""
+"""Search the supernet for the subnets that make the family."""
 
 from edgedistill.subnet_search.constrained_search import Against, Member, Search, SearchLimits, Terms, search
 from edgedistill.subnet_search.device_costs import Cost, DeviceCosts, EstimatedCosts, FittedCosts

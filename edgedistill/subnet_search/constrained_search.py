@@ -1,4 +1,4 @@
-"""The family under constraints: what fits, what its cost is counted in, and what it would take otherwise."""
+"""Choose the family under limits of latency and memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Against = Literal["latency", "memory", "macs", "parameters"]
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """What a member may cost on the device; None for no limit."""
+    """Limit what a member may cost on the device; None for no limit."""
 
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
 
     def allow(self, cost: Cost) -> bool:
-        """Whether it keeps to both."""
+        """Return whether a cost is within both limits."""
         slow = self.max_latency_ms is not None and cost.latency_ms > self.max_latency_ms
         large = self.max_memory_mb is not None and cost.memory_mb > self.max_memory_mb
         return not slow and not large
@@ -32,9 +32,9 @@ class SearchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A subnet of the space: its quality on validation data, and what it costs (None: no device was named).
+    """Hold a subnet's quality on validation data and its cost (None: without a device).
 
-    ``error``: of a regression the mean absolute error there, in the unit of the labels.
+    ``error``: for a regression, the mean absolute error on validation data, in the unit of the labels.
     """
 
     subnet: Subnet
@@ -45,10 +45,10 @@ class Member:
     error: float | None = None
 
     def measure(self, against: Against) -> float:
-        """Its cost in the unit that the search goes by.
+        """Return its cost by the search's metric.
 
         Raises:
-            SearchError: that unit needs a device.
+            SearchError: that metric needs a device.
         """
         if against == "parameters":
             return self.layer_parameters
@@ -61,17 +61,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Terms:
-    """By what subnets are compared.
+    """Hold the terms on which subnets are compared.
 
     Attributes:
-        arch: the supernet's.
-        tokens: the length that MACs are counted at.
-        against: what cost is.
-        limits: on the device that ``model`` knows.
+        arch: the supernet's architecture.
+        tokens: the length at which MACs are counted.
+        against: the cost metric.
+        limits: limits on the device of ``model``.
         model: costs on the device; None without one.
 
     Raises:
-        SearchError: there are limits, but no device.
+        SearchError: limits need a device.
     """
 
     arch: Architecture
@@ -86,24 +86,24 @@ class Terms:
 
     @property
     def source(self) -> str | None:
-        """Where device figures come from; None where there are none."""
+        """Return the source of device figures; None without any."""
         return None if self.model is None else self.model.source
 
     def member(self, subnet: Subnet, quality: float = float("nan")) -> Member:
-        """The subnet with all that it costs."""
+        """Return a subnet with all its costs."""
         parameters, macs = self.arch.layer_parameters(subnet), self.arch.macs(subnet, tokens=self.tokens)
-        return Member(subnet, quality, parameters, macs, None if self.model is None else self.model.of(subnet))
+        return Member(subnet, quality, parameters, macs, None if self.model is None else self.model.predict(subnet))
 
     def allow(self, member: Member) -> bool:
-        """Whether it keeps to the limits."""
+        """Return whether a member is within the limits."""
         return member.cost is None or self.limits.allow(member.cost)
 
 
 @dataclass(frozen=True)
 class Search:
-    """What was found: all that was scored, its front, and the family, the last two dearest first.
+    """Hold the result: all scored members, their front, and the family, the last two from expensive to cheap.
 
-    ``against`` says what cost is; ``source`` where device figures come from, None where there are none.
+    ``against`` is the cost metric, ``source`` the source of device figures, None without any.
     """
 
     against: Against
@@ -114,13 +114,12 @@ class Search:
 
 
 def search(qualities: Mapping[Subnet, float], terms: Terms, count: int) -> Search:
-    """The family of at most ``count`` subnets that keep to the limits, spread evenly in cost over their front.
+    """Choose a family of at most ``count`` subnets within the limits, evenly spread in cost over their front.
 
-    ``qualities``: on validation data, of every subnet that may be chosen.
+    ``qualities``: validation quality of every subnet that may be chosen.
 
     Raises:
-        SearchError: nothing keeps to the limits (the message says what the cheapest takes), or ``against`` needs a
-            device.
+        SearchError: no subnet is within the limits (the message has the lowest costs), or ``against`` needs a device.
     """
     members = [terms.member(subnet, quality) for subnet, quality in qualities.items()]
     allowed = {member.subnet: member for member in members if terms.allow(member)}
@@ -134,10 +133,10 @@ def search(qualities: Mapping[Subnet, float], terms: Terms, count: int) -> Searc
 
 
 def _why_none(members: list[Member], limits: SearchLimits, source: str) -> str:
-    """What the fastest and the smallest take, beside the limits."""
+    """Return a message with the lowest costs next to the limits."""
     costs = [member.cost for member in members if member.cost is not None]
     fastest, smallest = min(cost.latency_ms for cost in costs), min(cost.memory_mb for cost in costs)
-    asked = [
+    limited = [
         f"{limit:g} {unit} (the least is {least:g})"
         for limit, unit, least in (
             (limits.max_latency_ms, "ms", fastest),
@@ -145,4 +144,4 @@ def _why_none(members: list[Member], limits: SearchLimits, source: str) -> str:
         )
         if limit is not None
     ]
-    return f"no subnet keeps to {' and '.join(asked)}, {source}; allow more, or train a space with smaller members"
+    return f"no subnet keeps to {' and '.join(limited)}, {source}; allow more, or train a space with smaller members"

@@ -1,4 +1,4 @@
-"""What a subnet costs on a device: from a profile measured there, else estimated; and how far either is trusted."""
+"""Predict a subnet's cost on a device, from a profile measured there or from an estimate, with its error."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from edgedistill.palette import DeviceProfile, Palette
 
 __all__ = ["Cost", "DeviceCosts", "EstimatedCosts", "FittedCosts"]
 
-_LEAST = 4  # measured subnets, each of which is predicted from the others
+_MIN_MEASURED = 4  # subnets, each of which is predicted from the others
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one run of one sequence, batch 1: milliseconds, and resident megabytes."""
+    """Hold the cost of one run at batch 1: milliseconds, and resident megabytes."""
 
     latency_ms: float
     memory_mb: float
 
 
 class DeviceCosts(Protocol):
-    """Any subnet's cost on one device, in fp32."""
+    """Predict the cost of any subnet on one device, in fp32."""
 
     source: str
 
-    def of(self, subnet: Subnet) -> Cost:
-        """What it costs there."""
+    def predict(self, subnet: Subnet) -> Cost:
+        """Return the cost of a subnet."""
 
 
 class EstimatedCosts:
-    """By the roofline of a board's data sheet; never checked on the board."""
+    """Estimate costs by the roofline of a board's data sheet; never checked on the board."""
 
     def __init__(self, arch: Architecture, board: Board, tokens: int) -> None:
         self._arch, self._board, self._tokens = arch, board, tokens
         self.source = f"estimated for {board.title}, never checked there"
 
-    def of(self, subnet: Subnet) -> Cost:
-        """The roofline's."""
+    def predict(self, subnet: Subnet) -> Cost:
+        """Return the cost by the roofline."""
         return Cost(*estimate_subnet(self._arch, subnet, self._board, tokens=self._tokens))
 
 
 class FittedCosts:
-    """By the work of a pass, from the members of a palette that were measured on the device.
+    """Fit costs to the work of a pass, from the members of a palette that were measured on the device.
 
-    ``error`` is how far off that was, as a share, of a member that it was fitted without.
+    ``error`` is the relative error for a member that the fit left out.
 
     Raises:
         SearchError: the profile holds fewer than four members in fp32.
@@ -56,14 +56,13 @@ class FittedCosts:
 
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens
-        entries = [entry for entry in palette.manifest.subnets if entry.precision == "fp32"]
-        profiled = [(entry.config, profile.subnet(entry.name)) for entry in entries]
-        own = {subnet: measured for subnet, measured in profiled if measured is not None}
-        exact = {subnet: known for subnet, known in own.items() if any(point.samples for point in known.latency)}
-        if len(exact) < _LEAST:
+        profiles = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
+        fp32 = {subnet: figures for subnet, figures in profiles if figures is not None and figures.precision == "fp32"}
+        exact = {subnet: figures for subnet, figures in fp32.items() if any(point.samples for point in figures.latency)}
+        if len(exact) < _MIN_MEASURED:
             raise SearchError(
-                f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_LEAST} or more: "
-                "export and profile a larger palette"
+                f"the profile {profile.device.name!r} has {len(exact)} subnets in fp32, expected {_MIN_MEASURED} or "
+                "more: export and profile a larger palette"
             )
         self._model = CostModel.fit(
             [
@@ -81,8 +80,8 @@ class FittedCosts:
             f"off by {self.error:.0%} of one that it was not fitted to"
         )
 
-    def of(self, subnet: Subnet) -> Cost:
-        """The model's, whether or not this subnet was measured: one scale for all."""
+    def predict(self, subnet: Subnet) -> Cost:
+        """Return the model's prediction, even for a measured subnet, so that all are on one scale."""
         start, slope = self._memory
         return Cost(
             round(self._model.ms(self._work(subnet), 1, self._tokens), 3),

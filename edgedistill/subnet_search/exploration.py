@@ -1,4 +1,4 @@
-"""Which subnets of a space are scored: all of them, or where they are too many those that a sampler asks for."""
+"""Score the subnets of a space: all of them, or if they are too many those that a sampler suggests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
-_TRIES = 5  # of the sampler for each score, since it asks again for what it liked
+_TRIES = 5  # suggestions per score, since the sampler repeats itself
 
 
 def explore(space: SearchSpace, terms: Terms, quality: Callable[[Subnet], float], most: int) -> dict[Subnet, float]:
-    """Scores of the whole space, or of about ``most`` of its subnets that keep to the limits.
+    """Return scores of the whole space, or of about ``most`` of its subnets within the limits.
 
-    Those are the largest, the smallest, and what Optuna's multi-objective TPE takes to be better or cheaper than what
-    it has seen. The same arguments and scores give the same subnets.
+    Those are the largest, the smallest, and what Optuna's multi-objective TPE expects to be better or cheaper than the
+    others so far. The same arguments and scores give the same subnets.
     """
     if len(space) <= most:
         return {subnet: quality(subnet) for subnet in space}
@@ -29,23 +29,23 @@ def explore(space: SearchSpace, terms: Terms, quality: Callable[[Subnet], float]
     allowed = {subnet for subnet, member in members.items() if terms.allow(member)}
     if len(allowed) <= most:
         return {subnet: quality(subnet) for subnet in members if subnet in allowed or subnet in ends}
-    found = {subnet: quality(subnet) for subnet in ends}
+    scores = {subnet: quality(subnet) for subnet in ends}
     study = _study(most)
     for _ in range(_TRIES * most):
-        if len(found) >= most:
+        if len(scores) >= most:
             break
         trial = study.ask()
         subnet = _suggested(trial, space)
-        if subnet in allowed and subnet not in found:
-            found[subnet] = quality(subnet)
-        # What breaks the limits is told to be as bad as the worst, so that the sampler learns to leave it alone.
-        value = found[subnet] if subnet in allowed else min(found.values())
+        if subnet in allowed and subnet not in scores:
+            scores[subnet] = quality(subnet)
+        # Subnets beyond the limits are reported as bad as the worst, so that the sampler learns to avoid them.
+        value = scores[subnet] if subnet in allowed else min(scores.values())
         study.tell(trial, [value, members[subnet].measure(terms.against)])
-    return found
+    return scores
 
 
 def _study(most: int) -> optuna.Study:
-    """To raise quality and to lower cost; a quarter of it is drawn at random, before the sampler knows anything."""
+    """Create a study that raises quality and lowers cost; a quarter of it is random, to start the sampler."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -54,10 +54,10 @@ def _study(most: int) -> optuna.Study:
 
 
 def _suggested(trial: optuna.Trial, space: SearchSpace) -> Subnet:
-    """Each choice by its place, since neighbours are alike."""
-    kept = space.layers[trial.suggest_int("depth", 0, len(space.layers) - 1)]
+    """Suggest each choice by its index, since neighbours are similar."""
+    layers = space.layers[trial.suggest_int("depth", 0, len(space.layers) - 1)]
     hidden, heads, ffn = (
         choices[trial.suggest_int(name, 0, len(choices) - 1)]
         for name, choices in (("hidden", space.hidden), ("heads", space.heads), ("ffn", space.ffn))
     )
-    return Subnet.uniform(kept, hidden=hidden, heads=heads, ffn=ffn)
+    return Subnet.uniform(layers, hidden=hidden, heads=heads, ffn=ffn)

@@ -1,7 +1,7 @@
-"""Which subnets make the family: the best at each cost, from the dearest to the cheapest that is allowed.
+"""Choose the family from the Pareto front: the best subnets at each cost, from expensive to cheap.
 
-Those that no cheaper subnet equals make the front (with the next fronts, where it is too short for the family);
-of it we take the dearest, the cheapest, and between them those nearest to costs spread evenly in ratio.
+The front holds the subnets that no cheaper one equals; if it is too short for the family, the next fronts follow. The
+family is the most expensive one, the cheapest, and between them those closest to costs evenly spaced in ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Scored", "choose_family", "pareto_front"]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A subnet, what it costs (in whichever unit the search goes by) and its quality on validation data."""
+    """Hold a subnet, its cost by the search's metric, and its quality on validation data."""
 
     subnet: Subnet
     cost: float
@@ -25,13 +25,13 @@ class Scored:
 
 
 def choose_family(scored: Sequence[Scored], count: int) -> list[Scored]:
-    """At most ``count`` of those scored, the dearest first; the dearest and the cheapest are always among them."""
+    """Choose at most ``count``, from expensive to cheap, always including the two extremes."""
     ends = [max(scored, key=lambda s: (s.cost, s.quality)), min(scored, key=lambda s: (s.cost, -s.quality))]
     return _spread(_best_fronts(scored, count), list(dict.fromkeys(ends)), count)
 
 
 def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
-    """Those better than everything that costs no more, from cheap to dear."""
+    """Return those better than everything that costs no more, from cheap to expensive."""
     front: list[Scored] = []
     for candidate in sorted(scored, key=lambda s: (s.cost, -s.quality)):
         if not front or candidate.quality > front[-1].quality:
@@ -40,17 +40,17 @@ def pareto_front(scored: Iterable[Scored]) -> list[Scored]:
 
 
 def _best_fronts(scored: Sequence[Scored], count: int) -> list[Scored]:
-    """The front, and where it is shorter than ``count`` the fronts behind it."""
-    found: list[Scored] = []
+    """Return the front, followed by the next fronts if it is shorter than ``count``."""
+    best: list[Scored] = []
     rest = list(scored)
-    while rest and len(found) < count:
-        found += pareto_front(rest)
-        rest = [s for s in scored if s not in found]
-    return found
+    while rest and len(best) < count:
+        best += pareto_front(rest)
+        rest = [s for s in scored if s not in best]
+    return best
 
 
 def _spread(front: Sequence[Scored], ends: Sequence[Scored], count: int) -> list[Scored]:
-    """``count`` of the front, with both ends, nearest to costs evenly spread in ratio; the dearest first."""
+    """Return ``count`` of the front, with both ends, closest to costs evenly spaced in ratio, expensive first."""
     high, low = math.log(max(e.cost for e in ends)), math.log(min(e.cost for e in ends))
     chosen = list(ends)[:count]
     rest = [s for s in front if s not in chosen]

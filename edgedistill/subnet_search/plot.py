@@ -1,4 +1,4 @@
-"""A search as a picture: what was scored, its front, and the family."""
+"""Plot a search: the scored subnets, their front, and the family."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgedistill.places import install, scratch_folder
 from edgedistill.printable import printable
 from edgedistill.subnet_search.constrained_search import Against, Member, Search
 
-__all__ = ["draw"]
+__all__ = ["plot_search"]
 
 _UNITS: dict[Against, tuple[str, float]] = {
     "latency": ("milliseconds a text", 1.0),
@@ -19,8 +19,8 @@ _UNITS: dict[Against, tuple[str, float]] = {
 }
 
 
-def draw(found: Search, metric: str, path: Path) -> None:
-    """Write the picture, as an SVG or whatever the file's name ends in.
+def plot_search(result: Search, metric: str, path: Path) -> None:
+    """Write the plot, as an SVG or in the format of the file's ending.
 
     Raises:
         OSError: it cannot be written there.
@@ -32,23 +32,23 @@ def draw(found: Search, metric: str, path: Path) -> None:
     # A dollar sign in a name does not begin a formula.
     with rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for it
-        _draw(found, printable(metric), None if found.source is None else printable(found.source), path)
+        _plot(result, printable(metric), None if result.source is None else printable(result.source), path)
 
 
-def _draw(found: Search, metric: str, source: str | None, path: Path) -> None:
+def _plot(result: Search, metric: str, source: str | None, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    unit, scale = _UNITS[found.against]
+    unit, scale = _UNITS[result.against]
 
     def places(members: list[Member]) -> tuple[list[float], list[float]]:
-        return [m.measure(found.against) / scale for m in members], [100 * m.quality for m in members]
+        return [m.measure(result.against) / scale for m in members], [100 * m.quality for m in members]
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.scatter(*places(found.scored), s=12, color="0.65", label=f"all {len(found.scored)} subnets that were scored")
-    axes.plot(*places(found.front), color="tab:blue", linewidth=1, label="the best at each cost")
-    axes.scatter(*places(found.family), s=45, facecolors="none", edgecolors="tab:red", label="the family")
-    for x, y, member in zip(*places(found.family), found.family, strict=True):
+    axes.scatter(*places(result.scored), s=12, color="0.65", label=f"all {len(result.scored)} subnets that were scored")
+    axes.plot(*places(result.front), color="tab:blue", linewidth=1, label="the best at each cost")
+    axes.scatter(*places(result.family), s=45, facecolors="none", edgecolors="tab:red", label="the family")
+    for x, y, member in zip(*places(result.family), result.family, strict=True):
         axes.annotate(member.subnet.name, (x, y), (4, -10), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     axes.set_xlabel(unit if source is None else f"{unit}\n{source}")

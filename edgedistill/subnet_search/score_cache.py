@@ -1,4 +1,4 @@
-"""Score subnets of a supernet on validation data, once, and keep the scores next to it."""
+"""Score subnets of a supernet on validation data once, and cache the scores next to it."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _Scores = dict[str, dict[str, float]]
 def cached_scores(
     supernet: Supernet, folder: Path, metrics: Callable[[Subnet], dict[str, float]]
 ) -> Iterator[Callable[[Subnet], dict[str, float]]]:
-    """``metrics``, but from the file in ``folder`` where those of this very supernet are there already.
+    """Provide ``metrics``, from the file in ``folder`` if it has those of this supernet.
 
     What was measured is kept even where this is interrupted.
     """
     path, key = folder / QUALITY, _key(supernet)
-    kept = _read(path, key)
+    scores = _read(path, key)
 
     def score(subnet: Subnet) -> dict[str, float]:
         name = repr(subnet)
-        if name not in kept:
-            kept[name] = metrics(subnet)
-            if len(kept) % _SAVED_EVERY == 0:
-                _write(path, key, kept)
-        return kept[name]
+        if name not in scores:
+            scores[name] = metrics(subnet)
+            if len(scores) % _SAVED_EVERY == 0:
+                _write(path, key, scores)
+        return scores[name]
 
     try:
         yield score
     finally:
-        _write(path, key, kept)
+        _write(path, key, scores)
 
 
 def _key(supernet: Supernet) -> str:
-    """What the scores depend on: the weights, and the data that is named in the supernet's own note."""
+    """Return a hash of what the scores depend on: the weights, and the supernet's record of its data."""
     digest = hashlib.sha256(supernet.info.model_dump_json().encode())
     for name, tensor in sorted(supernet.model.state_dict().items()):
         digest.update(name.encode())
@@ -53,10 +53,10 @@ def _key(supernet: Supernet) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, key: str, kept: _Scores) -> None:
-    """A supernet that lies on a read-only or a full disk can be searched too, only not remembered."""
+def _write(path: Path, key: str, scores: _Scores) -> None:
+    """Write the scores, except on a read-only or full disk: there a search works without the cache."""
     with suppress(OSError):
-        write_json(path, {"supernet": key, "scores": kept})
+        write_json(path, {"supernet": key, "scores": scores})
 
 
 def _read(path: Path, key: str) -> _Scores:
@@ -64,6 +64,6 @@ def _read(path: Path, key: str) -> _Scores:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["supernet"] != key:
             return {}
-        return {str(k): {str(m): float(v) for m, v in found.items()} for k, found in document["scores"].items()}
+        return {str(k): {str(m): float(v) for m, v in metrics.items()} for k, metrics in document["scores"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # a cache that cannot be read is none
+        return {}  # an unreadable cache counts as empty

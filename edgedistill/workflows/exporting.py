@@ -160,7 +160,7 @@ def _precisions(trained: Supernet, names: Sequence[str]) -> tuple[Precision, ...
     """Return the named precisions, or all that this kind of model has.
 
     Raises:
-        InputError: there is no such precision, or it is for decoders alone.
+        InputError: the precision is unknown, or only for decoders.
     """
     allowed = capabilities_of(trained.model.arch).precisions
     unknown = next((name for name in names if name not in allowed), None)
@@ -213,7 +213,7 @@ def _rejected(trained: Supernet, texts: str | Path | None) -> Encoded | None:
     """Return the texts out of scope as rows.
 
     Raises:
-        InputError: the supernet is no classifier of texts.
+        InputError: the supernet does not classify texts.
     """
     from edgedistill.data.batches import encode
     from edgedistill.data.readers import load_texts

@@ -42,7 +42,7 @@ def extract(
         progress: receives each `ProgressEvent`, in this thread.
 
     Raises:
-        InputError: there is no such subnet or format, ``output`` exists, or another process writes there.
+        InputError: the subnet or format is unknown, ``output`` exists, or another process writes there.
         CheckpointError: the supernet is damaged, or not trained to its end.
         ExportError: the graph could not be made, or disagrees with torch.
     """

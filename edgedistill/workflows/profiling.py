@@ -49,7 +49,7 @@ def profile(
     Raises:
         InputError: an option cannot be used, or another process writes there.
         PaletteError: the palette is damaged.
-        OnnxruntimeMissing: there is no onnxruntime.
+        OnnxruntimeMissing: onnxruntime cannot be imported.
         RemoteError: the board cannot be reached, or the work failed there.
     """
     from edgedistill.palette import Palette

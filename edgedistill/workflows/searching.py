@@ -128,17 +128,17 @@ def search(
     folder = Path(supernet)
     trained = load_trained(folder)
     rows = read_data(recorded_source(trained, data, unlabelled), progress)
-    found = find_family(trained, folder, rows, options, progress)
+    result = find_family(trained, folder, rows, options, progress)
     if drawing is not None:
-        _draw(found, trained, drawing)
+        _draw(result, trained, drawing)
     return SearchResult(
         metric=trained.info.scores[-1].metric,
         space=len(trained.space),
-        against=found.against,
-        costs=found.source,
-        scored=found.scored,
-        front=found.front,
-        family=found.family,
+        against=result.against,
+        costs=result.source,
+        scored=result.scored,
+        front=result.front,
+        family=result.family,
     )
 
 
@@ -167,12 +167,12 @@ def find_family(
             return next(iter(once(subnet).values()))
 
         qualities = explore(trained.space, terms, quality, options.evaluations)
-        found = choose(qualities, terms, options.count)
+        result = choose(qualities, terms, options.count)
 
         def with_errors(members: list[Member]) -> list[Member]:
             return [replace(member, error=error_in(once(member.subnet))) for member in members]
 
-        return replace(found, front=with_errors(found.front), family=with_errors(found.family))
+        return replace(result, front=with_errors(result.front), family=with_errors(result.family))
 
 
 def _validation_metrics(trained: Supernet, rows: TaskData) -> Callable[[Subnet], dict[str, float]]:
@@ -225,10 +225,10 @@ def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
     return None
 
 
-def _draw(found: Search, trained: Supernet, picture: Path) -> None:
-    from edgedistill.subnet_search.plot import draw
+def _draw(result: Search, trained: Supernet, picture: Path) -> None:
+    from edgedistill.subnet_search.plot import plot_search
 
     try:
-        draw(found, trained.info.scores[-1].metric, picture)
+        plot_search(result, trained.info.scores[-1].metric, picture)
     except ValueError as error:
         raise InputError(f"{picture} cannot be drawn: {str(error).splitlines()[0]}") from error

@@ -18,7 +18,7 @@ class Device:
 
     source = "measured in a test"
 
-    def of(self, subnet: Subnet) -> Cost:
+    def predict(self, subnet: Subnet) -> Cost:
         return Cost(1.5 * len(subnet.layers), 10 + 40 * minilm.share(subnet))
 
 

@@ -86,7 +86,7 @@ def _point(tokens: int, ms: float) -> LatencyPoint:
 def test_subnets_on_a_line_are_found_on_it_measured_or_not_at_lengths_in_between(tmp_path: Path) -> None:
     fitted = FittedCosts(ARCH, *_profiled(tmp_path / "p", MEASURED), tokens=40)
     for subnet in minilm.SPACE:
-        cost = fitted.of(subnet)
+        cost = fitted.predict(subnet)
         assert cost.latency_ms == pytest.approx(_latency_ms(subnet), rel=0.01)
         assert cost.memory_mb == pytest.approx(_memory_mb(subnet), rel=0.01)
     assert fitted.error < 0.01

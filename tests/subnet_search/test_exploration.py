@@ -26,7 +26,7 @@ class Device:
 
     source = "measured in a test"
 
-    def of(self, subnet: Subnet) -> Cost:
+    def predict(self, subnet: Subnet) -> Cost:
         return Cost(float(len(subnet.layers)), 10.0)
 
 

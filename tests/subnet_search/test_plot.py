@@ -11,7 +11,7 @@ import minilm
 import pytest
 
 from edgedistill.subnet_search import SearchLimits, Terms, search
-from edgedistill.subnet_search.plot import draw
+from edgedistill.subnet_search.plot import plot_search
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
 
@@ -22,7 +22,7 @@ QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.
 def test_names_are_drawn_as_they_are(tmp_path: Path, name: str) -> None:
     found = search(QUALITIES, Terms(minilm.ARCH, 64, "parameters", SearchLimits(), None), 4)
     for ending in ("svg", "png"):
-        draw(replace(found, source=name), name, tmp_path / f"picture.{ending}")
+        plot_search(replace(found, source=name), name, tmp_path / f"picture.{ending}")
     text = (tmp_path / "picture.svg").read_text(encoding="utf-8")
     assert {unicodedata.category(char) for char in text if char != "\n"}.isdisjoint({"Cc", "Cf", "Cs", "Co", "Cn"})
     assert not list(ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}script"))  # noqa: S314 (ours)
