@@ -28,13 +28,13 @@ from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
 
-PAPER: dict[str, Any] = {"teach": "maxnet", "features": "projections", "maxnet": True, "random_subnets": 1}
+PAPER: dict[str, Any] = {"teacher_source": "maxnet", "features": "projections", "maxnet": True, "random_subnets": 1}
 PLAIN: dict[str, Any] = PAPER | {"rank": 8, "order": "prefix", "minnet": False, "random_subnets": 2}
 # What the variants change, held here so that it stays when defaults move on.
 BASE: dict[str, Any] = {
     "learning_rate": 1e-3,
     "parameters": "low-rank",
-    "in_turn": False,
+    "alternate": False,
     "temperature": 1.0,
     "gamma": 0.5,
     "ffn_shares": (1.0, 0.5, 0.25),

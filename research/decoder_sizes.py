@@ -50,11 +50,11 @@ PLAIN: dict[str, Any] = {
     "alpha": 0.9,
     "temperature": 1.0,
     "gamma": 0.5,
-    "teach": "maxnet",
+    "teacher_source": "maxnet",
     "maxnet": True,
     "minnet": False,
     "random_subnets": 2,
-    "in_turn": False,
+    "alternate": False,
     "order": "prefix",
 }
 WIDTHS_SHARE = 1 / 3  # of the steps, for stage 1

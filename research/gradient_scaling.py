@@ -34,9 +34,9 @@ from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
 
-PAPER: dict[str, Any] = {"teach": "maxnet", "maxnet": True, "in_turn": False, "random_subnets": 1}
+PAPER: dict[str, Any] = {"teacher_source": "maxnet", "maxnet": True, "alternate": False, "random_subnets": 1}
 GAMMAS = (0.0, 0.5, 1.0)
-_NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)
+_NOTHING = StageRecipe(epochs=1e-9, min_steps=1, learning_rate=1e-12)
 OPTIMIZERS: dict[str, tuple[dict[str, Any], float]] = {
     "AdamW, clipped": ({"optimizer": "adamw", "clip_norm": 1.0}, 1e-3),
     "AdamW": ({"optimizer": "adamw", "clip_norm": None}, 1e-3),
@@ -70,7 +70,7 @@ def curve(teacher: Path, data: TaskData, folder: Path, recipe: Recipe) -> dict[s
     some = rows.subset(range(0, len(rows), max(1, len(rows) // _WATCHED)))
     space = begun.space
     points: dict[str, list[float]] = {"step": [], "minnet": [], "maxnet": []}
-    every = max(1, recipe.depths.least_steps // _POINTS)
+    every = max(1, recipe.depths.min_steps // _POINTS)
     norms: dict[int, dict[str, float]] = {}
 
     def watching(supernet: Supernet) -> Callable[[StepReport], None]:
@@ -121,7 +121,7 @@ def main(data_folder: DataFolder, work: WorkFolder, steps: Steps = 400) -> None:
         key = f"gamma-{known.name}-{steps}-{name.replace(' ', '-')}"
         done = work / f"{key}.json"
         if not done.exists():
-            stage = StageRecipe(epochs=1e-9, least_steps=steps, learning_rate=values["rate"], parameters="low-rank")
+            stage = StageRecipe(epochs=1e-9, min_steps=steps, learning_rate=values["rate"], parameters="low-rank")
             changes = {k: v for k, v in values.items() if k != "rate"} | {"widths": _NOTHING, "depths": stage}
             recipe = Recipe.model_validate(training_runs.base_recipe(known).model_dump() | PAPER | changes)
             done.write_text(json.dumps(curve(teacher, data, work / key, recipe)))

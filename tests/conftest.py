@@ -25,7 +25,7 @@ _EPOCHS = {"teacher": 1, "widths": 1, "depths": 1}
 FEWER_STEPS = [
     part
     for stage, epochs in _EPOCHS.items()
-    for key in (f"epochs={epochs}", "least_steps=1")
+    for key in (f"epochs={epochs}", "min_steps=1")
     for part in ("--set", f"{stage}.{key}")
 ]
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -20,7 +20,7 @@ from edgedistill.palette import load
 from edgedistill.supernet import checkpoint
 
 SHORT_RECIPE = "rank = 8\nbatch_size = 8\n" + "".join(
-    f"{stage} = {{epochs = 1, least_steps = 1}}\n" for stage in ("teacher", "widths", "depths")
+    f"{stage} = {{epochs = 1, min_steps = 1}}\n" for stage in ("teacher", "widths", "depths")
 )
 
 
@@ -74,7 +74,7 @@ def test_the_commands_for_other_tasks_run(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("".join(f"w{i} w{i % 7}\n" for i in range(60)))
     script = readme.block("tasks")
     assert script.count("--set rank=8") == 1
-    run_block(script.replace("--set rank=8", "--set rank=8 --set teacher.least_steps=1"), tmp_path)
+    run_block(script.replace("--set rank=8", "--set rank=8 --set teacher.min_steps=1"), tmp_path)
     assert checkpoint.load(tmp_path / "scorer").info.recipe["rank"] == 8
     assert checkpoint.load(tmp_path / "taught").info.scores[2].metric == "agreement"
 
@@ -105,7 +105,7 @@ def test_the_page_of_decoders_runs(tmp_path: Path) -> None:
     sizes = {"hidden_size": 64, "head_dim": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
     tiny_text.model_folder(tmp_path / "smollm", **sizes, intermediate_size=128, max_position_embeddings=256)
     tiny_text.write(tmp_path / "wikitext", words=2000)
-    script, steps = readme.block("commands", "docs/decoders.md"), "--set widths.least_steps=20"
+    script, steps = readme.block("commands", "docs/decoders.md"), "--set widths.min_steps=20"
     assert script.count(steps) == 1
     run_block(script.replace(steps, f"{steps} --set batch_size=4"), tmp_path)
     code = readme.block("python", "docs/decoders.md")

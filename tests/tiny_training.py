@@ -42,9 +42,9 @@ rank = 2
 batch_size = 8
 head_shares = [1.0, 0.3333333333333333]
 ffn_shares = [1.0, 0.5]
-teacher = {epochs = 1, least_steps = 1}
-widths = {epochs = 1, least_steps = 1}
-depths = {epochs = 1, least_steps = 1}
+teacher = {epochs = 1, min_steps = 1}
+widths = {epochs = 1, min_steps = 1}
+depths = {epochs = 1, min_steps = 1}
 """
 
 

@@ -78,7 +78,7 @@ def _scaled(data: TaskData, factor: float, offset: float) -> TaskData:
 def _palette(data: TaskData, known: data_sets.DataSet, folder: Path) -> tuple[Palette, list[int]]:
     """Return the largest, a middle and the smallest member in fp32 and int8, and the steps of each stage."""
     stages = {
-        name: StageRecipe(epochs=0.01, least_steps=steps, learning_rate=1e-3, parameters="low-rank")
+        name: StageRecipe(epochs=0.01, min_steps=steps, learning_rate=1e-3, parameters="low-rank")
         for name, steps in (("teacher", 100), ("widths", 10), ("depths", 60))
     }
     shares = {"depth_shares": (1.0, 0.5), "head_shares": (1.0, 0.5), "ffn_shares": (1.0, 0.25)}

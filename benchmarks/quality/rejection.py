@@ -116,7 +116,7 @@ def _classified(session: AdaptiveSession, texts: list[str]) -> dict[str, dict[st
     found: dict[str, dict[str, float]] = {str(passing): {} for passing in PASSING}
     for name, passing in product(names, PASSING):
         _serve(session, name)
-        answers = TextClassifier(session, false_accepts=passing).classify(texts)
+        answers = TextClassifier(session, false_accept_rate=passing).classify(texts)
         assert {one.subnet for one in answers} == {name}
         found[str(passing)][name] = float(np.mean([one.accepted for one in answers]))
     return found
@@ -128,7 +128,7 @@ def _second_run(palette: Palette, name: str, texts: list[str]) -> list[float]:
     with AdaptiveSession(palette, threads=1) as session:
         _serve(session, name)
         _floor(session)
-        ways = [TextClassifier(session, false_accepts=0.05), TextClassifier(session)]
+        ways = [TextClassifier(session, false_accept_rate=0.05), TextClassifier(session)]
         for text in texts[:TIMED]:
             took_s = [min(timeit.repeat(lambda: way.classify([text]), number=1, repeat=3)) for way in ways]  # noqa: B023
             ratios.append(took_s[0] / took_s[1])

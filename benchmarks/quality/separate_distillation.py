@@ -34,7 +34,7 @@ from edgedistill.distillation.recipe import Recipe, StageRecipe
 from edgedistill.supernet import checkpoint
 
 RATES = {"full": (1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "low-rank": (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)}
-_NOTHING = StageRecipe(epochs=1e-9, least_steps=1, learning_rate=1e-12)  # students have one stage
+_NOTHING = StageRecipe(epochs=1e-9, min_steps=1, learning_rate=1e-12)  # students have one stage
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def ordered(wikitext: Path, work: Path, order: str = "importance") -> Path:
 def long(steps: int, rows: int, learning_rate: float, parameters: str = "full") -> StageRecipe:
     """Return a stage of that many steps over data of that many rows."""
     epochs = steps * BATCH / rows
-    values = {"epochs": epochs, "least_steps": 1, "learning_rate": learning_rate, "parameters": parameters}
+    values = {"epochs": epochs, "min_steps": 1, "learning_rate": learning_rate, "parameters": parameters}
     return StageRecipe.model_validate(values)
 
 

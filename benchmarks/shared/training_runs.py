@@ -210,7 +210,7 @@ def at_cost(supernet: Supernet, data: TaskData, recipe: Recipe, space: SearchSpa
     """Return the recipe with stages 1 and 2 as long as this many FLOPs allow."""
     factor = flops / predicted_flops(supernet, data, recipe, space)
     longer = {
-        name: plan.model_copy(update={"epochs": plan.epochs * factor, "least_steps": 1})
+        name: plan.model_copy(update={"epochs": plan.epochs * factor, "min_steps": 1})
         for name, plan in (("widths", recipe.widths), ("depths", recipe.depths))
     }
     return recipe.model_copy(update=longer)

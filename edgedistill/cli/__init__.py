@@ -28,6 +28,7 @@ from edgedistill.cli import (
 from edgedistill.cli.common import errors_in_one_line
 from edgedistill.cli.streams import prepare
 from edgedistill.printable import printable
+from edgedistill.renamed import renamed_option
 
 __all__ = ["app", "main"]
 
@@ -51,7 +52,8 @@ def _printable_errors() -> Iterator[None]:
     try:
         yield
     except _USAGE_ERROR as error:
-        error.message = printable(error.message)
+        renamed = renamed_option(filter(None, [getattr(error, "option_name", None)]))
+        error.message = renamed or printable(error.message)
         raise
 
 

@@ -32,7 +32,7 @@ def export(
     max_latency_ms: MaxLatency = None,
     max_memory_mb: MaxMemory = None,
     tokens: Tokens = 64,
-    profiled: Profiled = None,
+    profiled_palette: Profiled = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,7 +69,7 @@ def export(
         list[str] | None,
         typer.Option(
             help="Add a board's estimate; may be repeated. The first one's costs choose the family. "
-            "With --profiled: the device whose figures choose it."
+            "With --profiled-palette: the device whose figures choose it."
         ),
     ] = None,
     measure: Annotated[bool, typer.Option("--profile/--no-profile", help="Measure this machine.")] = True,
@@ -89,7 +89,7 @@ def export(
         max_latency_ms=max_latency_ms,
         max_memory_mb=max_memory_mb,
         tokens=tokens,
-        profiled=profiled,
+        profiled_palette=profiled_palette,
         precisions=precision or (),
         keep_fp32=keep_fp32 or (),
         out_of_scope=out_of_scope,

@@ -50,7 +50,7 @@ def run(
     pair: Annotated[bool, typer.Option("--pair", help="Every two texts are a pair.")] = False,
     max_latency_ms: Annotated[float | None, typer.Option(help="The latency that answers should keep to.")] = None,
     max_memory_mb: Annotated[float | None, typer.Option(help="The memory that a subnet may take.")] = None,
-    false_accepts: Annotated[
+    false_accept_rate: Annotated[
         float | None,
         typer.Option(help="Share of the palette's out-of-scope texts that may be accepted; mark what is not."),
     ] = None,
@@ -85,7 +85,7 @@ def run(
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "stop": stop}
     sampling |= {"max_new_tokens": max_new_tokens}
     budgets: dict[str, Any] = {"max_first_token_ms": max_first_token_ms, "min_tokens_per_s": min_tokens_per_s}
-    others = {"texts": texts, "pair": pair, "max_latency_ms": max_latency_ms, "false_accepts": false_accepts}
+    others = {"texts": texts, "pair": pair, "max_latency_ms": max_latency_ms, "false_accept_rate": false_accept_rate}
     check_options(opened, {"prompt": prompt, "chat": chat} | sampling | budgets, others)
     if prompt is not None:
         with TextGenerator(opened, max_memory_mb=max_memory_mb, **budgets) as generator:
@@ -94,7 +94,7 @@ def run(
     arguments = None if not texts and not pair else _as_lines(list(map(_utf8, texts or [])), pair, opened.manifest)
     with AdaptiveSession(opened, max_latency_ms=max_latency_ms, max_memory_mb=max_memory_mb) as session:
         # What is not UTF-8 becomes what no text may hold, so that it is an error of its own line.
-        records = _answers(_answerer(session, false_accepts), input_lines() if arguments is None else arguments)
+        records = _answers(_answerer(session, false_accept_rate), input_lines() if arguments is None else arguments)
         failed = (
             _print_lines(records)
             if as_json or arguments is None
@@ -121,14 +121,14 @@ def _as_lines(texts: Sequence[str], pair: bool, manifest: Manifest) -> list[str]
     return [json.dumps({"text": two}) for two in zip(texts[::2], texts[1::2], strict=True)]
 
 
-def _answerer(session: AdaptiveSession, false_accepts: float | None) -> Callable[[Any], Record]:
+def _answerer(session: AdaptiveSession, false_accept_rate: float | None) -> Callable[[Any], Record]:
     """Return the function that answers one text, by the palette's task."""
     from edgedistill import runtime
 
     task = task_of(session.palette.manifest.task)
-    if false_accepts is not None and not task.takes_false_accepts:
-        raise InputError(f"--false-accepts is for labels of texts; the palette is for {task.name}")
-    options = {"false_accepts": false_accepts} if task.takes_false_accepts else {}
+    if false_accept_rate is not None and not task.takes_false_accept_rate:
+        raise InputError(f"--false-accept-rate is for labels of texts; the palette is for {task.name}")
+    options = {"false_accept_rate": false_accept_rate} if task.takes_false_accept_rate else {}
     pipeline, method = task.answered_by
     answer = getattr(getattr(runtime, pipeline)(session, **options), method)
     return lambda text: task.record(answer([text]))

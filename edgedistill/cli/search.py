@@ -33,7 +33,7 @@ Evaluations = Annotated[
 Profiled = Annotated[
     Path | None, typer.Option(help="A palette that was profiled on the device: its figures replace the estimate.")
 ]
-Device = Annotated[str | None, typer.Option(help="A board by its name or TOML, or a device of the --profiled palette.")]
+Device = Annotated[str | None, typer.Option(help="A board by its name or TOML, or a device of the --profiled-palette.")]
 
 
 @reported
@@ -42,17 +42,17 @@ def search(
     data: Annotated[str | None, typer.Option(help="Where the training data are now, if they moved.")] = None,
     unlabelled: Annotated[Path | None, typer.Option(help="Where the texts without labels are now.")] = None,
     device: Device = None,
-    profiled: Profiled = None,
+    profiled_palette: Profiled = None,
     max_latency_ms: MaxLatency = None,
     max_memory_mb: MaxMemory = None,
     tokens: Tokens = 64,
     count: Count = 8,
     evaluations: Evaluations = 400,
-    against: Annotated[
-        searching.Against | None,
-        typer.Option(help="What the front weighs quality against; default: latency with a device, else parameters."),
+    cost_metric: Annotated[
+        searching.CostMetric | None,
+        typer.Option(help="The cost of the front's second axis; default: latency with a device, else parameters."),
     ] = None,
-    picture: Annotated[
+    plot: Annotated[
         Path | None, typer.Option(help="Draw the space, its front and the family to this file (.svg, .png).")
     ] = None,
     as_json: AsJson = False,
@@ -61,21 +61,21 @@ def search(
 
     Scores are kept beside the supernet, so that another search, or the export, asks only for what is new.
 
-    Example: edgedistill search supernet --device pi5 --max-latency-ms 40 --picture front.svg
+    Example: edgedistill search supernet --device pi5 --max-latency-ms 40 --plot front.svg
     """
     result = searching.search(
         supernet,
         data=data,
         unlabelled=unlabelled,
         device=device,
-        profiled=profiled,
+        profiled_palette=profiled_palette,
         max_latency_ms=max_latency_ms,
         max_memory_mb=max_memory_mb,
         tokens=tokens,
         count=count,
         evaluations=evaluations,
-        against=against,
-        picture=picture,
+        cost_metric=cost_metric,
+        plot=plot,
         progress=TerminalProgress(),
     )
     if as_json:
@@ -117,7 +117,7 @@ def _document(result: SearchResult) -> dict[str, Any]:
     return {
         "metric": result.metric,
         "split": "validation",
-        "against": result.against,
+        "cost_metric": result.cost_metric,
         "costs": result.costs,
         "space": result.space,
         "scored": len(result.scored),

@@ -71,7 +71,7 @@ class StageLoop:
         plan: StageRecipe = recipe.stages[stage]
         self._lengths = [len(ids) for ids in data.ids]
         self._epoch_steps = math.ceil(len(data) / recipe.batch_size)
-        self.steps = max(plan.least_steps, round(plan.epochs * len(data) / recipe.batch_size))
+        self.steps = max(plan.min_steps, round(plan.epochs * len(data) / recipe.batch_size))
         epochs = math.ceil(self.steps / self._epoch_steps)
         self._scored_every = self._epoch_steps * math.ceil(epochs / _MOST_SCORED)
         self._optimizer = Optimizer(model.named_parameters(), recipe, plan, self.steps)

@@ -155,12 +155,12 @@ def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None
     """
     recipe = Recipe.model_validate(supernet.info.recipe)
     if supernet.model.arch.causal:
-        if recipe.teach != "frozen" or supernet.teacher:
+        if recipe.teacher_source != "frozen" or supernet.teacher:
             return supernet
         return replace(supernet, teacher={name: t.cpu().clone() for name, t in full_tensors(supernet.model).items()})
     alone = data.train.labels is None  # the teacher alone says what is right
     wanted = {
-        "train": alone or recipe.teach == "frozen",
+        "train": alone or recipe.teacher_source == "frozen",
         "validation": alone or data.validation.labels is None,
         "test": data.test.labels is None,
     }
@@ -268,7 +268,7 @@ class _Run:
     def _teacher(self, supernet: Supernet, recipe: Recipe) -> Teacher | None:
         """The one that stays as stage 0 left it; None where the maxnet teaches."""
         train = self.data.train
-        if recipe.teach != "frozen" and train.labels is not None:
+        if recipe.teacher_source != "frozen" and train.labels is not None:
             return None
         if supernet.model.arch.causal:
             model = supernet.model

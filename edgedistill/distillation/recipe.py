@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edgedistill.architecture import Architecture
 from edgedistill.errors import RecipeError
+from edgedistill.renamed import RENAMED_RECIPE_KEYS, renamed_keys
 from edgedistill.tasks import TaskName, task_of
 from edgedistill.utf8 import NotUtf8, read_text_file
 
@@ -35,12 +36,20 @@ _Count = Annotated[int, Field(ge=1)]
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_recorded_keys(cls, values: Any) -> Any:
+        """Accept the old names of keys in recipes that supernets have recorded; `read_recipe` refuses them."""
+        if not isinstance(values, Mapping):
+            return values
+        return {RENAMED_RECIPE_KEYS.get(key, key): value for key, value in values.items()}
+
 
 class StageRecipe(_Strict):
     """One stage."""
 
     epochs: _Positive = Field(description="passes over the training data")
-    least_steps: _Count = Field(1, description="but at least so many steps, for small data")
+    min_steps: _Count = Field(1, description="but at least so many steps, for small data")
     learning_rate: _Positive = Field(description="peak, after a warm-up of 6 % of the steps; then linearly to zero")
     parameters: Literal["low-rank", "full"] = Field(
         "full", description="what trains: low-rank pairs beside frozen matrices [P], or the matrices in full"
@@ -70,15 +79,15 @@ class Recipe(_Strict):
     rank: _Count = Field(16, description="of the pairs of every low-rank stage; the paper has 8")
     scale: _Positive = Field(1.0, description="s in W = W0 + s·Σ B·A")
     teacher: StageRecipe = Field(
-        StageRecipe(epochs=3, least_steps=280, learning_rate=1e-3, parameters="low-rank"),
+        StageRecipe(epochs=3, min_steps=280, learning_rate=1e-3, parameters="low-rank"),
         description="stage 0: the full model learns the task",
     )
     widths: StageRecipe = Field(
-        StageRecipe(epochs=5, least_steps=460, learning_rate=2e-4),
+        StageRecipe(epochs=5, min_steps=460, learning_rate=2e-4),
         description="stage 1: widths vary at full depth [P]",
     )
     depths: StageRecipe = Field(
-        StageRecipe(epochs=13.5, least_steps=930, learning_rate=2e-4),
+        StageRecipe(epochs=13.5, min_steps=930, learning_rate=2e-4),
         description="stage 2: widths and depths vary [P]",
     )
     patience: _Count | None = Field(
@@ -93,7 +102,7 @@ class Recipe(_Strict):
         0.1, description="in stage 0 alone: later stages imitate a teacher, and noise on both sides hides it"
     )
 
-    teach: Literal["maxnet", "frozen"] = Field(
+    teacher_source: Literal["maxnet", "frozen"] = Field(
         "frozen", description="who teaches the subnets: the maxnet as it trains [P], or the model as stage 0 left it"
     )
     alpha: _Weight = Field(0.9, description="weight of the teacher's outputs; 1 − alpha weighs the labels [P]")
@@ -112,7 +121,7 @@ class Recipe(_Strict):
     )
     minnet: bool = Field(True, description="the smallest subnet trains in every step (sandwich rule)")
     random_subnets: Annotated[int, Field(ge=0)] = Field(2, description="random subnets a step")
-    in_turn: bool = Field(
+    alternate: bool = Field(
         True, description="a step trains one of the subnets above, in turn; else all of them, gradients summed [P]"
     )
 
@@ -128,12 +137,14 @@ class Recipe(_Strict):
     def _something_to_train(self) -> Recipe:
         if not self.minnet and not self.random_subnets:
             raise ValueError("no subnet would train: set minnet = true or random_subnets to 1 or more")
-        if not self.maxnet and (self.teach != "frozen" or (self.features != "none" and self.beta)):
-            raise ValueError('teach = "maxnet" and features need the full model in every step: set maxnet = true')
+        if not self.maxnet and (self.teacher_source != "frozen" or (self.features != "none" and self.beta)):
+            raise ValueError(
+                'teacher_source = "maxnet" and features need the full model in every step: set maxnet = true'
+            )
         if self.random_weights and self.fine_tuned:
             raise ValueError("random weights know no task: set fine_tuned = false, or random_weights = false")
-        if self.in_turn and self.maxnet:
-            raise ValueError("in_turn is for steps without the full model: set in_turn = false, or maxnet = false")
+        if self.alternate and self.maxnet:
+            raise ValueError("alternate is for steps without the full model: set alternate = false, or maxnet = false")
         for name in ("head_shares", "ffn_shares", "hidden_shares", "depth_shares"):
             shares = getattr(self, name)
             if shares[0] != 1 or list(shares) != sorted(set(shares), reverse=True):
@@ -209,14 +220,14 @@ def read_recipe(
     changes: Sequence[str] = (),
     task: TaskName = "text-classification",
 ) -> Recipe:
-    """The recipe of a TOML file, changed by ``key=value`` lines and then by flags that are set.
+    """Read the recipe of a TOML file, changed by ``key=value`` lines and then by flags that are set.
 
-    What none of them says is the task's default.
+    Anything else has the task's default.
 
     A key of a stage is written with a dot: ``depths.epochs=2``. Values are TOML; 'none' unsets.
 
     Raises:
-        RecipeError: the file cannot be read, or a key or value is not one of a recipe's.
+        RecipeError: the file cannot be read, or a key is unknown or renamed, or a value is out of its range.
     """
     values = _read(file) if file is not None else {}
     for change in changes:
@@ -224,8 +235,11 @@ def read_recipe(
         if not sign:
             raise RecipeError(f"{change!r} sets nothing; expected key=value, for example rank=8")
         _put(values, key.strip().split("."), _value(text.strip()))
+    place = str(file) if file is not None else "the recipe"
+    for message in renamed_keys(values):
+        raise RecipeError(f"{place}: {message}")
     values |= {key: value for key, value in flags.items() if value is not None}
-    return _validate(values, defaults_for(task), str(file) if file is not None else "the recipe")
+    return _validate(values, defaults_for(task), place)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class SubnetTraining:
         rng = random.Random(f"{self._recipe.seed}-subnets-{self._stage}-{step}")
         chosen = [("minnet", self._space.minnet)] if self._recipe.minnet else []
         chosen += [("random", self._space.sample(rng)) for _ in range(self._recipe.random_subnets)]
-        return [chosen[(step - 1) % len(chosen)]] if self._recipe.in_turn else chosen
+        return [chosen[(step - 1) % len(chosen)]] if self._recipe.alternate else chosen
 
     def counts(self, step: int, /) -> Mapping[str, int]:
         """The maxnet where it trains, and the step's subnets."""
@@ -140,11 +140,11 @@ class SubnetTraining:
             if maxnet is not None and maxnet.output and student.output and self._recipe.beta:
                 features = self._features(student.output, maxnet.output, subnet, batch.attention_mask)
                 loss = loss + self._recipe.beta * features / whole.tokens
-            yield Part(name, loss, 1.0 if self._recipe.in_turn else self._scale(model, subnet))
+            yield Part(name, loss, 1.0 if self._recipe.alternate else self._scale(model, subnet))
 
     def rate(self, model: ElasticTransformer, step: int, /) -> float:
         """(n₁/n_j)^γ where a step has one subnet: Adam would undo it in the gradient; else it is there."""
-        return self._scale(model, self.subnets(step)[0][1]) if self._recipe.in_turn else 1.0
+        return self._scale(model, self.subnets(step)[0][1]) if self._recipe.alternate else 1.0
 
     def _scale(self, model: ElasticTransformer, subnet: Subnet) -> float:
         most, part = (trained_parameters(model.arch, s, self._rank).total for s in (self._space.maxnet, subnet))

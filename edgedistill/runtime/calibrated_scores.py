@@ -33,25 +33,25 @@ def energy(logits: NDArray[Any]) -> NDArray[np.float64]:
 class CalibratedScores:
     """Turn a member's logits into probabilities, and decide which texts to accept.
 
-    ``false_accepts``: the share of the palette's out-of-scope texts that may be accepted, 0 to 1, whichever member
+    ``false_accept_rate``: the share of the palette's out-of-scope texts that may be accepted, 0 to 1, whichever member
     answers; None to accept everything.
 
     Raises:
         InputError: it is not a share, or the palette was exported without out-of-scope texts.
     """
 
-    def __init__(self, manifest: Manifest, false_accepts: float | None) -> None:
-        if false_accepts is not None and not (is_real(false_accepts) and 0 <= false_accepts <= 1):
-            raise InputError(f"false_accepts is {false_accepts!r}; expected a share from 0 to 1")
-        if false_accepts is not None and manifest.out_of_scope is None:
+    def __init__(self, manifest: Manifest, false_accept_rate: float | None) -> None:
+        if false_accept_rate is not None and not (is_real(false_accept_rate) and 0 <= false_accept_rate <= 1):
+            raise InputError(f"false_accept_rate is {false_accept_rate!r}; expected a share from 0 to 1")
+        if false_accept_rate is not None and manifest.out_of_scope is None:
             raise InputError(
                 "the palette knows no texts that are out of scope, so it cannot tell what to reject; "
                 "export it with --out-of-scope"
             )
         self._members = {entry.name: entry.calibration for entry in manifest.subnets if entry.calibration is not None}
         self._thresholds: dict[str, float] = {}
-        if false_accepts is not None and manifest.out_of_scope is not None:
-            self._thresholds = self._energy_thresholds(1 - false_accepts, manifest.out_of_scope.ranks)
+        if false_accept_rate is not None and manifest.out_of_scope is not None:
+            self._thresholds = self._energy_thresholds(1 - false_accept_rate, manifest.out_of_scope.ranks)
 
     def _energy_thresholds(self, rejected: float, ranks: Sequence[float]) -> dict[str, float]:
         """Return each member's energy threshold: this share of out-of-scope texts is below the first member's."""

@@ -11,9 +11,9 @@ from edgedistill.errors import SearchError
 from edgedistill.subnet_search.device_costs import Cost, DeviceCosts
 from edgedistill.subnet_search.front import Scored, choose_family, pareto_front
 
-__all__ = ["Against", "Member", "Search", "SearchLimits", "Terms", "search"]
+__all__ = ["CostMetric", "Member", "Search", "SearchLimits", "Terms", "search"]
 
-Against = Literal["latency", "memory", "macs", "parameters"]
+CostMetric = Literal["latency", "memory", "macs", "parameters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,19 @@ class Member:
     cost: Cost | None
     error: float | None = None
 
-    def measure(self, against: Against) -> float:
+    def measure(self, cost_metric: CostMetric) -> float:
         """Return its cost by the search's metric.
 
         Raises:
             SearchError: that metric needs a device.
         """
-        if against == "parameters":
+        if cost_metric == "parameters":
             return self.layer_parameters
-        if against == "macs":
+        if cost_metric == "macs":
             return self.macs
         if self.cost is None:
-            raise SearchError(f"a search against {against} needs a device; give --device, or --against parameters")
-        return self.cost.latency_ms if against == "latency" else self.cost.memory_mb
+            raise SearchError(f"a search by {cost_metric} needs a device; give --device, or --cost-metric parameters")
+        return self.cost.latency_ms if cost_metric == "latency" else self.cost.memory_mb
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Terms:
     Attributes:
         arch: the supernet's architecture.
         tokens: the length at which MACs are counted.
-        against: the cost metric.
+        cost_metric: the cost metric.
         limits: limits on the device of ``model``.
         model: costs on the device; None without one.
 
@@ -76,7 +76,7 @@ class Terms:
 
     arch: Architecture
     tokens: int
-    against: Against
+    cost_metric: CostMetric
     limits: SearchLimits
     model: DeviceCosts | None
 
@@ -103,10 +103,10 @@ class Terms:
 class Search:
     """Hold the result: all scored members, their front, and the family, the last two from expensive to cheap.
 
-    ``against`` is the cost metric, ``source`` the source of device figures, None without any.
+    ``cost_metric`` is the cost metric, ``source`` the source of device figures, None without any.
     """
 
-    against: Against
+    cost_metric: CostMetric
     source: str | None
     scored: list[Member]
     front: list[Member]
@@ -119,16 +119,21 @@ def search(qualities: Mapping[Subnet, float], terms: Terms, count: int) -> Searc
     ``qualities``: validation quality of every subnet that may be chosen.
 
     Raises:
-        SearchError: no subnet is within the limits (the message has the lowest costs), or ``against`` needs a device.
+        SearchError: no subnet is within the limits (the message has the lowest costs), or ``cost_metric`` needs a
+            device.
     """
     members = [terms.member(subnet, quality) for subnet, quality in qualities.items()]
     allowed = {member.subnet: member for member in members if terms.allow(member)}
     if not allowed:
         raise SearchError(_why_none(members, terms.limits, terms.source or ""))
-    scored = [Scored(member.subnet, member.measure(terms.against), member.quality) for member in allowed.values()]
+    scored = [Scored(member.subnet, member.measure(terms.cost_metric), member.quality) for member in allowed.values()]
     chosen, front = choose_family(scored, count), pareto_front(scored)[::-1]
     return Search(
-        terms.against, terms.source, members, [allowed[s.subnet] for s in front], [allowed[s.subnet] for s in chosen]
+        terms.cost_metric,
+        terms.source,
+        members,
+        [allowed[s.subnet] for s in front],
+        [allowed[s.subnet] for s in chosen],
     )
 
 

@@ -56,8 +56,9 @@ class FittedCosts:
 
     def __init__(self, arch: Architecture, palette: Palette, profile: DeviceProfile, tokens: int) -> None:
         self._arch, self._tokens = arch, tokens
-        profiles = [(entry.config, profile.subnet(entry.name)) for entry in palette.manifest.subnets]
-        fp32 = {subnet: figures for subnet, figures in profiles if figures is not None and figures.precision == "fp32"}
+        entries = [entry for entry in palette.manifest.subnets if entry.precision == "fp32"]
+        profiles = [(entry.config, profile.subnet(entry.name)) for entry in entries]
+        fp32 = {subnet: figures for subnet, figures in profiles if figures is not None}
         exact = {subnet: figures for subnet, figures in fp32.items() if any(point.samples for point in figures.latency)}
         if len(exact) < _MIN_MEASURED:
             raise SearchError(

@@ -40,7 +40,7 @@ def explore(space: SearchSpace, terms: Terms, quality: Callable[[Subnet], float]
             scores[subnet] = quality(subnet)
         # Subnets beyond the limits are reported as bad as the worst, so that the sampler learns to avoid them.
         value = scores[subnet] if subnet in allowed else min(scores.values())
-        study.tell(trial, [value, members[subnet].measure(terms.against)])
+        study.tell(trial, [value, members[subnet].measure(terms.cost_metric)])
     return scores
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from edgedistill.places import install, scratch_folder
 from edgedistill.printable import printable
-from edgedistill.subnet_search.constrained_search import Against, Member, Search
+from edgedistill.subnet_search.constrained_search import CostMetric, Member, Search
 
 __all__ = ["plot_search"]
 
-_UNITS: dict[Against, tuple[str, float]] = {
+_UNITS: dict[CostMetric, tuple[str, float]] = {
     "latency": ("milliseconds a text", 1.0),
     "memory": ("memory in MB", 1.0),
     "macs": ("millions of multiply-accumulates a text", 1e6),
@@ -38,10 +38,10 @@ def plot_search(result: Search, metric: str, path: Path) -> None:
 def _plot(result: Search, metric: str, source: str | None, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    unit, scale = _UNITS[result.against]
+    unit, scale = _UNITS[result.cost_metric]
 
     def places(members: list[Member]) -> tuple[list[float], list[float]]:
-        return [m.measure(result.against) / scale for m in members], [100 * m.quality for m in members]
+        return [m.measure(result.cost_metric) / scale for m in members], [100 * m.quality for m in members]
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()

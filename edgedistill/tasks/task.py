@@ -70,7 +70,7 @@ class Task(ABC):
         has_thresholds: it records the score from which a member gives each label.
         rejects: a palette can be matched to texts out of scope.
         answered_by: the class in `edgedistill.runtime` that answers texts, and its method.
-        takes_false_accepts: that class has the option ``false_accepts``.
+        takes_false_accept_rate: that class has the option ``false_accept_rate``.
     """
 
     name: ClassVar[str]
@@ -101,7 +101,7 @@ class Task(ABC):
     has_thresholds: ClassVar[bool] = False
     rejects: ClassVar[bool] = False
     answered_by: ClassVar[tuple[str, str]]
-    takes_false_accepts: ClassVar[bool] = False
+    takes_false_accept_rate: ClassVar[bool] = False
 
     def text(self, values: Sequence[Any], place: str) -> Text:
         """Return a row's text from the values of its text columns.

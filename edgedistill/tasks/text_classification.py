@@ -27,7 +27,7 @@ class _TextClassification(ClassTask):
     is_calibrated = True
     rejects = True
     answered_by = ("TextClassifier", "classify")
-    takes_false_accepts = True
+    takes_false_accept_rate = True
 
     def label(self, value: Any, names: Sequence[str], _text: Text, place: str) -> RawLabel:
         return parse_class(value, names, place)

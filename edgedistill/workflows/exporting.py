@@ -57,7 +57,7 @@ def export(
     max_latency_ms: float | None = None,
     max_memory_mb: float | None = None,
     tokens: int = 64,
-    profiled: str | Path | None = None,
+    profiled_palette: str | Path | None = None,
     precisions: Sequence[str] = (),
     keep_fp32: Sequence[str] = (),
     out_of_scope: str | Path | None = None,
@@ -79,14 +79,15 @@ def export(
         max_latency_ms: leave out what takes longer, at ``tokens`` tokens.
         max_memory_mb: leave out what takes more memory, in 10⁶ bytes.
         tokens: the length of a text that costs are counted at.
-        profiled: a palette that was profiled on the device; its figures choose the family.
+        profiled_palette: a palette that was profiled on the device; its figures choose the family.
         precisions: of each subnet's graph: fp32, int8, of a decoder int4 too; empty for all that there are.
         keep_fp32: parts to leave out of int8 and int4: ``embeddings``, ``layers.0``.
         out_of_scope: a file of texts that a classifier should reject, one a line.
         add: subnets to add to the palette in ``output``, which changes in nothing else.
         drop: subnets to take out of the palette in ``output``.
         vocabulary: how many tokens to keep, those of the training texts in any case; None for all.
-        devices: boards to estimate; the first one's costs choose the family. With ``profiled``: one of its devices.
+        devices: boards to estimate; the first one's costs choose the family. With ``profiled_palette``: one of its
+            devices.
         profile: measure this machine.
         progress: receives each `ProgressEvent`, in this thread.
 
@@ -103,7 +104,7 @@ def export(
     options = SearchOptions(
         count=count,
         device=next(iter(devices), None),
-        profiled=profiled,
+        profiled_palette=profiled_palette,
         tokens=tokens,
         max_latency_ms=max_latency_ms,
         max_memory_mb=max_memory_mb,
@@ -111,7 +112,7 @@ def export(
     _check_options(precisions, keep_fp32, vocabulary)
     with lock(place):
         check_place(place)
-        boards = [] if profiled else [load_board(name) for name in devices]
+        boards = [] if profiled_palette else [load_board(name) for name in devices]
         trained = load_trained(folder)
         chosen = _precisions(trained, precisions)
         _check_capabilities(trained, boards=bool(boards), out_of_scope=out_of_scope is not None)

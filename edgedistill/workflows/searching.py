@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from edgedistill.subnet_search import DeviceCosts, Member, Search, SearchLimits
     from edgedistill.supernet.checkpoint import Supernet
 
-__all__ = ["Against", "SearchOptions", "SearchResult", "find_family", "search"]
+__all__ = ["CostMetric", "SearchOptions", "SearchResult", "find_family", "search"]
 
-Against = Literal["latency", "memory", "macs", "parameters"]
+CostMetric = Literal["latency", "memory", "macs", "parameters"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,11 @@ class SearchOptions:
 
     count: int = 8
     device: str | None = None
-    profiled: str | Path | None = None
+    profiled_palette: str | Path | None = None
     tokens: int = 64
     max_latency_ms: float | None = None
     max_memory_mb: float | None = None
-    against: Against | None = None
+    cost_metric: CostMetric | None = None
     evaluations: int = 400
 
     def __post_init__(self) -> None:
@@ -44,8 +44,10 @@ class SearchOptions:
         for name, least in (("count", 2), ("tokens", 1), ("evaluations", 4)):
             if (value := getattr(self, name)) < least:
                 raise InputError(f"{name}: got {value}, expected {least} or more")
-        if self.against is not None and self.against not in get_args(Against):
-            raise InputError(f"against: got {self.against!r}, expected one of {', '.join(get_args(Against))}")
+        if self.cost_metric is not None and self.cost_metric not in get_args(CostMetric):
+            raise InputError(
+                f"cost_metric: got {self.cost_metric!r}, expected one of {', '.join(get_args(CostMetric))}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class SearchResult:
     Attributes:
         metric: what ``quality`` of each member is.
         space: how many subnets there are to choose from.
-        against: the cost that quality is weighed against.
+        cost_metric: the cost that quality is weighed against.
         costs: where the device's figures come from; None without a device.
         scored: all subnets that were scored.
         front: those that nothing beats in both quality and cost, the most expensive first.
@@ -64,7 +66,7 @@ class SearchResult:
 
     metric: str
     space: int
-    against: Against
+    cost_metric: CostMetric
     costs: str | None
     scored: Sequence[Member]
     front: Sequence[Member]
@@ -78,14 +80,14 @@ def search(
     data: str | Path | None = None,
     unlabelled: str | Path | None = None,
     device: str | None = None,
-    profiled: str | Path | None = None,
+    profiled_palette: str | Path | None = None,
     max_latency_ms: float | None = None,
     max_memory_mb: float | None = None,
     tokens: int = 64,
     count: int = 8,
     evaluations: int = 400,
-    against: Against | None = None,
-    picture: str | Path | None = None,
+    cost_metric: CostMetric | None = None,
+    plot: str | Path | None = None,
     progress: ProgressCallback = silent,
 ) -> SearchResult:
     """Score subnets on validation data, and choose the family that `export` would take.
@@ -96,15 +98,15 @@ def search(
         supernet: the folder that `train` wrote.
         data: where the training data are now, if they moved.
         unlabelled: where the texts without labels are now.
-        device: a board by its name or TOML file, or a device of the ``profiled`` palette.
-        profiled: a palette that was profiled on the device; its figures replace the estimate.
+        device: a board by its name or TOML file, or a device of the ``profiled_palette`` palette.
+        profiled_palette: a palette that was profiled on the device; its figures replace the estimate.
         max_latency_ms: leave out what takes longer, at ``tokens`` tokens.
         max_memory_mb: leave out what takes more memory, in 10⁶ bytes.
         tokens: the length of a text that costs are counted at.
         count: how many subnets make the family; 2 or more.
         evaluations: score at most this many subnets; of a larger space a sampler chooses them.
-        against: the cost that quality is weighed against; None for latency with a device, else parameters.
-        picture: draw the space, its front and the family to this file (.svg, .png).
+        cost_metric: the cost that quality is weighed against; None for latency with a device, else parameters.
+        plot: draw the space, its front and the family to this file (.svg, .png).
         progress: receives each `ProgressEvent`, in this thread.
 
     Raises:
@@ -112,17 +114,17 @@ def search(
         SearchError: no subnet keeps to the limits.
         CheckpointError: the supernet is damaged, or not trained to its end.
     """
-    drawing = None if picture is None else Path(picture)
+    drawing = None if plot is None else Path(plot)
     if drawing is not None and not drawing.absolute().parent.is_dir():
-        raise InputError(f"--picture: {drawing.parent} is not a folder; make it first")
+        raise InputError(f"--plot: {drawing.parent} is not a folder; make it first")
     options = SearchOptions(
         count=count,
         device=device,
-        profiled=profiled,
+        profiled_palette=profiled_palette,
         tokens=tokens,
         max_latency_ms=max_latency_ms,
         max_memory_mb=max_memory_mb,
-        against=against,
+        cost_metric=cost_metric,
         evaluations=evaluations,
     )
     folder = Path(supernet)
@@ -134,7 +136,7 @@ def search(
     return SearchResult(
         metric=trained.info.scores[-1].metric,
         space=len(trained.space),
-        against=result.against,
+        cost_metric=result.cost_metric,
         costs=result.source,
         scored=result.scored,
         front=result.front,
@@ -155,8 +157,8 @@ def find_family(
     from edgedistill.subnet_search import search as choose
 
     costs = _costs(options, trained)  # before the long part, so that a wrong option is refused at once
-    against = options.against or ("parameters" if costs is None else "latency")
-    terms = Terms(trained.model.arch, options.tokens, against, _limits(options), costs)
+    cost_metric = options.cost_metric or ("parameters" if costs is None else "latency")
+    terms = Terms(trained.model.arch, options.tokens, cost_metric, _limits(options), costs)
     metrics = _validation_metrics(trained, rows)
     most = min(len(trained.space), options.evaluations)
     title = f"scoring {most} of {len(trained.space)} subnets on validation data"
@@ -203,32 +205,38 @@ def _costs(options: SearchOptions, trained: Supernet) -> DeviceCosts | None:
     from edgedistill.runtime.profiles import choose_profile
     from edgedistill.subnet_search import EstimatedCosts, FittedCosts, SearchLimits
 
-    on_device = options.profiled or options.device
+    on_device = options.profiled_palette or options.device
     if on_device and not capabilities_of(trained.model.arch).predicts_costs:
         raise InputError(
-            "what a subnet costs on a device is predicted of encoders alone; leave out --device and --profiled, "
-            "and search a decoder's space against parameters or macs"
+            "what a subnet costs on a device is predicted of encoders alone; leave out --device and "
+            "--profiled-palette, and search a decoder's space against parameters or macs"
         )
-    if options.profiled is not None:
-        palette = load(options.profiled)
+    if options.profiled_palette is not None:
+        palette = load(options.profiled_palette)
         profile = choose_profile(palette, options.device)
         if profile is None or profile.kind != "measured":
-            raise SearchError(f"{options.profiled} has no measured profile; run 'edgedistill profile' on the device")
+            raise SearchError(
+                f"{options.profiled_palette} has no measured profile; run 'edgedistill profile' on the device"
+            )
         return FittedCosts(trained.model.arch, palette, profile, options.tokens)
     if options.device is not None:
         try:
             return EstimatedCosts(trained.model.arch, load_board(options.device), options.tokens)
         except BoardError as error:
-            raise BoardError(f"{error}; of a device that you measured, give the palette by --profiled") from error
+            raise BoardError(
+                f"{error}; of a device that you measured, give the palette by --profiled-palette"
+            ) from error
     if _limits(options) != SearchLimits():
-        raise InputError("--max-latency-ms and --max-memory-mb are of a device; say which by --device or --profiled")
+        raise InputError(
+            "--max-latency-ms and --max-memory-mb are of a device; say which by --device or --profiled-palette"
+        )
     return None
 
 
-def _draw(result: Search, trained: Supernet, picture: Path) -> None:
+def _draw(result: Search, trained: Supernet, plot: Path) -> None:
     from edgedistill.subnet_search.plot import plot_search
 
     try:
-        plot_search(result, trained.info.scores[-1].metric, picture)
+        plot_search(result, trained.info.scores[-1].metric, plot)
     except ValueError as error:
-        raise InputError(f"{picture} cannot be drawn: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{plot} cannot be drawn: {str(error).splitlines()[0]}") from error

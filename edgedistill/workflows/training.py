@@ -179,7 +179,7 @@ def _continue(output: Path, base_sha256: str, chosen: Recipe, progress: Progress
     from edgedistill.supernet import checkpoint
 
     supernet = checkpoint.load(output)
-    settings = Recipe().model_dump(mode="json") | supernet.info.recipe  # which an earlier version may know fewer of
+    settings = Recipe.model_validate(supernet.info.recipe).model_dump(mode="json")
     if supernet.info.base_sha256 != base_sha256 or settings != chosen.model_dump(mode="json"):
         raise CheckpointError(
             f"{output} was begun from another model or with other settings; repeat those, or give another folder"

@@ -87,7 +87,7 @@ def test_a_checkpoint_is_extracted_again(place: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_picture_is_drawn_again(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    _again_after_kills(tmp_path, lambda path: ("search", place / "supernet", "--picture", path), "it.png", states=3)
+    _again_after_kills(tmp_path, lambda path: ("search", place / "supernet", "--plot", path), "it.png", states=3)
 
 
 def _names(place: Path) -> list[str]:
@@ -134,7 +134,7 @@ def test_commands_that_write_to_one_place_exclude_each_other_and_readers_go_on(p
             ("extract", supernet, "l1", "-o", tmp_path / "it"),
             ("extract", supernet, "l1", "-o", tmp_path / "it", "--format", "hf"),
         ],
-        tmp_path / "it.svg": [("search", supernet, "--picture", tmp_path / "it.svg")],
+        tmp_path / "it.svg": [("search", supernet, "--plot", tmp_path / "it.svg")],
         tmp_path / "profiles": [("profile", palette, "--profiles", tmp_path / "profiles")],
     }
     says = f"another command (process {os.getpid()}) is writing to "
@@ -166,8 +166,8 @@ def test_an_output_that_cannot_be_written_is_said_before_the_long_part(place: Pa
         ("export", supernet, "-o", tmp_path / "folder"),
         ("extract", supernet, "l1", "-o", tmp_path / "file"),
         ("extract", supernet, "l1", "-o", tmp_path / "folder"),
-        ("search", supernet, "--picture", tmp_path / "none" / "it.svg"),
-        ("search", supernet, "--picture", tmp_path / "folder"),
+        ("search", supernet, "--plot", tmp_path / "none" / "it.svg"),
+        ("search", supernet, "--plot", tmp_path / "folder"),
         *((*command, tmp_path / "file" / "it") for command in (_train(place, Path())[:-1], ("export", supernet, "-o"))),
         *((*command, tmp_path / ("n" * 256)) for command in (_train(place, Path())[:-1], ("export", supernet, "-o"))),
     ):
@@ -181,7 +181,7 @@ def test_without_room_a_command_ends_in_a_line_and_leaves_nothing(place: Path, t
     outputs = [tmp_path / name for name in ("supernet", "checkpoint", "it.png")]
     extract = ("extract", place / "supernet", _names(place)[0], "--format", "hf", "-o", outputs[1])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for command in (_train(place, outputs[0]), extract, ("search", place / "supernet", "--picture", outputs[2])):
+    for command in (_train(place, outputs[0]), extract, ("search", place / "supernet", "--plot", outputs[2])):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
             result = invoke(*command)

@@ -18,8 +18,8 @@ head_shares = [1.0]
 ffn_shares = [1.0, 0.5]
 depth_shares = [1.0]
 teacher = {epochs = 6, learning_rate = 0.01}
-widths = {epochs = 1, least_steps = 1}
-depths = {epochs = 1, least_steps = 1}
+widths = {epochs = 1, min_steps = 1}
+depths = {epochs = 1, min_steps = 1}
 """
 
 

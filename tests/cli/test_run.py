@@ -141,8 +141,8 @@ def test_a_line_that_is_no_utf8_is_told(folders: dict[Kind, Path]) -> None:
         (PAIRS, ["a", "b"], "of pairs; give --pair"),
         (PAIRS, ["--pair", "a", "b", "c"], "two texts for each pair; these are 3"),
         (PAIRS, ["--pair"], "these are 0"),
-        (TAGGED, ["a", "--false-accepts", "0.5"], "--false-accepts is for labels of texts"),
-        (LABELLED, ["a", "--false-accepts", "0.5"], "--out-of-scope"),
+        (TAGGED, ["a", "--false-accept-rate", "0.5"], "--false-accept-rate is for labels of texts"),
+        (LABELLED, ["a", "--false-accept-rate", "0.5"], "--out-of-scope"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
@@ -153,9 +153,9 @@ def test_what_does_not_go_together_is_refused(
 
 def test_an_answer_that_is_not_accepted_is_marked(tmp_path: Path) -> None:
     folder = tiny_palette.calibrate(tiny_palette.write(tmp_path / "palette"))
-    (record,) = records(folder, "lamp", "--false-accepts", "0", "--json")
+    (record,) = records(folder, "lamp", "--false-accept-rate", "0", "--json")
     assert record["accepted"] is False
-    assert "not accepted" in invoke("run", folder, "lamp", "--false-accepts", "0").stdout
+    assert "not accepted" in invoke("run", folder, "lamp", "--false-accept-rate", "0").stdout
 
 
 def test_the_help_has_an_example() -> None:

@@ -21,10 +21,10 @@ def test_a_search_within_a_boards_limits(workplace: Path, tmp_path: Path) -> Non
     assert (workplace / "supernet" / QUALITY).is_file()  # the export searched already
     free = json.loads(invoke(*_search(workplace, "--device", "pi5", "--json")).stdout)
     assert "never checked" in free["costs"]
-    assert free["against"] == "latency"
+    assert free["cost_metric"] == "latency"
     limit = free["family"][2]["latency_ms"]
     picture = tmp_path / "front.svg"
-    options = ("--device", "pi5", "--max-latency-ms", limit, "--count", 4, "--picture", picture)
+    options = ("--device", "pi5", "--max-latency-ms", limit, "--count", 4, "--plot", picture)
     shown = invoke(*_search(workplace, *options))
     assert shown.exit_code == 0, shown.output
     for word in ("largest: ", "middle: ", "smallest: ", "on the front"):
@@ -38,7 +38,7 @@ def test_a_search_within_a_boards_limits(workplace: Path, tmp_path: Path) -> Non
 
 
 def test_figures_of_a_measured_palette_replace_the_estimate(workplace: Path) -> None:
-    found = json.loads(invoke(*_search(workplace, "--profiled", workplace / "palette", "--json")).stdout)
+    found = json.loads(invoke(*_search(workplace, "--profiled-palette", workplace / "palette", "--json")).stdout)
     assert "subnets measured on" in found["costs"]
     assert all(member["latency_ms"] > 0 for member in found["family"])
 
@@ -46,10 +46,10 @@ def test_figures_of_a_measured_palette_replace_the_estimate(workplace: Path) -> 
 @pytest.mark.slow
 def test_what_cannot_be_met_or_asked_is_said_in_one_line(workplace: Path, tmp_path: Path) -> None:
     one_line(invoke(*_search(workplace, "--device", "pi5", "--max-latency-ms", 0.001)), "the least is")
-    one_line(invoke(*_search(workplace, "--max-latency-ms", 5)), "--device or --profiled")
-    one_line(invoke(*_search(workplace, "--against", "memory")), "needs a device")
-    one_line(invoke(*_search(workplace, "--device", "toaster")), "--profiled")
-    one_line(invoke(*_search(workplace, "--picture", tmp_path / "front.xyz")), "cannot be drawn")
+    one_line(invoke(*_search(workplace, "--max-latency-ms", 5)), "--device or --profiled-palette")
+    one_line(invoke(*_search(workplace, "--cost-metric", "memory")), "needs a device")
+    one_line(invoke(*_search(workplace, "--device", "toaster")), "--profiled-palette")
+    one_line(invoke(*_search(workplace, "--plot", tmp_path / "front.xyz")), "cannot be drawn")
     one_line(invoke("search", tmp_path), "no supernet")
 
 

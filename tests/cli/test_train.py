@@ -121,7 +121,7 @@ def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -
         ),
         ("", ("--set", "hidden_shares=[1.0, 1.5]"), "hidden_shares"),
         ("", ("--set", "head_shares=[1.0]", "--set", "rank=32"), "rank is 32, over the narrowest matrix"),
-        ("", ("--set", "teach=maxnet"), "set maxnet = true"),
+        ("", ("--set", "teacher_source=maxnet"), "set maxnet = true"),
     ],
 )
 def test_a_bad_recipe_is_one_clear_line(place: Path, recipe: str | None, options: tuple[str, ...], says: str) -> None:

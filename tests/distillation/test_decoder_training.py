@@ -52,7 +52,7 @@ def _losses(supernet: Supernet) -> list[float]:
     "changes",
     [
         {},
-        {"alpha": 0.5, "in_turn": False, "maxnet": True, "teach": "maxnet"},
+        {"alpha": 0.5, "alternate": False, "maxnet": True, "teacher_source": "maxnet"},
         {"alpha": 0.0, "order": "prefix"},
     ],
     ids=["teacher alone", "maxnet teaches", "labels alone, prefix"],
@@ -78,7 +78,7 @@ def test_every_stage_learns(tmp_path: Path, source: ResolvedModel, changes: dict
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{"dropout": 0.2}, {"random_weights": True, "teach": "maxnet", "maxnet": True, "in_turn": False}],
+    [{"dropout": 0.2}, {"random_weights": True, "teacher_source": "maxnet", "maxnet": True, "alternate": False}],
     ids=["frozen teacher", "random weights, maxnet teaches"],
 )
 def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
@@ -200,7 +200,7 @@ def test_a_subnet_is_trained_alone(tmp_path: Path, source: ResolvedModel, seed: 
 
 
 def test_what_a_decoder_cannot_learn_by_is_refused(source: ResolvedModel) -> None:
-    features = {"maxnet": True, "in_turn": False, "features": "relations"}
+    features = {"maxnet": True, "alternate": False, "features": "relations"}
     with pytest.raises(RecipeError, match='features is "relations": a decoder learns from outputs alone'):
         mlfs.begin(source, data(), _recipe(**features))
     with pytest.raises(ValueError, match="random weights know no task"):

@@ -29,8 +29,8 @@ RECIPE = Recipe(
     depths=StageRecipe(epochs=5, learning_rate=0.01, parameters="low-rank"),
     dropout=0.0,
     maxnet=True,
-    in_turn=False,
-    teach="maxnet",
+    alternate=False,
+    teacher_source="maxnet",
     features="projections",
 )
 CPU = Accelerator(cpu=True)

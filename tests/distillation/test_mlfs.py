@@ -33,7 +33,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     "changes",
     [
         {},
-        {"teach": "maxnet", "maxnet": True, "in_turn": False, "features": "projections"},
+        {"teacher_source": "maxnet", "maxnet": True, "alternate": False, "features": "projections"},
         dict.fromkeys(("widths", "depths"), StageRecipe(epochs=1, learning_rate=0.01)) | {"patience": 1},
         {"micro_batch": 3, "optimizer": "sgd"},
     ],
@@ -137,7 +137,9 @@ def test_a_model_with_no_head_for_the_task_cannot_teach_alone(tmp_path: Path) ->
 
 def test_a_recipe_that_changed_since_stage_0_has_its_frozen_teacher(tmp_path: Path, source: ResolvedModel) -> None:
     """As a benchmark does that trains one teacher for several recipes; without the maxnet nothing else teaches."""
-    moving = Recipe.model_validate(RECIPE.model_dump() | {"teach": "maxnet", "maxnet": True, "in_turn": False})
+    moving = Recipe.model_validate(
+        RECIPE.model_dump() | {"teacher_source": "maxnet", "maxnet": True, "alternate": False}
+    )
     supernet, _ = train(mlfs.begin(source, data(), moving), data(), tmp_path / "supernet", until=0)
     assert not supernet.teacher
     info = supernet.info.model_copy(update={"recipe": RECIPE.model_dump(mode="json")})
@@ -151,7 +153,9 @@ def test_a_recipe_in_which_the_maxnet_teaches_has_no_use_for_stored_answers(
     tmp_path: Path, source: ResolvedModel
 ) -> None:
     """The other way round: what a frozen teacher answered must not teach where the maxnet is to."""
-    moving = Recipe.model_validate(RECIPE.model_dump() | {"teach": "maxnet", "maxnet": True, "in_turn": False})
+    moving = Recipe.model_validate(
+        RECIPE.model_dump() | {"teacher_source": "maxnet", "maxnet": True, "alternate": False}
+    )
     train(mlfs.begin(source, data(), moving), data(), tmp_path / "never")
     supernet, _ = train(mlfs.begin(source, data(), RECIPE), data(), tmp_path / "stored", until=0)
     assert set(supernet.teacher) == {"train"}

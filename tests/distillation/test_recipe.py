@@ -15,7 +15,7 @@ LOW_RANK = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
 
 
 def test_the_printed_recipe_reads_back_to_the_same(tmp_path: Path) -> None:
-    paper = {"features": "relations", "maxnet": True, "in_turn": False}
+    paper = {"features": "relations", "maxnet": True, "alternate": False}
     changed = Recipe.model_validate(
         {"rank": 4, "clip_norm": None, "micro_batch": 8, "patience": 2, "hidden_shares": (1.0, 0.5)} | paper
     )
@@ -52,8 +52,8 @@ def test_flags_come_before_changes_and_changes_before_the_file(tmp_path: Path) -
         ("head_shares=[0.5, 0.25]", "expected different shares from 1 downwards"),
         ("head_shares=[1.0, 1.0]", "expected different shares from 1 downwards"),
         ("depth_shares=[1.0, 0.0]", "depth_shares"),
-        ("teach=maxnet", "set maxnet = true"),
-        ("maxnet=true", "set in_turn = false"),
+        ("teacher_source=maxnet", "set maxnet = true"),
+        ("maxnet=true", "set alternate = false"),
         ("features=relations", "set maxnet = true"),
         ("minnet=false", None),
     ],

@@ -66,7 +66,7 @@ def _gradient(parts: str, gamma: float) -> torch.Tensor:
     ids, mask, types = tiny_encoder.inputs(6, 5)
     batch = Batch(ids, mask, types, torch.arange(6) % 5, None, tuple(range(6)))
     stage = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
-    step = {"random_subnets": 0, "maxnet": True, "teach": "maxnet", "in_turn": False, "beta": 0.0}
+    step = {"random_subnets": 0, "maxnet": True, "teacher_source": "maxnet", "alternate": False, "beta": 0.0}
     recipe = Recipe.model_validate({"rank": 2, "gamma": gamma, "depths": stage} | step)
     training = SubnetTraining(task_of("text-classification"), tiny_encoder.SPACE, recipe, NoFeatures(), None, stage=2)
     for part in training.parts(model, batch, Whole(6, int(mask.sum())), 1):
@@ -85,7 +85,9 @@ def test_a_subnet_alone_in_its_step_has_its_learning_rate_scaled(gamma: float) -
     recipe = Recipe(gamma=gamma)
     task = task_of("text-classification")
     turns, summed = (
-        SubnetTraining(task, tiny_encoder.SPACE, recipe.model_copy(update={"in_turn": by}), NoFeatures(), None, stage=2)
+        SubnetTraining(
+            task, tiny_encoder.SPACE, recipe.model_copy(update={"alternate": by}), NoFeatures(), None, stage=2
+        )
         for by in (True, False)
     )
     n1 = trained_parameters(tiny_encoder.ARCH, tiny_encoder.SPACE.maxnet, None).total

@@ -22,7 +22,14 @@ from edgedistill.tasks import task_of
 ROWS, SPACE = 6, replace(tiny_encoder.SPACE, layers=((0, 1, 2, 3), (3,)), hidden=(24,))
 LOW_RANK = StageRecipe(epochs=1, learning_rate=1e-3, parameters="low-rank")
 PAPER = Recipe(
-    rank=2, depths=LOW_RANK, maxnet=True, in_turn=False, teach="maxnet", random_subnets=1, alpha=0.7, beta=0.0
+    rank=2,
+    depths=LOW_RANK,
+    maxnet=True,
+    alternate=False,
+    teacher_source="maxnet",
+    random_subnets=1,
+    alpha=0.7,
+    beta=0.0,
 )
 
 
@@ -103,7 +110,7 @@ def test_subnets_in_turn() -> None:
     recipe = Recipe(rank=2)
     task = task_of("text-classification")
     summed, turns = (
-        SubnetTraining(task, SPACE, recipe.model_copy(update={"in_turn": by}), NoFeatures(), None, stage=2)
+        SubnetTraining(task, SPACE, recipe.model_copy(update={"alternate": by}), NoFeatures(), None, stage=2)
         for by in (False, True)
     )
     model = tiny_encoder.encoder(pairs=1)

@@ -120,7 +120,7 @@ def _ask(folder: Path, texts: list[Any] | None = None) -> None:
             [("turn on", "the lamp")] if pair else ["turn on the lamp", "play some music", "[PAD] [CLS]"]
         )
         if task == "text-classification":
-            TextClassifier(session, false_accepts=0.1 if palette.manifest.out_of_scope else None).classify(asked)
+            TextClassifier(session, false_accept_rate=0.1 if palette.manifest.out_of_scope else None).classify(asked)
         elif task == "text-regression":
             TextRegressor(session).predict(asked)
         elif task == "token-classification":
@@ -525,11 +525,27 @@ _OPTIONS: dict[str, list[str]] = {
     "doctor": ["--json"],
     "devices": ["--json"],
     "run": [
-        *("--max-latency-ms", "--max-memory-mb", "--false-accepts", "--prompt", "--max-new-tokens", "--temperature"),
+        *(
+            "--max-latency-ms",
+            "--max-memory-mb",
+            "--false-accept-rate",
+            "--prompt",
+            "--max-new-tokens",
+            "--temperature",
+        ),
         *("--top-k", "--top-p", "--seed", "--stop", "--max-first-token-ms", "--min-tokens-per-s", "--pair", "--json"),
     ],
     "profile": ["--compare", "--lengths", "--batches", "--threads", "--install"],
-    "search": ["--data", "--device", "--profiled", "--max-latency-ms", "--tokens", "--count", "--picture", "--against"],
+    "search": [
+        "--data",
+        "--device",
+        "--profiled-palette",
+        "--max-latency-ms",
+        "--tokens",
+        "--count",
+        "--plot",
+        "--cost-metric",
+    ],
     "export": ["--data", "--add", "--drop", "--precision", "--keep-fp32", "--device", "--vocabulary", "--out-of-scope"],
     "extract": ["--format"],
     "train": ["--data", "--task", "--text-column", "--label-column", "--recipe", "--set", "--seed", "--unlabelled"],

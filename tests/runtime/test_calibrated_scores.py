@@ -42,11 +42,11 @@ def _with_energy(energies: np.ndarray) -> np.ndarray:
 def test_the_same_share_passes_whichever_member_answers(calibrated: Path) -> None:
     manifest = load(calibrated).manifest
     share = np.random.default_rng(0).uniform(0.5, 1, 10_000)  # of out-of-scope texts below each of these
-    for false_accepts in (0.0, 0.05, 0.1, 0.3):
-        scores = CalibratedScores(manifest, false_accepts)
+    for false_accept_rate in (0.0, 0.05, 0.1, 0.3):
+        scores = CalibratedScores(manifest, false_accept_rate)
         for name in tiny_palette.WIDTHS:
             passed = scores.accepted(name, _with_energy(tiny_palette.energy_at(name, share)))
-            assert passed.mean() == pytest.approx(2 * false_accepts, abs=0.015), (name, false_accepts)
+            assert passed.mean() == pytest.approx(2 * false_accept_rate, abs=0.015), (name, false_accept_rate)
     assert CalibratedScores(manifest, None).accepted("small", np.zeros((2, 3), np.float32)).all()
     assert CalibratedScores(manifest, 1.0).accepted("small", _with_energy(tiny_palette.energy_at("small", share))).all()
 
@@ -65,8 +65,8 @@ TEXTS = ["lamp", "play some music", "set a timer", "the the the"]
 def test_a_classifier_accepts_as_many_as_it_is_told(calibrated: Path) -> None:
     with AdaptiveSession(calibrated, threads=1) as session:
         assert all(found.accepted for found in TextClassifier(session).classify(TEXTS))
-        none = TextClassifier(session, false_accepts=0.0).classify(TEXTS)
-        every = TextClassifier(session, false_accepts=1.0).classify(TEXTS)
+        none = TextClassifier(session, false_accept_rate=0.0).classify(TEXTS)
+        every = TextClassifier(session, false_accept_rate=1.0).classify(TEXTS)
         assert [found.accepted for found in (*none, *every)] == [False] * 4 + [True] * 4
 
 
@@ -84,7 +84,7 @@ def test_whichever_answers_the_smallest_says_what_is_in_scope(calibrated: Path) 
         entries.append(entry.model_copy(update={"calibration": entry.calibration.model_copy(update=changed)}))
     tiny_palette.reseal(calibrated, subnets=entries)
     with AdaptiveSession(calibrated, threads=1, interval_s=0.01) as session:
-        classifier = TextClassifier(session, false_accepts=0.5)
+        classifier = TextClassifier(session, false_accept_rate=0.5)
         for name in tiny_palette.WIDTHS:
             _serve(session, name)
             for deadline_ms in (None, 1e4, 1e-9):
@@ -92,7 +92,7 @@ def test_whichever_answers_the_smallest_says_what_is_in_scope(calibrated: Path) 
                 assert {one.subnet for one in found} == {"small" if deadline_ms == 1e-9 else name}
                 assert all(one.accepted for one in found)
     with AdaptiveSession(calibrated, threads=1, only=["large"]) as alone:
-        assert not any(one.accepted for one in TextClassifier(alone, false_accepts=0.5).classify(TEXTS))
+        assert not any(one.accepted for one in TextClassifier(alone, false_accept_rate=0.5).classify(TEXTS))
 
 
 def test_a_second_answer_is_the_smallests_and_none_where_that_answered(calibrated: Path) -> None:
@@ -109,11 +109,11 @@ def test_a_second_answer_is_the_smallests_and_none_where_that_answered(calibrate
 
 
 def test_what_cannot_be_asked_for_is_refused(calibrated: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"false_accepts is 1\.5; expected a share from 0 to 1"):
-        TextClassifier(calibrated, false_accepts=1.5)
+    with pytest.raises(InputError, match=r"false_accept_rate is 1\.5; expected a share from 0 to 1"):
+        TextClassifier(calibrated, false_accept_rate=1.5)
     plain = tiny_palette.write(tmp_path / "plain")
     with pytest.raises(InputError, match="--out-of-scope"):
-        TextClassifier(plain, false_accepts=0.5)
+        TextClassifier(plain, false_accept_rate=0.5)
     with TextClassifier(plain) as classifier:
         assert classifier.classify(["lamp"])[0].accepted
 

@@ -175,7 +175,7 @@ def test_an_unsound_judge_and_an_unsound_answer_to_a_deadline(tmp_path: Path) ->
     folder = tiny_palette.write(tmp_path / "palette")
     tiny_palette.calibrate(folder)
     poisoned(folder, ["small"])
-    with TextClassifier(_with_profile(folder), false_accepts=0.5, profile="here", **QUICK) as classifier:
+    with TextClassifier(_with_profile(folder), false_accept_rate=0.5, profile="here", **QUICK) as classifier:
         wait_until(lambda: len(classifier.session._controller.residents.names) == 2)
         (label,) = classifier.classify([TEXTS[0]], deadline_ms=1e-3)
         assert (label.subnet, math.isfinite(label.score)) == ("large", True)

@@ -8,7 +8,7 @@ import pytest
 from edgedistill.architecture import Subnet
 from edgedistill.device_profiles import load_board
 from edgedistill.errors import SearchError
-from edgedistill.subnet_search import Against, Cost, EstimatedCosts, Search, SearchLimits, Terms, search
+from edgedistill.subnet_search import Cost, CostMetric, EstimatedCosts, Search, SearchLimits, Terms, search
 
 QUALITIES = {subnet: 0.5 + minilm.share(subnet) ** 0.5 / 2 for subnet in minilm.SPACE}
 
@@ -23,9 +23,9 @@ class Device:
 
 
 def _search(
-    against: Against = "parameters", *, count: int = 6, limits: SearchLimits | None = None, on: object = None
+    cost_metric: CostMetric = "parameters", *, count: int = 6, limits: SearchLimits | None = None, on: object = None
 ) -> Search:
-    return search(QUALITIES, Terms(minilm.ARCH, 64, against, limits or SearchLimits(), on), count)  # type: ignore[arg-type]
+    return search(QUALITIES, Terms(minilm.ARCH, 64, cost_metric, limits or SearchLimits(), on), count)  # type: ignore[arg-type]
 
 
 def test_without_a_device_the_family_goes_by_size() -> None:
@@ -37,10 +37,10 @@ def test_without_a_device_the_family_goes_by_size() -> None:
     assert len(found.scored) == len(minilm.SPACE)
 
 
-@pytest.mark.parametrize("against", ["latency", "memory"])
-def test_cost_on_a_device_needs_one(against: Against) -> None:
+@pytest.mark.parametrize("cost_metric", ["latency", "memory"])
+def test_cost_on_a_device_needs_one(cost_metric: CostMetric) -> None:
     with pytest.raises(SearchError, match=r"needs a device; give --device"):
-        _search(against)
+        _search(cost_metric)
     with pytest.raises(SearchError, match="are a device's"):
         _search(limits=SearchLimits(max_memory_mb=20))
 

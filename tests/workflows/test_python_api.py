@@ -28,7 +28,7 @@ SETTINGS = {
     "batch_size": 8,
     "head_shares": (1.0, 1 / 3),
     "ffn_shares": (1.0, 0.5),
-    **{stage: {"epochs": 1, "least_steps": 1} for stage in ("teacher", "widths", "depths")},
+    **{stage: {"epochs": 1, "min_steps": 1} for stage in ("teacher", "widths", "depths")},
 }
 
 
@@ -70,7 +70,7 @@ def test_results_say_what_the_commands_documents_say(place: Workplace) -> None:
         for part in (
             ("--set", f"{key}={list(value)}")
             if isinstance(value, tuple)
-            else ("--set", f"{key}.epochs=1", "--set", f"{key}.least_steps=1")
+            else ("--set", f"{key}.epochs=1", "--set", f"{key}.min_steps=1")
             if isinstance(value, dict)
             else ("--set", f"{key}={value}")
         )
@@ -82,7 +82,11 @@ def test_results_say_what_the_commands_documents_say(place: Workplace) -> None:
     searched = json.loads(invoke("search", place.folder / "supernet", "--count", 3, "--json").stdout)
     found = edgedistill.search(place.folder / "supernet", count=3)
     assert [record["name"] for record in searched["family"]] == [member.subnet.name for member in found.family]
-    assert (searched["space"], searched["metric"], searched["against"]) == (found.space, found.metric, found.against)
+    assert (searched["space"], searched["metric"], searched["cost_metric"]) == (
+        found.space,
+        found.metric,
+        found.cost_metric,
+    )
 
 
 def test_every_stage_and_graph_is_reported(place: Workplace) -> None:
@@ -99,7 +103,7 @@ def test_every_stage_and_graph_is_reported(place: Workplace) -> None:
 
 
 def test_nothing_is_printed_without_a_callback(place: Workplace, capfd: pytest.CaptureFixture[str]) -> None:
-    edgedistill.search(place.folder / "supernet", count=2, picture=place.folder / "front.svg")
+    edgedistill.search(place.folder / "supernet", count=2, plot=place.folder / "front.svg")
     edgedistill.export(place.folder / "supernet", output=place.folder / "quiet", count=2, profile=False)
     assert capfd.readouterr() == ("", "")
     assert (place.folder / "front.svg").stat().st_size > 0
@@ -148,7 +152,7 @@ def test_a_recipe_is_whole_or_a_file_or_some_settings(place: Workplace, tmp_path
         (lambda p: edgedistill.search(p / "supernet", count=1), "count: got 1, expected 2 or more"),
         (lambda p: edgedistill.search(p / "supernet", tokens=0), "tokens: got 0, expected 1 or more"),
         (lambda p: edgedistill.search(p / "supernet", evaluations=3), "evaluations: got 3, expected 4 or more"),
-        (lambda p: edgedistill.search(p / "supernet", against="beauty"), "against: got 'beauty'"),
+        (lambda p: edgedistill.search(p / "supernet", cost_metric="beauty"), "cost_metric: got 'beauty'"),
         (lambda p: edgedistill.export(p / "supernet", output=p / "new", vocabulary=-1), "vocabulary: got -1"),
         (lambda p: edgedistill.export(p / "supernet", output=p / "new", precisions=["int3"]), "got 'int3'"),
         (lambda p: edgedistill.extract(p / "supernet", "l9", output=p / "new"), "no subnet 'l9'"),

@@ -31,7 +31,7 @@ class Label:
         subnet: the subnet that answered.
         latency_ms: latency of the run that included this text.
         truncated: whether the text exceeded the model's tokens, at 64 characters each, and was cut.
-        accepted: whether the text is likely in scope, by the classifier's ``false_accepts``; True without it.
+        accepted: whether the text is likely in scope, by the classifier's ``false_accept_rate``; True without it.
     """
 
     label: str
@@ -46,27 +46,27 @@ class TextClassifier(Pipeline):
     """Classify texts with the palette behind ``session``: an open session, or a palette to open.
 
     The caller closes a session of its own; one opened here closes with the classifier. ``options`` are those of
-    `AdaptiveSession`. ``false_accepts``: the false-accept rate, the share of out-of-scope texts that may be accepted (0
-    to 1). The smallest subnet always decides which texts are in scope, so a swap never changes the decision. If it is
-    not in memory, the subnet that answers decides, by a threshold for the same rate. The session's budgets are for one
-    run, and do not include that second run.
+    `AdaptiveSession`. ``false_accept_rate``: the false-accept rate, the share of out-of-scope texts that may be
+    accepted (0 to 1). The smallest subnet always decides which texts are in scope, so a swap never changes the
+    decision. If it is not in memory, the subnet that answers decides, by a threshold for the same rate. The session's
+    budgets are for one run, and do not include that second run.
 
     Raises:
-        InputError: ``false_accepts`` is not a share, or the palette was exported without out-of-scope texts; or there
-            are options for a session that is open already.
+        InputError: ``false_accept_rate`` is not a share, or the palette was exported without out-of-scope texts; or
+            there are options for a session that is open already.
         PaletteError: the palette is for another task, or it or its tokenizer is damaged.
     """
 
     task = "text-classification"
 
-    def __init__(self, session: Source, *, false_accepts: float | None = None, **options: Any) -> None:
+    def __init__(self, session: Source, *, false_accept_rate: float | None = None, **options: Any) -> None:
         super().__init__(session, **options)
         palette = self.session.palette
         self._labels = palette.manifest.labels
-        self._false_accepts = false_accepts
+        self._false_accepts = false_accept_rate
         self._second_ms = 0.0  # the smallest's last latency
         try:
-            self._scores = palette, CalibratedScores(palette.manifest, false_accepts)
+            self._scores = palette, CalibratedScores(palette.manifest, false_accept_rate)
         except InputError:
             self.close()
             raise

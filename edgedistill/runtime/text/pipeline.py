@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from edgedistill.errors import EdgeDistillError, InputError, PaletteError, RunError
 from edgedistill.palette import Palette
+from edgedistill.renamed import renamed_option
 from edgedistill.runtime.adaptive import AdaptiveSession, Answer
 from edgedistill.runtime.arguments import checked_deadline, checked_items
 from edgedistill.runtime.tasks import check_task
@@ -43,6 +44,9 @@ class Pipeline:
 
     def __init__(self, session: Source, **options: Any) -> None:
         self._owned = not isinstance(session, AdaptiveSession)
+        message = renamed_option(options)
+        if message is not None:
+            raise InputError(message)
         if isinstance(session, AdaptiveSession) and options:
             raise InputError(f"the session is open already; give {', '.join(options)} to it")
         self._session = session if isinstance(session, AdaptiveSession) else AdaptiveSession(session, **options)

@@ -115,7 +115,7 @@ def test_an_input_that_a_text_does_not_give_is_told(tiny: Path, tmp_path: Path) 
     folder = Path(shutil.copytree(tiny, tmp_path / "palette"))
     inputs = load(folder).manifest.graph_inputs
     with pytest.raises(PaletteError, match="'pixels'"):
-        TextClassifier(tiny_palette.reseal(folder, inputs=[inputs[0].model_copy(update={"name": "pixels"})]))
+        TextClassifier(tiny_palette.reseal(folder, graph_inputs=[inputs[0].model_copy(update={"name": "pixels"})]))
 
 
 @pytest.mark.parametrize(
