@@ -31,7 +31,8 @@ from benchmarks.memory.shared_weights import MODELS
 from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats
 from edgedistill.architecture import Subnet
-from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options, give_back_memory
+from edgedistill.runtime.engine.switches import give_back_memory
+from edgedistill.runtime.onnx import LARGE_TOKENS, create_session, emptying_options
 
 SETTINGS = {"neither": (False, False), "arena": (True, False), "patterns": (False, True), "both": (True, True)}
 OWN = "ours"

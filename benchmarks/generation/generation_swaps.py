@@ -28,7 +28,7 @@ from benchmarks.shared.arguments import PaletteFolder
 from edgedistill.demo.load import CpuLoad
 from edgedistill.palette import Palette, load
 from edgedistill.runtime import Generated, TextGenerator
-from edgedistill.runtime.onnx import give_back_memory
+from edgedistill.runtime.engine.switches import give_back_memory
 
 THREADS, TEXTS, TOKENS = 4, 100, 120
 EVERY_TOKENS = 12  # of one text

@@ -1,13 +1,12 @@
-"""The one place that touches onnxruntime, imported on use: how sessions are made, and how their memory returns.
+"""Create sessions; the one place that touches onnxruntime, which is imported on use.
 
 Any module of that name will do, whichever distribution brought it: boards' vendors build their own.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime.cgroup import cpu_quota
+from edgedistill.runtime.engine.switches import give_back_memory, new_huge_pages, spinning
 from edgedistill.runtime.external_data import check_external_data
-from edgedistill.runtime.huge_pages import HugePages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,9 +26,7 @@ __all__ = [
     "OnnxSession",
     "StepSession",
     "create_session",
-    "direct_run",
     "emptying_options",
-    "give_back_memory",
     "import_onnxruntime",
     "is_decoder",
     "is_jetson",
@@ -43,40 +40,40 @@ LARGE_TOKENS = 512
 
 
 class Named(Protocol):
-    """An input, as a session or a manifest tells it."""
+    """Describe an input of a session or a manifest."""
 
     @property
     def name(self) -> str:
-        """By which it is fed."""
+        """Return the name by which it is fed."""
 
 
 class OnnxSession(Protocol):
-    """What we need of an ``onnxruntime.InferenceSession``."""
+    """Define the part of ``onnxruntime.InferenceSession`` that is used."""
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: Any = None
     ) -> list[Any]:
-        """Outputs in the order of ``output_names``, or all of them for None."""
+        """Return outputs in the order of ``output_names``, or all of them for None."""
 
     def get_inputs(self) -> Sequence[Any]:
-        """Name, type and shape of each input."""
+        """Return name, type and shape of each input."""
 
     def get_outputs(self) -> Sequence[Any]:
-        """Name, type and shape of each output."""
+        """Return name, type and shape of each output."""
 
 
 class StepSession(OnnxSession, Protocol):
-    """What generation needs beside that: runs whose inputs and outputs stay where they are."""
+    """Define what generation needs in addition: runs with inputs and outputs bound in place."""
 
     def io_binding(self) -> Any:
-        """An ``onnxruntime.IOBinding`` of this session."""
+        """Return an ``onnxruntime.IOBinding`` of this session."""
 
     def run_with_iobinding(self, iobinding: Any, run_options: Any = None) -> None:
         """Run on what is bound."""
 
 
 def import_onnxruntime(root: Path = Path("/")) -> ModuleType:
-    """The module onnxruntime.
+    """Import and return the module onnxruntime.
 
     Raises:
         OnnxruntimeMissing: it cannot be imported; the message names this board's install.
@@ -97,7 +94,7 @@ def _install_line(root: Path) -> str:
 
 
 def is_jetson(root: Path) -> bool:
-    """By its release file, or by its model."""
+    """Return whether this is a Jetson, by its release file or its model."""
     model = root / "proc/device-tree/model"
     return (root / "etc/nv_tegra_release").exists() or (model.is_file() and b"Jetson" in model.read_bytes())
 
@@ -107,11 +104,11 @@ def create_session(
 ) -> OnnxSession:
     """Create a CPU session on the graph at ``path`` with ``threads`` threads of its own.
 
-    ``decoder``: it is one's, and serves texts: token after token, each a reading of all weights. ``weights``: the files
-    in its folder that the graph may read; None for any.
+    ``decoder``: tune for decoding, where each token reads all weights. ``weights``: the files in its folder that the
+    graph may read; None for any.
 
     Raises:
-        OnnxruntimeMissing: no onnxruntime.
+        OnnxruntimeMissing: onnxruntime cannot be imported.
         LoadError: onnxruntime refuses the graph or its weights, or the graph names another file.
     """
     onnxruntime = import_onnxruntime()
@@ -125,9 +122,9 @@ def create_session(
     # that they go back with the session, and `emptying_options` empty it after large requests.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    for key, value in _spinning(decoder).items():
+    for key, value in spinning(decoder).items():
         options.add_session_config_entry(key, value)
-    huge_pages = HugePages() if decoder else None
+    huge_pages = new_huge_pages() if decoder else None
     try:
         session: OnnxSession = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
     except Exception as error:  # its exceptions share no base class
@@ -138,36 +135,8 @@ def create_session(
     return session
 
 
-def _spinning(decoder: bool) -> dict[str, str]:
-    """How long a pool's idle threads look for work before they sleep.
-
-    Where they spin on after a run they take the cores from whoever is next; within one they may, for a moment. Behind a
-    token the next one is under way in a fifth of a millisecond: to stay awake until then saves a token of a decoder of
-    135 M parameters 5 % of its time in fp32 on two threads, 0 to 2 % in four bits, and costs 3 ms of a core behind its
-    last one. onnxruntime's default, 57 ms of a core, saves 0 to 3 % more.
-    """
-    if decoder:
-        return {"session.intra_op.spin_duration_us": "1000"}
-    return {"session.force_spinning_stop": "1", "session.intra_op.spin_duration_us": "50"}
-
-
-def direct_run(session: OnnxSession) -> tuple[Callable[[Sequence[str], Mapping[str, Any], Any], list[Any]], int]:
-    """The session's `run` without onnxruntime's Python around it, and how many inputs that has to be given.
-
-    That Python asks, in each run, for every input's name and type, whether there is a graph on WebGPU, and whose values
-    are fed: 7 µs of a request. On the CPU nothing is lost with it but a clear error where an input is missing, so that
-    their number is to be looked at. Any other session's own `run`, and a number that no feeds have.
-    """
-    given: Any = session
-    if type(given).__module__.partition(".")[0] == "onnxruntime":  # a class made of it elsewhere may do more in its run
-        inner = getattr(given, "_sess", None)  # private: it may go
-        if inner is not None and given.get_providers() == [PROVIDER]:
-            return inner.run, len(given.get_inputs())
-    return session.run, -1
-
-
 def is_decoder(inputs: Iterable[Named]) -> bool:
-    """Whether a graph of these inputs is a decoder's, which takes a few tokens beside a cache of those before."""
+    """Return whether a graph of these inputs is a decoder's, with a cache of earlier tokens."""
     return any(node.name == "total_sequence_length" for node in inputs)
 
 
@@ -186,7 +155,7 @@ def make_run_options(*, emptying: bool = False) -> Any:
 
 
 def ort_value(array: NDArray[Any]) -> Any:
-    """An ``onnxruntime.OrtValue`` that lies where the array does, and holds on to it."""
+    """Return an ``onnxruntime.OrtValue`` that shares the array's memory and keeps it alive."""
     return import_onnxruntime().OrtValue.ortvalue_from_numpy(array)
 
 
@@ -195,18 +164,8 @@ def _first_line(error: Exception) -> str:
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Cores that this process may use: its affinity mask, and no more than its control groups' CPU quota."""
+    """Return the number of cores that this process may use, by affinity and the control groups' CPU quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota(root)
-    # Rounded down: a thread more than the quota pays for stalls all of them in every period.
+    # Rounded down: one thread beyond the quota stalls all of them in every period.
     return affinity if quota is None else max(1, min(affinity, int(quota)))
-
-
-def give_back_memory() -> None:
-    """Return what loads and dropped sessions left behind to the system: glibc keeps it until told otherwise.
-
-    No garbage collection: a session is in no cycle, and a full collection would stop every request.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim is not None:
-        trim(0)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from edgedistill.errors import SessionClosed
-from edgedistill.runtime.onnx import give_back_memory
+from edgedistill.runtime.engine.switches import give_back_memory
 from edgedistill.runtime.sessions import Lease, LoadedSubnet, SessionState
 
 __all__ = ["Residents"]

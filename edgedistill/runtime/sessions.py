@@ -9,7 +9,8 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.runtime.onnx import OnnxSession, direct_run, make_run_options
+from edgedistill.runtime.engine.switches import direct_run
+from edgedistill.runtime.onnx import PROVIDER, OnnxSession, make_run_options
 
 if TYPE_CHECKING:
     from edgedistill.palette import Palette
@@ -99,7 +100,7 @@ class LoadedSubnet:
         self.name = name
         self.source = source
         self.session = session
-        self._direct, self._inputs = direct_run(session)
+        self._direct, self._inputs = direct_run(session, PROVIDER)
         self.options, self.emptying_options = _run_options()
         self.state = SessionState.SERVING
         self.leases: dict[object, int] = {}

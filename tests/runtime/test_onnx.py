@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from edgedistill.errors import LoadError, OnnxruntimeMissing
 from edgedistill.runtime import onnx as ours
+from edgedistill.runtime.engine import switches
 from edgedistill.testing import FakeSession
 
 BLOCK = """
@@ -92,7 +93,7 @@ def test_a_direct_run_answers_as_the_session_and_is_none_of_its_python(
     feeds = {node.name: np.ones((1, 4), np.int64) for node in session.get_inputs()}
     names = [node.name for node in session.get_outputs()]
     expected = session.run(names, feeds)
-    direct, inputs = ours.direct_run(session)
+    direct, inputs = switches.direct_run(session, ours.PROVIDER)
     assert inputs == len(feeds)
     monkeypatch.setattr(type(session), "run", lambda *_: pytest.fail("onnxruntime's Python ran"))
     np.testing.assert_array_equal(direct(names, feeds, None), expected)
@@ -106,7 +107,7 @@ def test_a_session_that_is_not_onnxruntimes_own_runs_as_it_does(tiny: Path) -> N
         pass
 
     for session in (FakeSession("s", lambda: None), Logged(tiny / "large.onnx", providers=[ours.PROVIDER])):
-        assert ours.direct_run(session) == (session.run, -1)
+        assert switches.direct_run(session, ours.PROVIDER) == (session.run, -1)
 
 
 def test_a_session_goes_with_its_last_reference(tiny: Path) -> None:
@@ -151,7 +152,7 @@ def test_dropped_sessions_give_their_memory_back(wide: Path) -> None:
         session = ours.create_session(wide, 1)
         session.run(None, {"x": np.ones((1, 2048), np.float32)})
         del session
-        ours.give_back_memory()
+        switches.give_back_memory()
         return float(psutil.Process().memory_info().rss) / 1e6
 
     first = resident_mb_after_a_session()

@@ -1,7 +1,7 @@
-"""Weights in huge pages: a processor that reads all of them for one token spends less time looking up where they are.
+"""Move weights to huge pages: a processor that reads all of them for each token spends less time on page lookups.
 
-Most systems give huge pages only to memory for which they were asked; onnxruntime does not ask. Linux from 6.1 on moves
-what is there already. The benchmark `generation-speed` measures what they bring: single tokens gain most, and long
+Most systems use huge pages only on request, and onnxruntime does not request them. Linux since 6.1 can move existing
+memory. The benchmark `generation-speed` measures what they bring: single tokens gain most, and long
 inputs next to nothing, as they read the weights once for many tokens.
 """
 
@@ -19,11 +19,11 @@ __all__ = ["HugePages"]
 _SETTINGS = "sys/kernel/mm/transparent_hugepage"
 _MADV_COLLAPSE = 25
 _ENTRY = 8  # bytes of a page in pagemap, little-endian; the highest bit: it is present
-_MOST_FAILURES = 3  # an older Linux, or no memory to spare: more tries would take time for nothing
+_MAX_FAILURES = 3  # an older Linux, or no memory to spare: more tries would take time for nothing
 
 
 class HugePages:
-    """Moves what this process took since this was made; what was there before is the application's own."""
+    """Move memory that this process allocated since this object was created, and not the application's own."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._size = _size(root)
@@ -43,13 +43,13 @@ class HugePages:
                 done += self._size
                 continue
             failures += 1
-            if failures == _MOST_FAILURES:
+            if failures == _MAX_FAILURES:
                 break
         return done
 
 
 def _size(root: Path) -> int:
-    """Bytes of a huge page; 0 if there are none, or none are wanted."""
+    """Return the bytes of a huge page; 0 if the system has none, or disables them."""
     try:
         if "[never]" in (root / _SETTINGS / "enabled").read_text(encoding="ascii"):
             return 0
@@ -64,7 +64,7 @@ def _collapse(start: int, size: int) -> bool:
 
 
 def _in_use(size: int) -> Iterator[int]:
-    """Where stretches of that size begin that could be one page, and of which every page is present."""
+    """Yield the start of each aligned stretch of that size whose pages are all present."""
     if not size:
         return
     with suppress(OSError), Path("/proc/self/pagemap").open("rb") as pagemap:  # which some systems hide
@@ -75,11 +75,11 @@ def _in_use(size: int) -> Iterator[int]:
 
 
 def _own_memory() -> Iterator[tuple[int, int]]:
-    """The ends of memory that is no file's, nobody else's and no stack."""
+    """Yield start and end of private memory, without files and stacks."""
     for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
         ends, access, _, _, inode, *name = line.split(maxsplit=5)
         if access == "rw-p" and inode == "0" and not "".join(name).startswith(("[stack", "[v")):
-            start, end = (int(of, 16) for of in ends.split("-"))
+            start, end = (int(address, 16) for address in ends.split("-"))
             yield start, end
 
 

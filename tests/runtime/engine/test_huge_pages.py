@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedistill.runtime.huge_pages import HugePages
+from edgedistill.runtime.engine.huge_pages import HugePages
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MANY = 32 << 20
