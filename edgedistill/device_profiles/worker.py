@@ -26,9 +26,9 @@ from edgedistill.device_profiles.job import ROUND, Job, LatencyResult, MemoryRes
 from edgedistill.device_profiles.timed_runs import TimedRuns, Yardstick
 from edgedistill.errors import EdgeDistillError
 from edgedistill.palette import LatencyPoint
+from edgedistill.runtime.engine.kv_cache import Cache, heads_of
+from edgedistill.runtime.engine.step_runner import StepRunner
 from edgedistill.runtime.engine.switches import give_back_memory
-from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.onnx import create_session, import_onnxruntime, is_decoder
 
 __all__ = ["main", "median_interval"]

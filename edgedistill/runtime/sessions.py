@@ -7,16 +7,28 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgedistill.runtime.engine.switches import direct_run
 from edgedistill.runtime.onnx import PROVIDER, OnnxSession, make_run_options
 
 if TYPE_CHECKING:
     from edgedistill.palette import Palette
-    from edgedistill.runtime.source import Source
+    from edgedistill.runtime.predict.costs import Costs
 
 __all__ = ["Lease", "LoadedSubnet", "SessionState"]
+
+
+class Origin(Protocol):
+    """Provide what a loaded subnet needs of its source."""
+
+    @property
+    def palette(self) -> Palette | None:
+        """Return the palette; None in a test without one."""
+
+    @property
+    def costs(self) -> Costs:
+        """Return the expected costs of its subnets."""
 
 
 class SessionState(Enum):
@@ -95,7 +107,7 @@ class LoadedSubnet:
         name: str,
         session: OnnxSession,
         on_drained: Callable[[], None] = lambda: None,
-        source: Source | None = None,
+        source: Origin | None = None,
     ) -> None:
         self.name = name
         self.source = source

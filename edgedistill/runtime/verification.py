@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgedistill.errors import LoadError, PaletteError
 from edgedistill.palette import Manifest, Palette, Precision, Probes, SubnetEntry
-from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import StepRunner
+from edgedistill.runtime.engine.kv_cache import Cache, heads_of
+from edgedistill.runtime.engine.step_runner import StepRunner
 from edgedistill.runtime.onnx import OnnxSession, StepSession, create_session
 from edgedistill.runtime.snapshot import private_copy
 from edgedistill.runtime.stopping import apart, run_options

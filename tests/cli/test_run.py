@@ -105,7 +105,7 @@ def test_standard_input_takes_texts_pairs_and_words(folders: dict[Kind, Path]) -
         (LABELLED, '["lamp"]', 'expected an object with a "text"'),
         (LABELLED, '{"text": 7}', 'expected an object with a "text"'),
         (LABELLED, '{"text": ["a", "b"]}', "text 1 is a list; expected a string"),
-        (LABELLED, '{"text": "\\ud800"}', "no valid Unicode"),
+        (LABELLED, '{"text": "\\ud800"}', "not valid Unicode"),
         (PAIRS, '{"text": "lamp"}', "text 1 is no pair"),
         (PAIRS, '{"text": ["lamp", ""]}', "the second text of pair 1 is empty"),
         (TAGGED, '{"text": ["lamp", 7]}', "word 2 of text 1 is a int"),
@@ -130,7 +130,7 @@ def test_a_line_that_is_no_utf8_is_told(folders: dict[Kind, Path]) -> None:
     )
     bad, answered = (json.loads(line) for line in done.stdout.splitlines())
     assert done.returncode == 1
-    assert "no valid Unicode" in bad["error"]
+    assert "not valid Unicode" in bad["error"]
     assert "label" in answered
 
 

@@ -21,7 +21,7 @@ _SLOW = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from edgedistill.cli import main
-from edgedistill.runtime.generation.steps import StepRunner
+from edgedistill.runtime.engine.step_runner import StepRunner
 run = StepRunner.run
 def slow(*args):
     print("a step", file=sys.stderr, flush=True)

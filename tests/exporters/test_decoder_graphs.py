@@ -22,8 +22,8 @@ from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE
 from edgedistill.exporters.decoder_checks import check_step_graph
 from edgedistill.exporters.decoder_steps import Steps
-from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import StepRunner
+from edgedistill.runtime.engine.kv_cache import Cache, heads_of
+from edgedistill.runtime.engine.step_runner import StepRunner
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.llama2c import load_llama2c
 from edgedistill.supernet.llama2c_tokenizer import load_llama2c_tokenizer

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from edgedistill.errors import GenerationError, SessionClosed
 from edgedistill.runtime.control.loop import Controller
+from edgedistill.runtime.engine.kv_cache import capacity_for
 from edgedistill.runtime.finite import NOT_FINITE
 from edgedistill.runtime.forks import AFTER_FORK, leak
-from edgedistill.runtime.generation.cache import capacity_for
 from edgedistill.runtime.generation.cache_slot import CacheSlot
 from edgedistill.runtime.generation.demand import Demand
 from edgedistill.runtime.generation.generation_costs import STEP

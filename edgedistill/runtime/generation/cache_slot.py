@@ -8,8 +8,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.runtime.generation.cache import Cache, heads_of
-from edgedistill.runtime.generation.steps import StepRunner
+from edgedistill.runtime.engine.kv_cache import Cache, heads_of
+from edgedistill.runtime.engine.step_runner import StepRunner
 from edgedistill.runtime.onnx import StepSession
 from edgedistill.runtime.sessions import Lease, LoadedSubnet
 

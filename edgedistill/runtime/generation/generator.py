@@ -15,13 +15,13 @@ from edgedistill.runtime.arguments import is_integer, is_real
 from edgedistill.runtime.control.background import CLOSING_S
 from edgedistill.runtime.control.decide import Policy, Reason
 from edgedistill.runtime.decisions import DecisionRecord
+from edgedistill.runtime.engine.kv_cache import Cache, heads_of
+from edgedistill.runtime.engine.step_runner import StepRunner
 from edgedistill.runtime.generation.active_text import ActiveText
-from edgedistill.runtime.generation.cache import Cache, heads_of
 from edgedistill.runtime.generation.demand import Demand
 from edgedistill.runtime.generation.generation_costs import STEP, generation_costs
 from edgedistill.runtime.generation.messages import Message
 from edgedistill.runtime.generation.prompts import Prompt, Prompts, generation_of
-from edgedistill.runtime.generation.steps import StepRunner
 from edgedistill.runtime.generation.stop_strings import StopStrings
 from edgedistill.runtime.generation.stream import Generated, Stream, Writer
 from edgedistill.runtime.generation.token_sampling import Sampler, Sampling

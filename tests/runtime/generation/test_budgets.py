@@ -11,7 +11,7 @@ from waiting import wait_until
 
 from edgedistill.palette import load
 from edgedistill.runtime import Policy, Reason, TextGenerator
-from edgedistill.runtime.generation.cache import capacity_for
+from edgedistill.runtime.engine.kv_cache import capacity_for
 from edgedistill.runtime.generation.generation_costs import STEP, StepCosts
 from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings

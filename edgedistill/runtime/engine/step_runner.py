@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedistill.runtime.generation.cache import Cache
+from edgedistill.runtime.engine.kv_cache import Cache
 from edgedistill.runtime.onnx import LARGE_TOKENS, StepSession, emptying_options, ort_value
 
 __all__ = ["StepRunner"]
