@@ -106,7 +106,7 @@ def test_standard_input_takes_texts_pairs_and_words(folders: dict[Kind, Path]) -
         (LABELLED, '{"text": 7}', 'expected an object with a "text"'),
         (LABELLED, '{"text": ["a", "b"]}', "text 1 is a list; expected a string"),
         (LABELLED, '{"text": "\\ud800"}', "not valid Unicode"),
-        (PAIRS, '{"text": "lamp"}', "text 1 is no pair"),
+        (PAIRS, '{"text": "lamp"}', "text 1 is not a pair"),
         (PAIRS, '{"text": ["lamp", ""]}', "the second text of pair 1 is empty"),
         (TAGGED, '{"text": ["lamp", 7]}', "word 2 of text 1 is a int"),
         (VECTORS, '{"text": " "}', "text 1 is empty"),

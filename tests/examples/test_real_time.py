@@ -37,7 +37,7 @@ def test_a_line_that_cannot_be_answered_has_its_error_and_the_others_their_answe
     found = records(done.stdout)
     assert [record.get("error", "") for record in found][::3] == ["", ""]
     assert "is empty" in found[1]["error"]
-    assert "no valid Unicode" in found[2]["error"]
+    assert "not valid Unicode" in found[2]["error"]
     assert "2 of 4 lines in time" in done.stderr.decode()
 
 
