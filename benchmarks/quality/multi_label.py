@@ -79,7 +79,7 @@ def _row(line: str) -> Row:
 def _trained(data: TaskData, work: Path) -> tuple[tuple[_Numbers, _Numbers], Palette, list[int]]:
     """Return the teacher's outputs on validation and test, the palette, and the steps of each stage."""
     stages = {
-        name: StageRecipe(epochs=0.01, least_steps=steps, learning_rate=rate, parameters=parameters)
+        name: StageRecipe(epochs=0.01, min_steps=steps, learning_rate=rate, parameters=parameters)
         for (name, steps), rate, parameters in zip(
             STEPS.items(), (1e-3, 2e-4, 4e-4), ("low-rank", "full", "full"), strict=True
         )

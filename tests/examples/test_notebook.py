@@ -19,7 +19,7 @@ def test_the_notebook_runs_and_draws_both_pictures(tmp_path: Path) -> None:
     sizes = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128}
     model_folder(tmp_path / "sentence-transformers" / "all-MiniLM-L6-v2", **sizes)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    settings = next(cell for cell in notebook.cells if "least_steps = " in cell.source)
+    settings = next(cell for cell in notebook.cells if "min_steps = " in cell.source)
     short = re.sub(r": \d+(?=[,}])", ": 1", settings.source)
     assert "count, phase_s = 6, 6" in short
     settings.source = short.replace("count, phase_s = 6, 6", "count, phase_s = 2, 1")
