@@ -75,8 +75,8 @@ class ElasticRmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., d] → [..., d]."""
-        scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
-        return x * scale * self.weight[: x.shape[-1]]
+        d = x.shape[-1]
+        return F.rms_norm(x, (d,), self.weight[:d], self.eps)
 
     @torch.no_grad()
     def reorder(self, order: Tensor) -> None:
@@ -153,14 +153,11 @@ class ElasticLayer(nn.Module):
         return flat.view(b, n, heads, self.arch.head_size).transpose(1, 2)
 
     def _attend(self, relations: Relations, bias: Tensor) -> Tensor:
-        """q [b, h, n, s], k and v [b, k, n, s] → [b, n, h·s]; a group's queries meet their keys in one product."""
+        """q [b, h, n, s], k and v [b, k, n, s] → [b, n, h·s]."""
         q, k, v = relations
-        b, h, n, size = q.shape
-        shared = k.shape[1]
-        scores = q.reshape(b, shared, -1, size) @ k.transpose(2, 3) * size**-0.5
-        weights = self._drop((scores.view(b, h, n, n) + bias).softmax(-1))
-        context = weights.view(b, shared, -1, n) @ v
-        return context.view(b, h, n, size).transpose(1, 2).flatten(2)
+        dropout, grouped = self.dropout if self.training else 0.0, q.shape[1] != k.shape[1]
+        context = F.scaled_dot_product_attention(q, k, v, bias, dropout, enable_gqa=grouped)
+        return context.transpose(1, 2).flatten(2)
 
     def _feed(self, x: Tensor, width: int) -> Tensor:
         """x [b, n, d] → [b, n, d]."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import tiny_encoder
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from flops import counted_flops
 
 from edgedistill.distillation.cost import forward_flops, train_flops
 from edgedistill.supernet.model import ElasticTransformer
@@ -23,7 +23,7 @@ def _counted(rank: int | None, *, train: bool) -> tuple[int, int]:
     model.begin_stage(rank, torch.Generator().manual_seed(0))
     subnet = replace(ARCH.full, layers=tuple(replace(la, ffn=rng.choice((192, 384))) for la in ARCH.full.layers))
     ids = torch.randint(0, ARCH.vocabulary, (4, 32))
-    with FlopCounterMode(display=False) as counter:
+    with counted_flops() as counter:
         logits = model(ids, torch.ones_like(ids), torch.zeros_like(ids), subnet).logits
         if train:
             logits.sum().backward()
@@ -43,6 +43,6 @@ def test_a_forward_pass_costs_what_torch_counts() -> None:
     model = ElasticTransformer(ARCH)
     model.freeze()
     ids = torch.randint(0, ARCH.vocabulary, (4, 32))
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with counted_flops() as counter, torch.no_grad():
         model(ids, torch.ones_like(ids), torch.zeros_like(ids), ARCH.full)
     assert 0.98 < counter.get_total_flops() / forward_flops(ARCH, ARCH.full, rows=4, tokens=32) < 1.02

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import tiny_decoder
 import torch
+from flops import counted_flops
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.distillation.cost import forward_flops, train_flops
 from edgedistill.distillation.scaling import trained_parameters
@@ -31,7 +31,7 @@ def test_training_costs_what_torch_counts(name: str, rank: int | None, tables: b
         model.train_tables()
     subnet = replace(arch.full, layers=tuple(replace(layer, heads=4, ffn=192) for layer in arch.full.layers))
     ids = torch.randint(0, arch.vocabulary, (4, 32))
-    with FlopCounterMode(display=False) as counter:
+    with counted_flops() as counter:
         F.cross_entropy(model.logits(ids, torch.ones_like(ids), subnet).flatten(0, 1), ids.flatten()).backward()
     assert 0.94 < counter.get_total_flops() / train_flops(arch, subnet, rank, rows=4, tokens=32, tables=tables) < 1.02
 
@@ -41,7 +41,7 @@ def test_a_forward_pass_costs_what_torch_counts(name: str) -> None:
     model = tiny_decoder.decoder(tiny_decoder.ARCHITECTURES[name])
     model.freeze()
     for subnet in tiny_decoder.SPACE:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with counted_flops() as counter, torch.no_grad():
             model.logits(*tiny_decoder.inputs(2, 9), subnet)
         assert counter.get_total_flops() == forward_flops(model.arch, subnet, rows=2, tokens=9)
 

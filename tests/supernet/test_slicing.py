@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import tiny_encoder
 import torch
+from flops import counted_flops
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.architecture import Subnet
 from edgedistill.supernet.model import ElasticTransformer
@@ -83,6 +83,6 @@ def test_macs_are_those_of_the_matrix_products(head: dict[str, Any]) -> None:
     model = tiny_encoder.encoder(replace(ARCH, **head))
     model.freeze()
     for subnet in tiny_encoder.SPACE:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        with counted_flops() as counter, torch.no_grad():
             model(*tiny_encoder.inputs(1, 9), subnet)
         assert counter.get_total_flops() == 2 * model.arch.macs(subnet, tokens=9)

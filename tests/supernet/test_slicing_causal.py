@@ -8,9 +8,9 @@ import plain_decoder
 import pytest
 import tiny_decoder
 import torch
+from flops import counted_flops
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.flop_counter import FlopCounterMode
 
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors, tensors_alone
@@ -83,6 +83,6 @@ def test_macs_are_those_of_the_matrix_products(name: str) -> None:
     model = tiny_decoder.decoder(ARCHITECTURES[name])
     model.freeze()
     for subnet in tiny_decoder.SPACE:
-        with FlopCounterMode(display=False) as counter:
+        with counted_flops() as counter:
             model.logits(*tiny_decoder.inputs(1, 9), subnet)
         assert counter.get_total_flops() == 2 * model.arch.macs(subnet, tokens=9)
