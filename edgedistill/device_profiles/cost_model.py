@@ -50,13 +50,15 @@ class PassWork:
 
     @classmethod
     def of_entry(cls, entry: SubnetEntry, outputs: int) -> PassWork:
-        """Return the work of a manifest's entry, whose MACs are head + n · parameters + n² · attention at n = 64.
+        """Return the work of a manifest's entry.
 
-        The entry has all but the last (a pooler's d² is not in it, and counts as attention).
+        An older entry states no MACs of attention. They are what the head and the products of n = 64 tokens with the
+        layers' matrices leave of all; a pooler's d² then counts as attention.
         """
-        head = entry.hidden * outputs
-        attention = (entry.macs - head - _MACS_TOKENS * entry.layer_parameters) / _MACS_TOKENS**2
-        return cls.of(entry.config, entry.layer_parameters, attention)
+        attention = entry.attention_macs
+        if attention is None:
+            attention = entry.macs - entry.hidden * outputs - _MACS_TOKENS * entry.layer_parameters
+        return cls.of(entry.config, entry.layer_parameters, attention / _MACS_TOKENS**2)
 
     def macs(self, tokens: int) -> float:
         """Return the multiply-accumulates of the layers for one sequence."""

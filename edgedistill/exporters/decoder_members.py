@@ -104,6 +104,7 @@ class DecoderMembers:
             layer_parameters=arch.layer_parameters(subnet),
             total_parameters=arch.total_parameters(subnet),
             macs=arch.macs(subnet, tokens=MAC_TOKENS),
+            attention_macs=arch.attention_macs(subnet, tokens=MAC_TOKENS),
             size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
             quality=[quality for split in SCORED for quality in self._qualities(path, split)],
             cache_bytes_a_token=2 * _FLOAT_BYTES * cache_head_size(arch) * sum(heads),

@@ -108,6 +108,7 @@ class EncoderMembers:
             layer_parameters=model.arch.layer_parameters(subnet),
             total_parameters=model.arch.total_parameters(subnet),
             macs=model.arch.macs(subnet, tokens=MAC_TOKENS),
+            attention_macs=model.arch.attention_macs(subnet, tokens=MAC_TOKENS),
             size_mb=round((path.stat().st_size + weight_bytes) / 1e6, 3),
             quality=[quality for split in SCORED for quality in self._qualities(name, decided[split], split)],
             calibration=calibration,

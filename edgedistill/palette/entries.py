@@ -70,6 +70,7 @@ class Calibration(StrictModel):
 class SubnetEntry(StrictModel):
     """A subnet in one quantization. ``macs`` are of one sequence of 64 tokens.
 
+    ``attention_macs``: those among them of queries with keys and of weights with values; older palettes lack them.
     ``cache_bytes_a_token``: what each token of a text adds to its cache, where the task is generation.
     """
 
@@ -86,6 +87,7 @@ class SubnetEntry(StrictModel):
     quality: Annotated[Items[Quality], Field(min_length=1)]
     calibration: Calibration | None = None
     cache_bytes_a_token: Positive | None = None
+    attention_macs: Count | None = None
 
     @property
     def precision(self) -> Precision:

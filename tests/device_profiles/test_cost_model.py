@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import minilm
 import numpy as np
 import pytest
+import tiny_palette
 
 from edgedistill.architecture import Subnet
 from edgedistill.device_profiles.cost_model import CostModel, MeasuredLatency, PassWork, choose_spanning, fit_line
+from edgedistill.palette import Layer, load
 
 ARCH = minilm.ARCH
 COSTS = np.array([0.05, 0.01, 0.02, 0.03, 0.001, 0.04, 0.002, 0.1])
@@ -35,6 +39,28 @@ def test_the_work_of_an_entry_is_the_architectures(tmp_path: object) -> None:
     work = _work(ARCH.full)
     assert work.macs(64) == pytest.approx(ARCH.macs(ARCH.full, tokens=64), rel=0.01)
     assert (work.layers, work.heads, work.ffn) == (6, 72, 6 * 1536)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_an_entrys_work_is_the_architectures_whether_or_not_it_states_attention(
+    tmp_path: Path, *, stated: bool
+) -> None:
+    """Without a pooler, whose d² an older entry's attention includes."""
+    subnet = ARCH.full
+    entry = (
+        load(tiny_palette.write(tmp_path / "palette"))
+        .manifest.subnets[0]
+        .model_copy(
+            update={
+                "layers": [Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
+                "hidden": subnet.hidden,
+                "layer_parameters": ARCH.layer_parameters(subnet),
+                "macs": replace(ARCH, dense=None).macs(subnet, tokens=64),
+                "attention_macs": ARCH.attention_macs(subnet, tokens=64) if stated else None,
+            }
+        )
+    )
+    assert PassWork.of_entry(entry, ARCH.output_width) == _work(subnet)
 
 
 def test_others_are_predicted_from_five() -> None:
