@@ -17,13 +17,12 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from edgedistill.architecture import Subnet
-from edgedistill.data.batches import Encoded, encode
-from edgedistill.data.dataset import Split, TaskData
-from edgedistill.data.packing import pack
+from edgedistill.data.batches import Encoded
+from edgedistill.data.dataset import TaskData
 from edgedistill.data.tables import SPLITS
 from edgedistill.distillation import resume
 from edgedistill.distillation.beginning import begin, recipe_for
-from edgedistill.distillation.evaluation import Score, evaluate, outputs_of
+from edgedistill.distillation.evaluation import Score, evaluate
 from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
 from edgedistill.distillation.ordering import put_in_order
@@ -33,32 +32,18 @@ from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
 from edgedistill.distillation.standardising import scaled_by_teacher
-from edgedistill.distillation.teacher import FrozenDecoder, Teacher, TeacherOutputs
+from edgedistill.distillation.teacher import TeacherOutputs
+from edgedistill.distillation.training_kinds import EncodedData, training_kind_of
 from edgedistill.errors import DataError
 from edgedistill.places import is_vacant
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import StageScore, Supernet
-from edgedistill.supernet.label_scale import LabelScale
-from edgedistill.supernet.slicing import full_tensors
 from edgedistill.tasks import task_of
 from edgedistill.tasks.task import Task
 
 __all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
 
 STAGES = (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class EncodedData:
-    """The three splits as token ids."""
-
-    train: Encoded
-    validation: Encoded
-    test: Encoded
-
-    def scaled(self, scale: LabelScale | None) -> EncodedData:
-        """Return the same rows, whose labels are standardised so to be learnt."""
-        return EncodedData(*(replace(split, scale=scale) for split in (self.train, self.validation, self.test)))
 
 
 def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
@@ -74,23 +59,9 @@ def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
             f"{data.source or data.unlabelled} is not what the supernet was begun with, or has changed since; "
             "give the same data by --data, or train again in another folder"
         )
-    encoded = (_encoded(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS)
+    kind = training_kind_of(supernet.model.arch)
+    encoded = (kind.encode(supernet, getattr(data, name), f"{data.source}, {name}") for name in SPLITS)
     return EncodedData(*encoded).scaled(info.label_scale)
-
-
-def _encoded(supernet: Supernet, split: Split, place: str) -> Encoded:
-    info = supernet.info
-    if info.generation is None:
-        return encode(supernet.tokenizer, split, info.task, max_tokens=info.max_tokens, pad=info.pad_token_id)
-    return pack(
-        supernet.tokenizer,
-        [text for text in split.texts if isinstance(text, str)],
-        place,
-        vocabulary=info.architecture.vocabulary,
-        tokens=info.max_tokens,
-        pad=info.pad_token_id,
-        ends=info.generation.eos_token_ids,
-    )
 
 
 def train(
@@ -140,36 +111,13 @@ def train(
 
 def order(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
     """The supernet as stage 0 left it with what matters most first, and the layers of each depth named."""
-    supernet = _asked(supernet, data, announce)  # a recipe that changed since stage 0 may want more
+    # A recipe that changed since stage 0 may need more.
+    supernet = training_kind_of(supernet.model.arch).record(supernet, data, announce)
     announce("putting heads, neurons and layers in order of importance")
     recipe, task = Recipe.model_validate(supernet.info.recipe), task_of(supernet.info.task)
     rows, reference = _watched(supernet, data)
     space = put_in_order(supernet.model, rows, task, recipe, names=supernet.info.labels, reference=reference)
     return replace(supernet, space=space, info=supernet.info.model_copy(update={"ordered": True}))
-
-
-def _asked(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
-    """With what the model answers as stage 0 left it: on training rows to teach, on unlabelled ones to score by.
-
-    A decoder's answers are too many to keep, so that where they teach it is kept itself.
-    """
-    recipe = Recipe.model_validate(supernet.info.recipe)
-    if supernet.model.arch.causal:
-        if recipe.teacher_source != "frozen" or supernet.teacher:
-            return supernet
-        return replace(supernet, teacher={name: t.cpu().clone() for name, t in full_tensors(supernet.model).items()})
-    alone = data.train.labels is None  # the teacher alone says what is right
-    wanted = {
-        "train": alone or recipe.teacher_source == "frozen",
-        "validation": alone or data.validation.labels is None,
-        "test": data.test.labels is None,
-    }
-    splits = [name for name, is_wanted in wanted.items() if is_wanted and name not in supernet.teacher]
-    if splits:
-        announce("asking the teacher")
-    full = supernet.model.arch.full
-    found = {name: outputs_of(supernet.model, full, getattr(data, name)) for name in splits}
-    return replace(supernet, teacher={**supernet.teacher, **found})
 
 
 def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | None]:
@@ -210,7 +158,7 @@ class _Run:
         skipped = stage == 0 and recipe.fine_tuned
         position = Position(0, 0) if skipped else self._train(supernet, task, recipe, stage)
         if stage == 0:
-            supernet = _asked(supernet, self.data, self.announce)
+            supernet = training_kind_of(supernet.model.arch).record(supernet, self.data, self.announce)
         self.announce("scoring the full model")
         scores = [self._score(supernet, task, supernet.space.maxnet, split) for split in ("validation", "test")]
         done = StageScore(
@@ -260,20 +208,12 @@ class _Run:
         if stage == 0:
             return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}
         space = supernet.space.at_full_depth() if stage == 1 else supernet.space
-        teacher = self._teacher(supernet, recipe)
+        frozen = recipe.teacher_source == "frozen" or train.labels is None  # else the maxnet teaches
+        device = self.accelerator.device
+        teacher = training_kind_of(model.arch).teacher(supernet, train, device) if frozen else None
         features = feature_loss_for(model, space, train, recipe)
         watched = {"maxnet": space.maxnet, "middle": space.middle(model.arch), "minnet": space.minnet}
         return SubnetTraining(task, space, recipe, features, teacher, stage), watched
-
-    def _teacher(self, supernet: Supernet, recipe: Recipe) -> Teacher | None:
-        """The one that stays as stage 0 left it; None where the maxnet teaches."""
-        train = self.data.train
-        if recipe.teacher_source != "frozen" and train.labels is not None:
-            return None
-        if supernet.model.arch.causal:
-            model = supernet.model
-            return FrozenDecoder(model.arch, model.eps, supernet.teacher, self.accelerator.device)
-        return TeacherOutputs(supernet.teacher["train"], train)
 
     def _score(self, supernet: Supernet, task: Task, subnet: Subnet, split: str) -> Score:
         reference = supernet.teacher.get(split)

@@ -15,6 +15,7 @@ from tiny_training import same_weights, train, train_with_kills
 
 from edgedistill.architecture import Subnet
 from edgedistill.data.batches import make_batch
+from edgedistill.data.packing import pack
 from edgedistill.distillation import answers, mlfs
 from edgedistill.distillation.answers import Answers, ask, sum_over_units
 from edgedistill.distillation.beginning import begin_alone
@@ -25,6 +26,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.random_weights import random_decoder
+from edgedistill.supernet.slicing import full_tensors
 from edgedistill.tasks import task_of
 
 TASK = task_of("text-generation")
@@ -94,9 +96,7 @@ def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
 
 def test_chunks_of_units_have_the_loss_and_the_gradients_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_decoder.decoder(tiny_decoder.ARCHITECTURES["grouped"], pairs=1)
-    rows = mlfs.pack(
-        _words(), [tiny_text.text(200)], "text", vocabulary=tiny_decoder.VOCABULARY, tokens=16, pad=0, ends=()
-    )
+    rows = pack(_words(), [tiny_text.text(200)], "text", vocabulary=tiny_decoder.VOCABULARY, tokens=16, pad=0, ends=())
     batch, mixed = make_batch(rows, range(4)), TASK.mixed_sum(0.7, 2.0)
     found = []
     for held in (1 << 23, 7 * tiny_decoder.VOCABULARY):
@@ -153,7 +153,7 @@ def test_a_supernet_of_a_decoder_knows_how_to_generate(tmp_path: Path, source: R
 def test_the_frozen_teacher_is_the_model_as_stage_0_left_it(tmp_path: Path, source: ResolvedModel) -> None:
     trained, _ = train(mlfs.begin(source, data(), RECIPE), data(), tmp_path / "out", until=0)
     kept = checkpoint.load(tmp_path / "out").teacher
-    state = mlfs.full_tensors(trained.model)
+    state = full_tensors(trained.model)
     same_weights(dict(kept), state, 0.0)
     as_it_is, _ = train(mlfs.begin(source, data(), _recipe(fine_tuned=True)), data(), tmp_path / "known", until=0)
     assert as_it_is.info.scores[0].steps == 0
