@@ -1,4 +1,4 @@
-"""How a graph refers to the weights file: tensors as external data, and Slice nodes for what a read cannot cut.
+"""Bind a graph to the weights file: tensors as external data, and Slice nodes for what a read cannot cut.
 
 A prefix of rows is a shorter read. A prefix along the second dimension needs a Slice node behind the weight, which
 onnxruntime folds when it creates the session, so that running costs nothing.

@@ -22,21 +22,21 @@ _ROWS_AT_ONCE = 256  # what is computed stays in the processor's cache
 
 
 def scale_name(name: str) -> str:
-    """The name of the scales of a tensor in blocks."""
+    """Return the name of the scales of a tensor in blocks."""
     return f"{name}.scale"
 
 
 def block_extents(name: str, shape: tuple[int, ...], bits: int) -> dict[str, tuple[int, ...]]:
-    """What is kept of a tensor in blocks and of its scales, where ``shape`` [out, in] is kept of the matrix."""
+    """Return the extents of a tensor in blocks and of its scales, where ``shape`` [out, in] is kept of the matrix."""
     blocks = -(-shape[1] // BLOCK)
     return {name: (shape[0], blocks, BLOCK * bits // 8), scale_name(name): (shape[0], blocks)}
 
 
 def in_blocks(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
-    """The matrix [out, in] as uint8 [out, blocks, bytes of a block], and its scales [out, blocks]."""
+    """Return the matrix [out, in] as uint8 [out, blocks, bytes of a block], and its scales [out, blocks]."""
     padded = F.pad(matrix, (0, -matrix.shape[1] % BLOCK)).view(matrix.shape[0], -1, BLOCK)
     parts = [_quantised(rows, bits) for rows in torch.split(padded, _ROWS_AT_ONCE)]
-    whole, scales = (torch.cat(of) for of in zip(*parts, strict=True))
+    whole, scales = (torch.cat(piece) for piece in zip(*parts, strict=True))
     if bits == 4:
         whole = whole[..., 0::2] | (whole[..., 1::2] << 4)
     return {name: whole.contiguous(), scale_name(name): scales.contiguous()}
@@ -65,7 +65,7 @@ def _quantised(blocks: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def restored(whole: Tensor, scales: Tensor, width: int) -> Tensor:
-    """The matrix [out, width] that a tensor in blocks and its scales stand for."""
+    """Return the matrix [out, width] that a tensor in blocks and its scales stand for."""
     bits = whole.shape[2] * 8 // BLOCK
     numbers = torch.stack((whole & 15, whole >> 4), -1).flatten(2) if bits == 4 else whole
     matrix: Tensor = (numbers.float() - 2 ** (bits - 1)) * scales[..., None]

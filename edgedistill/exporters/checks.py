@@ -1,4 +1,4 @@
-"""Every graph is checked before it ships: by onnx's checker, and against torch on shapes of many kinds."""
+"""Check every graph before it ships: by onnx's checker, and against torch on shapes of many kinds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LENGTHS = (1, 17, 128)
 
 
 def check_graph(path: Path, model: ElasticTransformer, subnet: Subnet, scale: LabelScale | None = None) -> float:
-    """The largest difference from torch over all probes, as `largest_difference` has it.
+    """Return the largest difference from torch over all probes, as `largest_difference` has it.
 
     Raises:
         ExportError: the graph is not valid ONNX, or differs by more than `TOLERANCE` and what rounding explains.

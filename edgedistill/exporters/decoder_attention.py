@@ -18,7 +18,7 @@ _PARTS = ("query", "key", "value")
 
 
 def cache_head_size(arch: Architecture) -> int:
-    """The size of a head in the cache."""
+    """Return the size of a head in the cache."""
     return -(-arch.head_size // _LANES) * _LANES
 
 
@@ -81,12 +81,12 @@ def _turn(builder: GraphBuilder, x: str) -> str:
     return builder.fuse("RotaryEmbedding", [x, place, COSINES, SINES], f"{x}.turned")
 
 
-def _pad_heads(builder: GraphBuilder, x: str, size: int, wanted: int) -> str:
+def _pad_heads(builder: GraphBuilder, x: str, size: int, target: int) -> str:
     """Heads of x [1, n, heads·size] with zeros behind them, or, of a smaller size, without what is there."""
     heads = by_head(builder, x, size, f"{x}.by_head")
-    if wanted > size:
-        ends = builder.constant([0, 0, 0, 0, 0, 0, 0, wanted - size], f"behind_{wanted - size}")
+    if target > size:
+        ends = builder.constant([0, 0, 0, 0, 0, 0, 0, target - size], f"behind_{target - size}")
         fitted = builder.add("Pad", [heads, ends], f"{x}.fitted")
     else:
-        fitted = builder.first(heads, wanted, f"{x}.fitted", axis=3)
+        fitted = builder.first(heads, target, f"{x}.fitted", axis=3)
     return flat(builder, fitted, f"{x}.padded")

@@ -1,4 +1,4 @@
-"""Every step graph is checked before it ships: against torch, over lengths, and over ways to feed a text to the cache.
+"""Check every step graph before it ships: against torch, over lengths, and over ways to feed a text to the cache.
 
 Its operators are onnxruntime's own, which onnx's checker knows nothing of: a session on the graph is the check of its
 form.
@@ -25,7 +25,7 @@ _THREADS = 2
 
 
 def check_step_graph(path: Path, model: ElasticTransformer, subnet: Subnet, context_tokens: int) -> float:
-    """The largest difference from torch over all probes, none longer than the context.
+    """Return the largest difference from torch over all probes, none longer than the context.
 
     Raises:
         ExportError: it is more than `checks.TOLERANCE`.
@@ -40,7 +40,7 @@ def check_step_graph(path: Path, model: ElasticTransformer, subnet: Subnet, cont
 
 
 def check_steps_run(path: Path, model: ElasticTransformer, context_tokens: int) -> None:
-    """A graph in few bits, whose answers torch's are no measure of: it runs, and gives numbers.
+    """Check that a graph in few bits runs and gives numbers; torch's answers do not measure it.
 
     Raises:
         ExportError: it gives something that is no number.
@@ -55,7 +55,7 @@ def check_steps_run(path: Path, model: ElasticTransformer, context_tokens: int) 
 
 @torch.no_grad()
 def _largest_difference(path: Path, model: ElasticTransformer, subnet: Subnet, context_tokens: int) -> float:
-    """Of logits between the graph and the supernet, relative to the largest logit over 1."""
+    """Return the largest difference of logits between graph and supernet, relative to the largest logit over 1."""
     steps = Steps(path, max(_LENGTHS), _THREADS)
     model.eval()
     worst = 0.0

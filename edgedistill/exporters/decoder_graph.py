@@ -1,4 +1,4 @@
-"""A subnet of a decoder as one graph for prefill and for each step after it, over the shared weights file.
+"""Write a subnet of a decoder as one graph for prefill and for each step after it, over the shared weights file.
 
 A step takes the n new tokens of one text and the cache of those before them, and gives the logits of the tokens that
 are asked for and the cache with the new ones. Bound to the same memory as what came in, the cache is written in place.
@@ -28,7 +28,7 @@ _ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
 
 
 def step_graph(stock: DecoderStock, subnet: Subnet, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
-    """The subnet's graph over the weights file of this stock, and how many of the file's bytes it refers to.
+    """Return the subnet's graph over the weights file of this stock, and how many of the file's bytes it reads.
 
     Inputs: ``input_ids`` [1, n] int64, ``seqlens_k`` [1] and ``total_sequence_length`` [] int32 (the tokens in the
     cache after the step, less one, and all of them), ``logit_positions`` [m] int64 (which of the n get logits),
@@ -43,7 +43,7 @@ def step_graph(stock: DecoderStock, subnet: Subnet, weights: WeightsFile) -> tup
 
 
 def step_inputs(arch: Architecture) -> list[TensorSpec]:
-    """The inputs that are not a subnet's cache."""
+    """Return the inputs that are not a subnet's cache."""
     inputs = [
         TensorSpec(name="input_ids", dtype="int64", shape=[1, "n"]),
         TensorSpec(name="seqlens_k", dtype="int32", shape=[1]),
@@ -71,7 +71,7 @@ def _caches(when: str, arch: Architecture, subnet: Subnet) -> list[ValueInfoProt
 
 
 class _Writer:
-    """Writes the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
+    """Write the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
 
     def __init__(self, stock: DecoderStock, subnet: Subnet) -> None:
         self.builder = GraphBuilder()
@@ -85,7 +85,7 @@ class _Writer:
             normed, stream = self._norm(f"{prefix}.attention_norm", added, stream, bias)
             context = self._attention(place, shape, normed)
             if is_last:  # behind it tokens do not meet any more, so that only those go on whose logits are asked for
-                context, stream = self._asked(context), self._asked(stream)
+                context, stream = self._selected(context), self._selected(stream)
             added = self._product(context, f"{prefix}.attention_output")
             bias = f"{prefix}.attention_output.bias" if self._arch.output_bias else ""
             normed, stream = self._norm(f"{prefix}.ffn_norm", added, stream, bias)
@@ -99,7 +99,7 @@ class _Writer:
         return self._products.rows(POSITIONS, "position_ids", "positions") if learned else ""
 
     def _norm(self, name: str, added: str, stream: str, bias: str) -> tuple[str, str]:
-        """What is normed, and the stream [1, n, d] that it is the norm of: ``stream`` plus what is ``added`` to it."""
+        """Return the norm of the stream [1, n, d], and that stream: ``stream`` plus what is ``added`` to it."""
         if not added:
             return norm(self.builder, self._arch, name, stream, self._stock.eps), stream
         kind = "SkipSimplifiedLayerNormalization" if self._arch.norm == "rms" else "SkipLayerNormalization"
@@ -114,7 +114,7 @@ class _Writer:
         x = self._products.product(normed, modules, f"{prefix}.qkv", biased=self._arch.qkv_bias)
         return attend(self.builder, self._arch, shape, place, x, self._stock.eps)
 
-    def _asked(self, x: str) -> str:
+    def _selected(self, x: str) -> str:
         return self.builder.add("Gather", [x, "logit_positions"], f"{x}.asked", axis=1)
 
     def _product(self, x: str, module: str, *, biased: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The members of a palette of decoders: each one's step graph, written and checked, and how it tells next tokens."""
+"""Export the members of a palette of decoders: write and check step graphs, and score their next tokens."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from edgedistill.supernet.checkpoint import Supernet
 __all__ = ["DecoderMembers"]
 
 _FLOAT_BYTES = 4
-_PROMPT, _CONTINUATION, _ASKED = 12, 6, 16
+_PROMPT, _CONTINUATION, _SAMPLED_IDS = 12, 6, 16
 
 _log = get_logger(__name__)
 
 
 class DecoderMembers:
-    """What every member's export needs.
+    """Hold what every member's export needs.
 
     Args:
         supernet: of a decoder.
@@ -64,9 +64,9 @@ class DecoderMembers:
         return known_entries(palette, self._supernet, largest, None)
 
     def stock(self, precision: Precision, keep_fp32: Collection[str]) -> DecoderStock:
-        """What graphs of this precision may hold."""
+        """Return what graphs of this precision may hold."""
         context = self._generation.context_tokens
-        return DecoderStock.of(self._model, precision, context_tokens=context, kept=keep_fp32)
+        return DecoderStock.of(self._model, precision, context_tokens=context, keep_fp32=keep_fp32)
 
     def export(
         self,
@@ -115,29 +115,29 @@ class DecoderMembers:
         return next_token_qualities(figures, split)
 
     def probes(self, entries: Sequence[SubnetEntry], folder: Path) -> Probes:
-        """A text of validation as a prompt and its continuation, and logits of some ids behind each token of it."""
+        """Return a text of validation as prompt and continuation, and logits of some ids behind each of its tokens."""
         longest = max(self._data.validation.ids, key=len)[: _PROMPT + _CONTINUATION]
         prompt, continuation = longest[:_PROMPT], longest[_PROMPT:]
-        asked = np.linspace(0, self._arch.vocabulary - 1, _ASKED).astype(int).tolist()
+        sampled = np.linspace(0, self._arch.vocabulary - 1, _SAMPLED_IDS).astype(int).tolist()
         answers = {}
         for entry in entries:
             steps = Steps(folder / entry.graph, _PROMPT + _CONTINUATION, 1)
             parts = [steps.step(prompt, [len(prompt) - 1]), *(steps.step([token]) for token in continuation)]
-            answers[entry.name] = [round(float(value), 6) for value in np.concatenate(parts)[:, asked].ravel()]
-        inputs = {"prompt": [list(prompt)], "continuation": [list(continuation)], "asked": [asked]}
+            answers[entry.name] = [round(float(value), 6) for value in np.concatenate(parts)[:, sampled].ravel()]
+        inputs = {"prompt": [list(prompt)], "continuation": [list(continuation)], "asked": [sampled]}
         return Probes(inputs=inputs, answers=answers)
 
     def described(self) -> dict[str, Any]:
-        """What a manifest says of all members, their caches aside: those of a subnet are as many as its layers."""
-        given = self._generation
+        """Return what a manifest states of all members, except the caches: a subnet has one for each of its layers."""
+        generation = self._generation
         return {
             "graph_inputs": step_inputs(self._arch),
             "graph_outputs": [TensorSpec(name=OUTPUT, dtype="float32", shape=[1, "m", self._arch.vocabulary])],
             "generation": Generation(
-                context_tokens=given.context_tokens,
-                eos_token_ids=given.eos_token_ids,
-                bos_token_id=given.bos_token_id,
-                chat_template=given.chat_template,
+                context_tokens=generation.context_tokens,
+                eos_token_ids=generation.eos_token_ids,
+                bos_token_id=generation.bos_token_id,
+                chat_template=generation.chat_template,
                 head_size=cache_head_size(self._arch),
             ),
         }

@@ -21,7 +21,7 @@ _WHOLE_NUMBERS = 4
 
 
 class Products:
-    """Writes the products of one subnet's graph, in its stock's precision."""
+    """Write the products of one subnet's graph, in its stock's precision."""
 
     def __init__(self, builder: GraphBuilder, stock: DecoderStock, subnet: Subnet) -> None:
         self._builder, self._stock = builder, stock
@@ -56,7 +56,7 @@ class Products:
         )
 
     def rows(self, table: str, ids: str, output: str) -> str:
-        """Rows of an embedding table [1, n, d]: as wide as the subnet, of a table as wide as the supernet."""
+        """Look up rows of an embedding table [1, n, d]: as wide as the subnet, of a table as wide as the supernet."""
         width, whole = self._shapes[table][1], self._stock.arch.hidden
         held = -(-whole // BLOCK) * BLOCK if table in self._stock.bits else whole
         out = output if width == held else f"{output}.whole"
@@ -69,5 +69,5 @@ class Products:
         return out if width == held else self._builder.first(out, width, output)
 
     def _joined(self, names: Sequence[str], output: str) -> str:
-        """Rows below rows."""
+        """Stack matrices, rows below rows."""
         return names[0] if len(names) == 1 else self._builder.add("Concat", names, output, axis=0)

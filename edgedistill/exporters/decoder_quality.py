@@ -1,4 +1,4 @@
-"""How well a step graph tells next tokens: its answers on real texts, through onnxruntime, with their uncertainty."""
+"""Score a step graph's next tokens on real texts, through onnxruntime, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 1 << 24  # logits that are held at once: 64 MB
 
 
 def graph_figures(graph: Path, data: Encoded, vocabulary: int) -> TokenFigures:
-    """What the graph tells of every row of next tokens, a part of a row at a time."""
+    """Return the graph's figures of every row of next tokens, a part of a row at a time."""
     steps = Steps(graph, max(map(len, data.ids)), usable_cores())
     figures = TokenFigures.empty(len(data))
     size = max(1, _MOST // vocabulary)
@@ -38,7 +38,7 @@ def graph_figures(graph: Path, data: Encoded, vocabulary: int) -> TokenFigures:
 
 
 def next_token_qualities(figures: TokenFigures, split: str) -> list[Quality]:
-    """The metrics of a split, each with a percentile bootstrap's 95 % interval over texts."""
+    """Return the metrics of a split, each with a percentile bootstrap's 95 % interval over texts."""
     rows, values = len(figures.tokens), figures.metrics()
     return [
         Quality(metric=metric, split=split, value=values[metric], low=low, high=high, examples=rows)

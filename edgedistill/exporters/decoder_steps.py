@@ -1,4 +1,4 @@
-"""Runs step graphs as an export needs them: to check them, and to score them, with the logits of many tokens."""
+"""Run step graphs as an export needs them: to check them, and to score them, with the logits of many tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Logits = NDArray[np.float32]
 
 
 class Steps:
-    """A session on a step graph, and the cache of one text.
+    """Hold a session on a step graph, and the cache of one text.
 
     Args:
         graph: its file.
@@ -43,14 +43,14 @@ class Steps:
         self._cache: dict[str, Any] = self._empty
         self._tokens = 0
 
-    def step(self, ids: Sequence[int], asked: Sequence[int] | None = None) -> _Logits:
-        """The text's next n tokens → logits [m, V] of those of the n whose places are ``asked``; of all for None."""
+    def step(self, ids: Sequence[int], positions: Sequence[int] | None = None) -> _Logits:
+        """Run the text's next n tokens → logits [m, V] of those at the ``positions`` among the n; of all for None."""
         total = self._tokens + len(ids)
         feeds = {
             "input_ids": np.array([ids], np.int64),
             "seqlens_k": np.array([total - 1], np.int32),
             "total_sequence_length": np.array(total, np.int32),
-            "logit_positions": np.array(range(len(ids)) if asked is None else asked, np.int64),
+            "logit_positions": np.array(range(len(ids)) if positions is None else positions, np.int64),
             **({"position_ids": np.arange(self._tokens, total)[None]} if self._takes_positions else {}),
             **self._cache,
         }

@@ -1,4 +1,4 @@
-"""What the step graphs of one precision hold: a decoder's tensors, and the rotations' cosines and sines.
+"""Collect what the step graphs of one precision hold: a decoder's tensors, and the rotations' cosines and sines.
 
 Matrices stay [out, in] as the supernet has them: products read them transposed, the head may be the embedding table,
 and a matrix in blocks has its rows anyway. Embedding tables are kept whole (see `weights.graph_extents`).
@@ -31,7 +31,7 @@ _EMBEDDINGS = "embeddings"
 
 @dataclass(frozen=True)
 class DecoderStock:
-    """Everything that step graphs of one precision may hold, at full size; a tied head shares the table's memory.
+    """Hold everything that step graphs of one precision may hold, at full size; a tied head shares the table's memory.
 
     Attributes:
         eps: of the norms.
@@ -53,15 +53,15 @@ class DecoderStock:
         precision: Precision,
         *,
         context_tokens: int | None = None,
-        kept: Collection[str] = (),
+        keep_fp32: Collection[str] = (),
     ) -> DecoderStock:
-        """From the supernet.
+        """Build the stock from the supernet.
 
         Args:
             model: no stage of it trains.
             precision: of the graphs.
             context_tokens: as many as the model was trained for where it is None.
-            kept: parts that stay in fp32 whatever the precision.
+            keep_fp32: parts that stay in fp32 whatever the precision.
 
         Raises:
             ExportError: there is no such part.
@@ -71,7 +71,7 @@ class DecoderStock:
         if arch.rope_theta is not None:
             both = rotations(context, arch.head_size, arch.rope_theta, like=torch.empty(0))
             tensors[COSINES], tensors[SINES] = (part[:, : arch.head_size // 2].contiguous() for part in both)
-        bits = _bits(arch, tensors, precision, kept)
+        bits = _bits(arch, tensors, precision, keep_fp32)
         for name, width in bits.items():
             tensors |= in_blocks(name, tensors[name], width)
         if arch.tied:
@@ -88,27 +88,29 @@ class DecoderStock:
         return BlockQuantization(scheme="blocks", bits=_BITS[self.precision], block_size=BLOCK)
 
     def extents(self, subnet: Subnet) -> dict[str, tuple[int, ...]]:
-        """What a subnet keeps of each tensor, scales among them."""
+        """Return what a subnet keeps of each tensor, scales among them."""
         arch = self.arch
-        kept = extents(arch, subnet) | {HEAD: (arch.vocabulary, subnet.hidden)}
-        for name in [name for name in self.bits if name in kept]:  # a set's order would change the files
-            kept |= block_extents(name, kept[name], self.bits[name])
+        shapes = extents(arch, subnet) | {HEAD: (arch.vocabulary, subnet.hidden)}
+        for name in [name for name in self.bits if name in shapes]:  # a set's order would change the files
+            shapes |= block_extents(name, shapes[name], self.bits[name])
         for name in (WORDS, scale_name(WORDS), POSITIONS, COSINES, SINES):
             if name in self.tensors:
-                kept[name] = tuple(self.tensors[name].shape)
-        return kept
+                shapes[name] = tuple(self.tensors[name].shape)
+        return shapes
 
 
-def _bits(arch: Architecture, tensors: Collection[str], precision: Precision, kept: Collection[str]) -> dict[str, int]:
-    """Bits of a weight by the name of each matrix and of the word table; none of what is ``kept`` in fp32."""
+def _bits(
+    arch: Architecture, tensors: Collection[str], precision: Precision, keep_fp32: Collection[str]
+) -> dict[str, int]:
+    """Bits of a weight by the name of each matrix and of the word table; none of what stays in fp32."""
     parts = [_EMBEDDINGS, *([] if arch.tied else ["head"]), *(f"layers.{index}" for index in range(arch.layers))]
-    for part in kept:
+    for part in keep_fp32:
         if part not in parts:
             raise ExportError(f"there is no {part!r} to keep in fp32; the parts are {', '.join(parts)}")
     if precision == "fp32":
         return {}
     whole = extents(arch, arch.full)
-    untouched = tuple("word." if part == _EMBEDDINGS else f"{part}." for part in kept)
+    untouched = tuple("word." if part == _EMBEDDINGS else f"{part}." for part in keep_fp32)
     names = [name for name in tensors if len(whole.get(name, ())) == 2 and name != POSITIONS]
     return {name: _BITS[precision] for name in names if not name.startswith(untouched)}
 

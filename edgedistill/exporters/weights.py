@@ -27,7 +27,7 @@ _ALIGNMENT = 4096  # a page: the file is mapped, and no tensor shares a page wit
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in the file: its shape and type there, and where its bytes begin."""
+    """Locate a tensor in the file: its shape and type there, and where its bytes begin."""
 
     shape: tuple[int, ...]
     offset: int
@@ -41,14 +41,14 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """The file's name, and every tensor in it by name."""
+    """Describe the file: its name, and every tensor in it by name."""
 
     name: str
     tensors: dict[str, StoredTensor]
 
 
 class Holdings(Protocol):
-    """Everything that graphs of one precision may hold, at full size, and what a subnet keeps of each tensor."""
+    """Hold everything that graphs of one precision may hold, at full size, and what a subnet keeps of each tensor."""
 
     @property
     def precision(self) -> Precision:
@@ -85,7 +85,7 @@ def graph_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ..
 
 @dataclass(frozen=True)
 class Stock:
-    """Everything that graphs of one precision may hold, at full size; ``whole`` names what is quantised.
+    """Hold everything that graphs of one precision may hold, at full size; ``whole`` names what is quantised.
 
     Tensors are as graphs hold them, matrices [in, out].
     """

@@ -1,1 +1,1 @@
-"""A pretrained transformer made elastic."""
+"""Make a pretrained transformer elastic."""

@@ -1,4 +1,4 @@
-"""A supernet on disk: one folder, safetensors and JSON, never half written.
+"""Save and load a supernet: one folder, safetensors and JSON, never half written.
 
 supernet.json         what it is and where it came from
 base.safetensors      W0 in importance order, embeddings, biases, norms, head
@@ -48,7 +48,7 @@ _TOKENIZER = "tokenizer.json"
 
 
 class StageScore(BaseModel):
-    """The maxnet's score after a stage, the mean score watched after each epoch, and what the stage cost.
+    """Record the maxnet's score after a stage, the mean score watched after each epoch, and what the stage cost.
 
     ``metrics`` are all of test, the headline among them.
     """
@@ -67,7 +67,7 @@ class StageScore(BaseModel):
 
 
 class DataSource(BaseModel):
-    """Where the data came from, to read them again: labelled data, unlabelled texts, or both; and their hash."""
+    """Record where the data came from, to read them again: labelled data, unlabelled texts, or both; and their hash."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +79,7 @@ class DataSource(BaseModel):
 
 
 class GenerationInfo(BaseModel):
-    """What generating with a decoder needs to know beside its weights.
+    """Record what generating with a decoder needs to know next to its weights.
 
     Attributes:
         context_tokens: how many tokens a prompt and its answer may have together.
@@ -104,7 +104,7 @@ def _with_defaults(document: Any) -> Any:
 
 
 class SupernetInfo(BaseModel):
-    """Everything about a supernet that is no tensor.
+    """Record everything about a supernet except its tensors.
 
     A decoder may have no padding token; its ``pad_token_id`` is then any id, behind a mask.
     ``tokenizer_settings`` is the base model's tokenizer_config.json: its class, its special tokens, its inputs.
@@ -140,12 +140,12 @@ class SupernetInfo(BaseModel):
 
     @property
     def stages(self) -> list[int]:
-        """The stages that are done."""
+        """Return the stages that are done."""
         return [score.stage for score in self.scores]
 
     @property
     def pairs(self) -> bool:
-        """Whether a sequence is two texts; those of a sentence encoder are always single."""
+        """Return whether a sequence is two texts; those of a sentence encoder are always single."""
         return len(self.data.text_columns) == 2 and not task_of(self.task).embeds
 
     @property
@@ -160,7 +160,7 @@ class SupernetInfo(BaseModel):
         return self.generation
 
     def after(self, score: StageScore) -> SupernetInfo:
-        """A copy with one more stage done."""
+        """Return a copy with one more stage done."""
         return self.model_copy(update={"scores": [*self.scores, score]})
 
 
@@ -173,7 +173,7 @@ class _Document(BaseModel):
 
 @dataclass(frozen=True)
 class Supernet:
-    """A supernet in memory: weights, the space of its subnets, what it is, its tokenizer.
+    """Hold a supernet: weights, the space of its subnets, what it is, its tokenizer.
 
     ``teacher``: of an encoder the stage-0 model's outputs [units, c] by split, where there are no labels or it teaches
     frozen; of a decoder, whose outputs are too many to keep, that model's own tensors where it teaches frozen.
@@ -245,7 +245,7 @@ def _rebuild(info: SupernetInfo, tensors: dict[str, Tensor]) -> ElasticTransform
 
 
 def _ranks(tensors: dict[str, Tensor]) -> Iterator[int]:
-    """The rank of each pair that the matrices have."""
+    """Yield the rank of each pair that the matrices have."""
     for index in count():
         stored = tensors.get(f"layers.0.query.pairs.{index}.A")
         if stored is None:

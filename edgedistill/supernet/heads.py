@@ -24,7 +24,7 @@ _IDENTITY = "torch.nn.modules.linear.Identity"
 
 @dataclass(frozen=True)
 class StoredHead:
-    """A head, by the end of transformers' class name, and how many outputs it has."""
+    """Describe a head, by the end of transformers' class name, and how many outputs it has."""
 
     kind: Head
     outputs: int

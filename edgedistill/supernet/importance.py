@@ -1,4 +1,4 @@
-"""Importance order: what a prefix keeps should be what matters most.
+"""Order units by importance, so that a prefix keeps what matters most.
 
 Heads (whole groups: a KV head with the query heads that read it) and FFN neurons are scored by how
 much the loss would change without them, to first order: the gradient of a gate on the unit, which for a unit that
@@ -27,7 +27,7 @@ __all__ = ["nested_layers", "order_hidden", "rewire", "score_hidden", "score_uni
 
 
 def score_units(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Scores (heads [h] or groups [h / group], neurons [f]) of each layer, from the maxnet's loss on each batch.
+    """Return scores (heads [h] or groups [h / group], neurons [f]) of each layer, from the maxnet's loss on each batch.
 
     Args:
         model: no stage may be training (see `ElasticTransformer.freeze`).
@@ -94,7 +94,7 @@ def _entries(order: Tensor, size: int) -> Tensor:
 
 
 def score_hidden(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor]]) -> Tensor:
-    """A score of each feature of the hidden width [d]: |gate gradient|, summed over layers and batches.
+    """Score each feature of the hidden width [d]: |gate gradient|, summed over layers and batches.
 
     The features are those that a norm gives: of an encoder the embeddings' and each layer's output, of a decoder
     what each layer's attention and FFN read, and the head. From the maxnet's loss on each batch.
@@ -171,7 +171,7 @@ def order_hidden(model: ElasticTransformer, scores: Tensor) -> None:
 def nested_layers(
     model: ElasticTransformer, depths: Iterable[int], loss: Callable[[Subnet], float]
 ) -> tuple[tuple[int, ...], ...]:
-    """The kept layers for each depth, from deep to shallow, each a part of the one before.
+    """Return the layers to keep for each depth, from deep to shallow, each a part of the one before.
 
     Args:
         model: gives the full widths at which removals are tried.
@@ -179,15 +179,14 @@ def nested_layers(
         loss: validation loss of a subnet, without training.
     """
     arch = model.arch
-    wanted = sorted(set(depths), reverse=True)
-    kept = tuple(range(arch.layers))
-    found = []
-    for depth in wanted:
-        while len(kept) > depth:
-            candidates = [tuple(i for i in kept if i != out) for out in kept]
-            kept = min(
+    remaining = tuple(range(arch.layers))
+    nested = []
+    for depth in sorted(set(depths), reverse=True):
+        while len(remaining) > depth:
+            candidates = [tuple(i for i in remaining if i != out) for out in remaining]
+            remaining = min(
                 candidates,
                 key=lambda layers: loss(Subnet.uniform(layers, hidden=arch.hidden, heads=arch.heads, ffn=arch.ffn)),
             )
-        found.append(kept)
-    return tuple(found)
+        nested.append(remaining)
+    return tuple(nested)

@@ -1,4 +1,4 @@
-"""The scale of a regression's labels: a model learns them centred and scaled, and answers in the user's unit.
+"""Scale a regression's labels: a model learns them centred and scaled, and answers in the user's unit.
 
 An affine change of the labels then changes nothing but rounding. A new head begins near 0, whatever the labels are.
 """
@@ -25,7 +25,7 @@ _SMALLEST = float(np.finfo(np.float32).tiny / np.finfo(np.float32).eps)  # weigh
 
 
 class LabelScale(BaseModel):
-    """The mean and the spread (standard deviation) of a regression's labels, computed in fp64."""
+    """Hold the mean and the spread (standard deviation) of a regression's labels, computed in fp64."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

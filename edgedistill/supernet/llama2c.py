@@ -1,4 +1,4 @@
-"""Checkpoints of llama2.c's first binary format: a Llama-type model as one file of fp32 numbers.
+"""Read checkpoints of llama2.c's first binary format: a Llama-type model as one file of fp32 numbers.
 
 The file is seven int32, little-endian: hidden width d, FFN width f, layers l, heads h, KV heads k, vocabulary v
 (negative where the head is not the embedding table) and positions p; then fp32 tensors, each of all layers at once:
@@ -29,7 +29,7 @@ _THETA, _EPS = 10_000.0, 1e-5  # which the format does not state: llama2.c's own
 
 
 def llama2c_files(folder: Path) -> tuple[Path, Path] | None:
-    """The checkpoint and the tokenizer (tok*.bin) in a folder of llama2.c's; None where it is no such folder."""
+    """Return the checkpoint and the tokenizer (tok*.bin) in a folder of llama2.c's; None in any other folder."""
     if (folder / "config.json").exists():
         return None
     tokenizers = sorted(folder.glob("tok*.bin"))
@@ -38,7 +38,7 @@ def llama2c_files(folder: Path) -> tuple[Path, Path] | None:
 
 
 def load_llama2c(path: Path, *, scale: float, dropout: float) -> ElasticTransformer:
-    """The checkpoint as an elastic decoder.
+    """Load the checkpoint as an elastic decoder.
 
     Raises:
         ModelError: the file cannot be read, or is none of this format.
@@ -89,7 +89,7 @@ def _architecture(path: Path, data: bytes) -> Architecture:
 
 
 def _layout(arch: Architecture) -> dict[str, tuple[int, ...]]:
-    """The shapes in the file's order, by the elastic decoder's names; {} stands for all layers."""
+    """Return the shapes in the file's order, by the elastic decoder's names; {} stands for all layers."""
     layers, d, f, size = arch.layers, arch.hidden, arch.ffn, arch.head_size
     inner, shared = arch.heads * size, arch.kv_heads * size
     layout: dict[str, tuple[int, ...]] = {
@@ -110,17 +110,17 @@ def _layout(arch: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def _tensors(data: bytes, layout: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    found, offset = {}, _HEADER.size
+    tensors, offset = {}, _HEADER.size
     for name, shape in layout.items():
         count = torch.Size(shape).numel()
         numbers = np.frombuffer(data, dtype="<f4", count=count, offset=offset)
-        found[name] = torch.from_numpy(numbers.astype(np.float32).reshape(shape))
+        tensors[name] = torch.from_numpy(numbers.astype(np.float32).reshape(shape))
         offset += 4 * count
-    return found
+    return tensors
 
 
 def _state(arch: Architecture, stacked: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The elastic decoder's tensors: a layer each, and rotary partners half a head apart."""
+    """Return the elastic decoder's tensors: a layer each, and rotary partners half a head apart."""
     for name in ("layers.{}.query", "layers.{}.key"):
         pairs = stacked[name].view(arch.layers, -1, arch.head_size // 2, 2, arch.hidden)
         stacked[name] = pairs.transpose(2, 3).flatten(1, 3)

@@ -26,7 +26,7 @@ _FIRST_PIECE = 259
 
 
 def load_llama2c_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
-    """A tokenizer that begins every text with id 1, and leaves out the special ids when it decodes.
+    """Load a tokenizer that begins every text with id 1, and leaves out the special ids when it decodes.
 
     Args:
         path: the file.
@@ -47,16 +47,16 @@ def load_llama2c_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
 
 
 def _entries(data: bytes) -> list[tuple[str, float]]:
-    """Each id's piece and score."""
-    found, offset = [], 4
+    """Return each id's piece and score."""
+    pairs, offset = [], 4
     while offset < len(data):
         score, length = _ENTRY.unpack_from(data, offset)
         offset += _ENTRY.size
         if not 0 <= length <= len(data) - offset:
             raise struct.error
-        found.append((data[offset : offset + length].decode("utf-8"), score))
+        pairs.append((data[offset : offset + length].decode("utf-8"), score))
         offset += length
-    return [(_SPECIAL.get(index, piece), score) for index, (piece, score) in enumerate(found)]
+    return [(_SPECIAL.get(index, piece), score) for index, (piece, score) in enumerate(pairs)]
 
 
 def _tokenizer(entries: list[tuple[str, float]]) -> Tokenizer:
@@ -74,12 +74,12 @@ def _tokenizer(entries: list[tuple[str, float]]) -> Tokenizer:
 
 
 def _merges(entries: list[tuple[str, float]], ids: dict[str, int]) -> list[tuple[str, str]]:
-    """Every pair of pieces whose union is a piece, those of the best score first."""
+    """Return every pair of pieces whose union is a piece, those of the best score first."""
     pieces = sorted(entries[_FIRST_PIECE:], key=lambda entry: -entry[1])
-    known = {piece for piece, index in ids.items() if index >= _FIRST_PIECE}
+    names = {piece for piece, index in ids.items() if index >= _FIRST_PIECE}
     return [
         (piece[:cut], piece[cut:])
         for piece, _ in pieces
         for cut in range(1, len(piece))
-        if piece[:cut] in known and piece[cut:] in known
+        if piece[:cut] in names and piece[cut:] in names
     ]

@@ -1,4 +1,4 @@
-"""A linear layer whose weight is frozen, repaired by low-rank pairs, and sliced on both sides.
+"""Build a linear layer whose weight is frozen, repaired by low-rank pairs, and sliced on both sides.
 
 Shapes: W0 [out, in], A [r, in], B [out, r]. With m ≤ out and n ≤ in, slicing Π keeps the first m rows
 and n columns. Π is linear, so B[:m]·A[:, :n] is the slice of B·A: slicing the factors and slicing the
@@ -17,7 +17,7 @@ __all__ = ["ElasticLinear", "LowRankPair"]
 
 
 class LowRankPair(nn.Module):
-    """A [r, in] and B [out, r] of one stage. B starts at zero, so a new pair changes nothing."""
+    """Hold A [r, in] and B [out, r] of one stage. B starts at zero, so a new pair changes nothing."""
 
     def __init__(self, rows: int, columns: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class LowRankPair(nn.Module):
         self.B = nn.Parameter(torch.zeros(rows, rank))
 
     def product(self) -> Tensor:
-        """B·A [out, in]."""
+        """Return B·A [out, in]."""
         return self.B @ self.A
 
 
 class ElasticLinear(nn.Module):
-    """y = x·Wᵀ + b, W = W0 + s·Σ B·A over the stages so far; b is None where the model has none.
+    """Compute y = x·Wᵀ + b, W = W0 + s·Σ B·A over the stages so far; b is None where the model has none.
 
     A stage trains either one new pair or W0 itself. The sum of W0 and the earlier pairs is kept merged in
     ``merged``, so that a step of the first kind costs one narrow product more than a plain layer, and no
@@ -55,7 +55,7 @@ class ElasticLinear(nn.Module):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(out, in)."""
+        """Return (out, in)."""
         return self.weight.shape[0], self.weight.shape[1]
 
     def begin_stage(self, rank: int | None, generator: torch.Generator) -> None:
@@ -82,7 +82,7 @@ class ElasticLinear(nn.Module):
         self._training = None
 
     def full_weight(self) -> Tensor:
-        """W0 + s·Σ B·A [out, in], summed in fp32."""
+        """Return W0 + s·Σ B·A [out, in], summed in fp32."""
         total = self.weight.detach().clone()
         for pair in self.pairs:
             assert isinstance(pair, LowRankPair)

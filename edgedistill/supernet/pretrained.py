@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint becomes an elastic encoder at full size, with a head for a task.
+"""Turn a Hugging Face checkpoint into an elastic encoder at full size, with a head for a task.
 
 A checkpoint that was fine-tuned for the task already brings its own head; else the head is new.
 """
@@ -39,7 +39,7 @@ __all__ = [
 def architecture_of(
     config: Any, task: TaskName, outputs: int, pooling: Literal["first", "mean"] | None
 ) -> Architecture:
-    """The dimensions that a transformers config states, by whatever name its model type gives them, and the head.
+    """Return the dimensions that a transformers config states, by the names of its model type, and the head.
 
     Raises:
         ModelError: the type is unsupported, or the configuration is of a kind that the encoder does not compute.
@@ -121,7 +121,7 @@ def _config(folder: Path, **changes: Any) -> Any:
 
 
 def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedModel:
-    """The checkpoint as transformers' own model for the task, in fp32 and eval mode.
+    """Load the checkpoint as transformers' own model for the task, in fp32 and eval mode.
 
     What the head lacks, or has in another size, is drawn anew from torch's generator.
 
@@ -164,7 +164,7 @@ def _check_encoder(folder: Path, model: PreTrainedModel, report: dict[str, Any])
 
 
 def load_pretrained(folder: Path, task: TaskName, outputs: int, *, scale: float, dropout: float) -> ElasticTransformer:
-    """The checkpoint as an elastic encoder; at full size it computes what transformers' model does.
+    """Load the checkpoint as an elastic encoder; at full size it computes what transformers' model does.
 
     The head is the checkpoint's where `has_head`, else new, its classifier drawn from torch's generator. For
     sentence embeddings the classifier is what the checkpoint's Dense modules do together, without any the identity.

@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint of a causal language model becomes an elastic decoder, and a subnet such a model again."""
+"""Turn a Hugging Face checkpoint of a causal language model into an elastic decoder, and a subnet into such a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["load_causal_hugging_face", "load_pretrained_decoder", "to_hugging_fa
 
 
 def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
-    """The checkpoint as transformers' own causal language model, in fp32 and eval mode. Only safetensors are read.
+    """Load the checkpoint as transformers' own causal language model, in fp32 and eval mode. Only safetensors are read.
 
     Raises:
         ModelError: transformers cannot read it, its type is unsupported, or its weights are not whole.
@@ -47,7 +47,7 @@ def _check_whole(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -
 
 
 def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> ElasticTransformer:
-    """The checkpoint as an elastic decoder; at full size it computes what transformers' model does.
+    """Load the checkpoint as an elastic decoder; at full size it computes what transformers' model does.
 
     Raises:
         ModelError: the checkpoint cannot be read, or is of a kind that is not supported.
@@ -62,7 +62,7 @@ def load_pretrained_decoder(folder: Path, *, scale: float, dropout: float) -> El
 
 
 def to_hugging_face(model: ElasticTransformer, subnet: Subnet, token_ids: Mapping[str, int | None]) -> PreTrainedModel:
-    """A subnet as transformers' own model, in eval mode.
+    """Return a subnet as transformers' own model, in eval mode.
 
     Args:
         model: no stage may be training (see `ElasticTransformer.freeze`).

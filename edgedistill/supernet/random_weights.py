@@ -1,4 +1,4 @@
-"""Decoders that begin at random: against one of the same shape that knows nothing, it is seen what slicing is worth."""
+"""Build decoders with random weights: baselines that show what slicing is worth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SPREAD = 0.02
 def random_decoder(
     arch: Architecture, seed: int, *, scale: float = 1.0, eps: float = 1e-6, dropout: float = 0.0
 ) -> ElasticTransformer:
-    """A decoder as GPT-2 begins: matrices and tables normal, spread 0.02, biases 0.
+    """Build a decoder as GPT-2 begins: matrices and tables normal, spread 0.02, biases 0.
 
     What is added to the residual stream, 2 matrices a layer, is narrower by √(2·layers), so that it adds up to as much
     at any depth. Of a subnet alone the architecture is ``arch.alone(subnet)``.

@@ -46,7 +46,7 @@ Projection = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class SentenceSettings:
-    """The settings that the files name.
+    """Hold the settings that the files name.
 
     Attributes:
         projection: what the pooled states go through; None where nothing does.

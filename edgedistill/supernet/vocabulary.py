@@ -1,4 +1,4 @@
-"""A smaller vocabulary: the tokens that the data use, and what any other text needs to be spelt out.
+"""Trim a vocabulary to the tokens that the data use, and to what any other text needs to be spelt out.
 
 The texts whose tokens are kept read the same afterwards, token for token. WordPiece takes the longest match,
 and Unigram the likeliest path, among what is left: both were chosen among more before. BPE keeps every merge
@@ -28,7 +28,7 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def trim(model: ElasticTransformer, tokenizer: Tokenizer, used: Iterable[int]) -> tuple[ElasticTransformer, Tokenizer]:
-    """Copies of both that know only the tokens ``used``, the special ones, and all single characters and bytes.
+    """Return copies of both that know only the tokens ``used``, the special ones, and all single characters and bytes.
 
     Ids change, the order of the tokens does not. Whatever holds an id (of the padding token, say) has to look
     it up anew.
@@ -47,15 +47,15 @@ def trim(model: ElasticTransformer, tokenizer: Tokenizer, used: Iterable[int]) -
     if kind not in _NEEDED:
         raise ModelError(f"a tokenizer of type {kind} cannot be trimmed; supported are {', '.join(_NEEDED)}")
     names = {index: token for token, index in ids.items()}
-    kept = {names[index] for index in used} | {entry["content"] for entry in document["added_tokens"]}
-    kept |= {token for token in ids if _is_unit(token, spelling)}
-    rows = sorted(ids[token] for token in kept | _NEEDED[kind](spelling, kept))
+    tokens = {names[index] for index in used} | {entry["content"] for entry in document["added_tokens"]}
+    tokens |= {token for token in ids if _is_unit(token, spelling)}
+    rows = sorted(ids[token] for token in tokens | _NEEDED[kind](spelling, tokens))
     trimmed = _renumbered(document, [names[row] for row in rows], ids)
     return _with_rows(model, rows), trimmed
 
 
 def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
-    """The supernet with a trimmed copy of its model and tokenizer (see `trim`), and what begins and ends a text."""
+    """Return the supernet with a trimmed copy of its model and tokenizer (see `trim`), and the marks of a text."""
     info, before = supernet.info, supernet.tokenizer
     model, tokenizer = trim(supernet.model, before, {*used, *_marks(info.generation, before)})
     moved = {row: tokenizer.token_to_id(token) for token, row in before.get_vocab().items()}
@@ -72,7 +72,7 @@ def trimmed(supernet: Supernet, used: Iterable[int]) -> Supernet:
 
 
 def _marks(generation: GenerationInfo | None, tokenizer: Tokenizer) -> list[int]:
-    """Ids of tokens that begin or end a text; a model may name more ends than its tokenizer has."""
+    """Return the ids of tokens that begin or end a text; a model may name more ends than its tokenizer has."""
     if generation is None:
         return []
     named = [*generation.eos_token_ids, generation.bos_token_id]
@@ -80,29 +80,29 @@ def _marks(generation: GenerationInfo | None, tokenizer: Tokenizer) -> list[int]
 
 
 def _is_unit(token: str, spelling: Mapping[str, Any]) -> bool:
-    """Whether it is one character, wherever in a word, or one byte."""
+    """Return whether it is one character, wherever in a word, or one byte."""
     bare = token.removeprefix(spelling.get("continuing_subword_prefix") or "")
     bare = bare.removesuffix(spelling.get("end_of_word_suffix") or "")
     return len(bare) == 1 or _BYTE.fullmatch(token) is not None
 
 
-def _word_piece_needs(spelling: Mapping[str, Any], kept: set[str]) -> set[str]:  # noqa: ARG001
+def _word_piece_needs(spelling: Mapping[str, Any], tokens: set[str]) -> set[str]:  # noqa: ARG001
     return {spelling["unk_token"]}
 
 
-def _unigram_needs(spelling: Mapping[str, Any], kept: set[str]) -> set[str]:  # noqa: ARG001
-    """The least likely piece, since an unknown character is weighed against it, and the unknown token."""
+def _unigram_needs(spelling: Mapping[str, Any], tokens: set[str]) -> set[str]:  # noqa: ARG001
+    """Return the least likely piece, since an unknown character is weighed against it, and the unknown token."""
     pieces = spelling["vocab"]
     unknown = [] if spelling["unk_id"] is None else [pieces[spelling["unk_id"]][0]]
     return {min(pieces, key=lambda piece: float(piece[1]))[0], *unknown}
 
 
-def _bpe_needs(spelling: Mapping[str, Any], kept: set[str]) -> set[str]:
-    """Every token on the way to a kept one, by whichever merges, and the unknown token."""
+def _bpe_needs(spelling: Mapping[str, Any], tokens: set[str]) -> set[str]:
+    """Return every token on the way to a kept one, by whichever merges, and the unknown token."""
     parts: dict[str, set[str]] = {}
     for left, right, merged in _merges(spelling):
         parts.setdefault(merged, set()).update((left, right))
-    needed, waiting = set(), [*kept, *filter(None, [spelling["unk_token"]])]
+    needed, waiting = set(), [*tokens, *filter(None, [spelling["unk_token"]])]
     while waiting:
         token = waiting.pop()
         if token not in needed:
@@ -112,7 +112,7 @@ def _bpe_needs(spelling: Mapping[str, Any], kept: set[str]) -> set[str]:
 
 
 def _merges(spelling: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Left, right and what they become, in order of their rank."""
+    """Yield left, right and what they become, in order of their rank."""
     prefix = spelling.get("continuing_subword_prefix") or ""
     for merge in spelling["merges"]:
         left, right = merge.split(" ") if isinstance(merge, str) else merge
@@ -127,7 +127,7 @@ _NEEDED: dict[str, Callable[[Mapping[str, Any], set[str]], set[str]]] = {
 
 
 def _renumbered(document: dict[str, Any], tokens: Sequence[str], ids: Mapping[str, int]) -> Tokenizer:
-    """The tokenizer with these tokens alone, whose places are their new ids."""
+    """Return the tokenizer with these tokens alone, whose places are their new ids."""
     places = {token: place for place, token in enumerate(tokens)}
     spelling = document["model"]
     if spelling["type"] == "Unigram":
@@ -150,27 +150,27 @@ def _renumbered(document: dict[str, Any], tokens: Sequence[str], ids: Mapping[st
 
 
 def _with_ids(value: Any, by_id: Mapping[int, int]) -> Any:
-    """A part of a tokenizer's JSON with new ids: under ``ids`` and ``pad_id``, and in pairs of token and id."""
+    """Return a part of a tokenizer's JSON with new ids: under ``ids`` and ``pad_id``, and in pairs of token and id."""
     if isinstance(value, list):
-        return [_with_ids(one, by_id) for one in value]
+        return [_with_ids(part, by_id) for part in value]
     if not isinstance(value, dict):
         return value
-    result = {key: _with_ids(one, by_id) for key, one in value.items()}
+    result = {key: _with_ids(part, by_id) for key, part in value.items()}
     for key in result.keys() & {"sep", "cls"}:
         result[key][1] = by_id[result[key][1]]
     if "pad_id" in result:
         result["pad_id"] = by_id[result["pad_id"]]
     if "ids" in result:
-        result["ids"] = [by_id[one] for one in result["ids"]]
+        result["ids"] = [by_id[row] for row in result["ids"]]
     return result
 
 
 def _with_rows(model: ElasticTransformer, rows: Sequence[int]) -> ElasticTransformer:
-    trimmed, kept = copy.deepcopy(model), torch.tensor(rows)
+    trimmed, order = copy.deepcopy(model), torch.tensor(rows)
     word = trimmed.word_table
-    word.weight = nn.Parameter(word.weight.data[kept], requires_grad=False)
+    word.weight = nn.Parameter(word.weight.data[order], requires_grad=False)
     word.num_embeddings = len(rows)
     if trimmed.head is not None:
-        trimmed.head.keep_rows(kept)
+        trimmed.head.keep_rows(order)
     trimmed.arch = replace(model.arch, vocabulary=len(rows))
     return trimmed

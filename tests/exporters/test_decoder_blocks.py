@@ -130,10 +130,10 @@ def test_a_table_in_blocks_is_stored_once_and_read_by_both(tmp_path: Path) -> No
 
 def test_parts_stay_in_fp32_where_that_is_asked_for() -> None:
     model = tiny_decoder.decoder(ARCHITECTURES["grouped"])
-    stock = DecoderStock.of(model, "int4", kept=("embeddings", "layers.1"))
+    stock = DecoderStock.of(model, "int4", keep_fp32=("embeddings", "layers.1"))
     assert stock.tensors["word.weight"].dtype == torch.float32
     assert stock.tensors["layers.1.query.weight"].dtype == torch.float32
     assert stock.tensors["layers.0.query.weight"].dtype == torch.uint8
     assert stock.tensors["head.weight"].dtype == torch.uint8
     with pytest.raises(ExportError, match=r"no 'layers\.9' to keep in fp32; the parts are embeddings, head, layers\.0"):
-        DecoderStock.of(model, "int8", kept=("layers.9",))
+        DecoderStock.of(model, "int8", keep_fp32=("layers.9",))

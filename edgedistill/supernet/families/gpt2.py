@@ -110,7 +110,7 @@ class Gpt2(Family):
         return self._turned(upright)
 
     def split(self, fused: Tensor, arch: Architecture) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of the one matrix, or of its bias, [(h + 2k)·s, ...] → queries [h·s, ...], keys, values [k·s, ...]."""
+        """Split the one matrix, or its bias, [(h + 2k)·s, ...] into queries [h·s, ...], keys and values [k·s, ...]."""
         shared = arch.kv_heads * arch.head_size
         q, k, v = torch.split(fused, [arch.heads * arch.head_size, shared, shared])
         return q, k, v
@@ -120,7 +120,7 @@ class Gpt2(Family):
         return torch.cat((q, k, v))
 
     def _turned(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The matrices of the layers turned from [in, out] to [out, in] or back, where that has to be."""
+        """Turn the matrices of the layers from [in, out] to [out, in] or back, if they are stored so."""
         return {
             name: tensor.T.contiguous() if self.transposed and ".h." in name and tensor.ndim == 2 else tensor
             for name, tensor in tensors.items()

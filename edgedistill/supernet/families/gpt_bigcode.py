@@ -31,7 +31,7 @@ class GptBigCode(Gpt2):
         return super().settings(arch, eps, pad_token_id) | {"multi_query": arch.kv_heads == 1}
 
     def split(self, fused: Tensor, arch: Architecture) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of the one matrix, or of its bias, → queries, keys and values."""
+        """Split the rows of the one matrix, or of its bias, → queries, keys and values."""
         if arch.kv_heads == 1:
             return super().split(fused, arch)
         by_head = fused.view(arch.heads, 3, arch.head_size, *fused.shape[1:])
