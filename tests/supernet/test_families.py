@@ -245,7 +245,8 @@ def test_a_variant_that_is_not_computed_is_refused(
 
 def test_an_unsupported_type_is_refused_with_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ModelError, match=r"gpt2.*not supported.*bert, camembert, distilbert, roberta, xlm-roberta"):
+    types = "bert, camembert, distilbert, electra, roberta, xlm-roberta"
+    with pytest.raises(ModelError, match=rf"gpt2.*not supported.*{types}"):
         load_pretrained(tmp_path, "text-classification", 5, scale=1.0, dropout=0.0)
 
 
