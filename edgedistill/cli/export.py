@@ -109,9 +109,9 @@ def export(
 
 
 def _next_command(palette: Palette) -> str:
-    """Return what to try with the palette."""
+    """Return what to try with the palette: a command, and the class that answers from Python."""
+    arguments = "'a text'" if palette.manifest.text_input.texts == 1 else "--pair 'a text' 'another text'"
     if palette.manifest.generation is not None:
-        return f"edgedistill run {palette.folder} --prompt 'a text that goes on'"
-    if task_of(palette.manifest.task).is_calibrated and palette.manifest.text_input.texts == 1:
-        return f"edgedistill run {palette.folder} 'a text'"
-    return "edgedistill.runtime.AdaptiveSession, with token ids"
+        arguments = "--prompt 'a text that goes on'"
+    pipeline, _ = task_of(palette.manifest.task).answered_by
+    return f"edgedistill run {palette.folder} {arguments} (in Python: edgedistill.runtime.{pipeline})"

@@ -15,14 +15,15 @@ from edgedistill.errors import PaletteError
 __all__ = ["Stamp", "file_stat", "open_file", "read_file", "sha256_of", "stamp"]
 
 _CHUNK = 1 << 20
+_ADVICE = "export or copy the palette again"
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe that took the file's place must not block
 
 Stamp = tuple[int, int, int, int, int]
 """Device, inode, size, and the times of the last change of content and of anything."""
 
 
-def file_stat(path: Path) -> os.stat_result:
-    """Return the status of a regular file, links followed.
+def file_stat(path: Path, advice: str = _ADVICE) -> os.stat_result:
+    """Return the status of a regular file, links followed; ``advice`` ends the message of an error.
 
     Raises:
         PaletteError: it is missing, cannot be read, or is anything but a regular file.
@@ -30,8 +31,8 @@ def file_stat(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise PaletteError(f"{path} {_missing(path, error)}; export or copy the palette again") from error
-    return _checked(path, status)
+        raise PaletteError(f"{path} {_missing(path, error)}; {advice}") from error
+    return _checked(path, status, advice)
 
 
 def stamp(status: os.stat_result) -> Stamp:
@@ -39,32 +40,32 @@ def stamp(status: os.stat_result) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def open_file(path: Path) -> int:
+def open_file(path: Path, advice: str = _ADVICE) -> int:
     """Open a regular file to read; return its descriptor.
 
     Raises:
         PaletteError: as `file_stat`.
     """
-    file_stat(path)  # opening a device may already do something
+    file_stat(path, advice)  # opening a device may already do something
     try:
         file = os.open(path, _FLAGS)
     except OSError as error:
         raise PaletteError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        _checked(path, os.fstat(file))
+        _checked(path, os.fstat(file), advice)
     except PaletteError:
         os.close(file)
         raise
     return file
 
 
-def read_file(path: Path, limit: int) -> bytes:
+def read_file(path: Path, limit: int, advice: str = _ADVICE) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
     Raises:
         PaletteError: as `file_stat`, or the file is larger.
     """
-    with os.fdopen(open_file(path), "rb") as file:
+    with os.fdopen(open_file(path, advice), "rb") as file:
         try:
             content = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
         except OSError as error:
@@ -100,9 +101,9 @@ def sha256_of(path: Path) -> str:
 _hashes: dict[tuple[int, int], tuple[Stamp, str]] = {}
 
 
-def _checked(path: Path, status: os.stat_result) -> os.stat_result:
+def _checked(path: Path, status: os.stat_result, advice: str) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
-        raise PaletteError(f"{path} is not a regular file; export or copy the palette again")
+        raise PaletteError(f"{path} is not a regular file; {advice}")
     return status
 
 

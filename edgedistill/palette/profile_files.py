@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edgedistill.errors import PaletteError
@@ -19,6 +20,7 @@ __all__ = ["load_profiles", "parse_profile", "read_profile", "write_profile"]
 
 _MAX_PROFILE_BYTES = 16 * 10**6
 _MAX_PROFILES_BYTES = 64 * 10**6  # together
+_EXPECTED = "expected a file that 'edgedistill profile' wrote"
 
 _log = get_logger(__name__)
 _warned: dict[Path, str] = {}
@@ -30,7 +32,7 @@ def load_profiles(folder: Path, manifest: Manifest) -> tuple[dict[str, DevicePro
     for path in _profile_paths(folder):
         try:
             profile = read_profile(path, left)
-            left -= file_stat(path).st_size
+            left -= file_stat(path, _EXPECTED).st_size
         except PaletteError as error:
             unusable[path.stem] = str(error)
             _warn_of_profile(path, str(error))
@@ -72,7 +74,11 @@ def read_profile(path: Path, limit: int = _MAX_PROFILE_BYTES) -> DeviceProfile:
     Raises:
         PaletteError: it cannot be read, is damaged, or of another version.
     """
-    return parse_profile(read_file(path, min(limit, _MAX_PROFILE_BYTES)), path)
+    return parse_profile(read_file(path, min(limit, _MAX_PROFILE_BYTES), _advice(path)), path)
+
+
+def _advice(path: Path) -> str:
+    return f"{_EXPECTED}; delete it, or profile that device again" if os.path.lexists(path) else _EXPECTED
 
 
 def parse_profile(content: bytes, source: Path) -> DeviceProfile:

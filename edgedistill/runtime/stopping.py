@@ -142,8 +142,10 @@ def run_options() -> Any:
     return None if stop is None else stop.begin_run()
 
 
-def apart(work: Callable[[], _T], limit_s: float = math.inf) -> _T:
+def apart(work: Callable[[], _T], limit_s: float = math.inf, *, name: str = "it", advice: str = "") -> _T:
     """Do work in a thread of its own and wait for it, so that Ctrl-C is heard; what it raises is raised here.
+
+    ``name`` begins the message about work that takes too long, and ``advice`` ends it.
 
     Raises:
         LoadError: it takes longer than the limit, or one of its runs over `RUN_LIMIT_S`.
@@ -168,7 +170,7 @@ def apart(work: Callable[[], _T], limit_s: float = math.inf) -> _T:
             stop.stop()
             leave_behind([worker], _STOPPED_S)
     if is_late:
-        raise LoadError(f"it takes over {RUN_LIMIT_S if stop.is_overdue else limit_s:g} s")
+        raise LoadError(f"{name} takes over {RUN_LIMIT_S if stop.is_overdue else limit_s:g} s{advice}")
     if errors:
         raise errors[0]
     return results[0]

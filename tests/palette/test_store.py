@@ -224,6 +224,22 @@ def test_a_profile_that_is_not_sound_is_left_out_with_a_warning(
         choose_profile(opened, "odd")
 
 
+@pytest.mark.parametrize("make", [_fifo, _zero, Path.mkdir, lambda path: path.symlink_to("nothing")])
+def test_what_lies_in_the_place_of_a_profile_is_to_be_deleted(folder: Path, make: Callable[[Path], object]) -> None:
+    (folder / "profiles").mkdir()
+    make(folder / "profiles" / "odd.json")
+    assert (
+        load(folder)
+        .unusable_profiles["odd"]
+        .endswith("; expected a file that 'edgedistill profile' wrote; delete it, or profile that device again")
+    )
+
+
+def test_a_profile_that_is_missing_is_not_a_fault_of_the_palette(tmp_path: Path) -> None:
+    with pytest.raises(PaletteError, match=r"mine\.json is missing; expected a file that 'edgedistill profile' wrote$"):
+        profile_files.read_profile(tmp_path / "mine.json")
+
+
 def test_hidden_files_are_not_profiles(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "profiles").mkdir()
     (folder / "profiles" / "._here.json").write_bytes(b"\0\5\x16\7Mac OS X")

@@ -50,7 +50,10 @@ class Executor:
         Raises:
             LoadError: it cannot be loaded.
         """
-        return apart(lambda: source.load(subnet, self._wake), _FIRST_LOAD_LIMIT_S)
+        place = "" if source.palette is None else f" of {source.palette.folder}"
+        advice = "; 'edgedistill verify' tries each subnet of the palette by itself"
+        name = f"loading {subnet}{place}"
+        return apart(lambda: source.load(subnet, self._wake), _FIRST_LOAD_LIMIT_S, name=name, advice=advice)
 
     def execute(self, action: Action, source: Source, reloader: Reloader | None) -> None:
         """Carry out an action that exchanges nothing."""
