@@ -111,7 +111,7 @@ class Architecture:
         """
         if heads % self.group or not 0 < heads <= self.heads:
             raise RecipeError(
-                f"{heads} query heads are no whole groups of this model's {self.heads}; "
+                f"{heads} query heads are not whole groups of this model's {self.heads}; "
                 f"take a multiple of {self.group}, up to {self.heads}"
             )
         return 1 if self.kv_heads == 1 else heads // self.group

@@ -23,12 +23,12 @@ from edgedistill.printable import get_logger
 
 __all__ = [
     "LOCK_INSIDE",
-    "beside",
     "install",
     "is_vacant",
     "lock",
     "recover",
     "scratch_folder",
+    "sibling",
     "was_moved",
 ]
 
@@ -41,7 +41,7 @@ _logger = get_logger(__name__)
 _held = threading.local()  # .places: those that this thread has locked
 
 
-def beside(place: Path, kind: str) -> Path:
+def sibling(place: Path, kind: str) -> Path:
     """Return the path of the hidden companion of ``place`` that serves as its ``kind``."""
     name = f".{place.name}.edgedistill-{kind}"
     if len(os.fsencode(name)) > _NAME_MAX:
@@ -93,7 +93,7 @@ def _lock_path(place: Path) -> Path:
     """Return a path that every writer of the place agrees on: beside it, or in it where nothing can lie beside it."""
     if place.is_dir() and (place.is_mount() or not os.access(place.parent, os.W_OK)):
         return place / LOCK_INSIDE
-    return beside(place, "lock")
+    return sibling(place, "lock")
 
 
 def _acquire(path: Path, target: Path) -> int:
@@ -153,7 +153,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
         if target.is_mount():
             raise InputError(f"{target} is a mount point, which cannot be replaced as a whole; give a folder in it")
         recover(target)
-        folder = beside(target.resolve(), _NEW)
+        folder = sibling(target.resolve(), _NEW)
         folder.mkdir()
         try:
             yield folder
@@ -171,7 +171,7 @@ def install(source: Path, target: Path) -> None:
     for path in source.rglob("*"):
         sync(path)
     if source.is_dir() and place.is_dir():  # which no rename replaces
-        old = beside(place, _OLD)
+        old = sibling(place, _OLD)
         sync(source)
         place.rename(old)
         source.rename(place)
@@ -190,14 +190,14 @@ def recover(target: Path) -> None:
     with lock(target):
         place = target.resolve()
         if was_moved(target) and not place.exists():
-            beside(place, _OLD).rename(place)
+            sibling(place, _OLD).rename(place)
         for kind in (_OLD, _NEW):
-            shutil.rmtree(beside(place, kind), ignore_errors=True)
+            shutil.rmtree(sibling(place, kind), ignore_errors=True)
 
 
 def was_moved(target: Path) -> bool:
     """Return whether the earlier content of ``target`` is beside it, where `install` puts it for a moment."""
-    return beside(target.resolve(), _OLD).is_dir()
+    return sibling(target.resolve(), _OLD).is_dir()
 
 
 def is_vacant(folder: Path) -> bool:

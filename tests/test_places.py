@@ -162,7 +162,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_the_longest_name_has_companions_of_its_own(tmp_path: Path) -> None:
     first, second = tmp_path / ("n" * 255), tmp_path / ("n" * 254)
-    assert places.beside(first, "new") != places.beside(second, "new")
+    assert places.sibling(first, "new") != places.sibling(second, "new")
     with places.scratch_folder(first) as scratch:
         (scratch / "file").touch()
         places.install(scratch, first)

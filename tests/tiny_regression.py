@@ -60,11 +60,11 @@ def regressor(folder: Path, scale: Scale) -> Path:
 def taught(source: Path, given: TaskData, folder: Path, *, fine_tuned: bool = True) -> Supernet:
     """A supernet of that regressor."""
     recipe = RECIPE_LONG.model_copy(update={"fine_tuned": fine_tuned})
-    return train(mlfs.begin(resolve_model(source), given, recipe), given, folder)[0]
+    return train(mlfs.build_supernet(resolve_model(source), given, recipe), given, folder)[0]
 
 
 def trained(scale: Scale, folder: Path, *, until: int = 2, recipe: Recipe = RECIPE_LONG) -> Supernet:
     """A supernet of a tiny BERT with a new head."""
     source = resolve_model(model_folder(folder / "model", head=""))
     given = data(scale)
-    return train(mlfs.begin(source, given, recipe), given, folder / "supernet", until=until)[0]
+    return train(mlfs.build_supernet(source, given, recipe), given, folder / "supernet", until=until)[0]

@@ -30,7 +30,7 @@ def main(data_folder: DataFolder, work: WorkFolder, share: Share = 1.0) -> None:
     }
     folder = work / f"embeddings-{share:g}"
     supernet = training_runs.train(
-        mlfs.begin(resolve_model(training_runs.MODEL), data, recipe.model_copy(update=longer)), data, folder
+        mlfs.build_supernet(resolve_model(training_runs.MODEL), data, recipe.model_copy(update=longer)), data, folder
     )
     task, rows = task_of("sentence-embedding"), mlfs.encode_data(supernet, data).test
     members = {"1/1": supernet.model.arch.full, **training_runs.reference_subnets(folder)}

@@ -87,7 +87,9 @@ def _trained(data: TaskData, work: Path) -> tuple[tuple[_Numbers, _Numbers], Pal
     shares = {"depth_shares": (1.0, 2 / 3, 1 / 3), "head_shares": (1.0, 0.5), "ffn_shares": (1.0, 0.5, 0.25)}
     recipe = Recipe.model_validate(Recipe().model_dump() | shares | {"max_tokens": 48, "precision": "fp32"} | stages)
     folder, kept = work / "supernet", work / "teacher.npz"
-    supernet = training_runs.train(mlfs.begin(resolve_model(training_runs.MODEL), data, recipe), data, folder, until=0)
+    supernet = training_runs.train(
+        mlfs.build_supernet(resolve_model(training_runs.MODEL), data, recipe), data, folder, until=0
+    )
     encoded = mlfs.encode_data(supernet, data)
     if not kept.exists():
         model = supernet.model

@@ -83,7 +83,7 @@ def _palette(data: TaskData, known: data_sets.DataSet, folder: Path) -> tuple[Pa
     }
     shares = {"depth_shares": (1.0, 0.5), "head_shares": (1.0, 0.5), "ffn_shares": (1.0, 0.25)}
     recipe = Recipe.model_validate(Recipe().model_dump() | shares | {"precision": "fp32"} | stages)
-    begun = mlfs.begin(resolve_model(training_runs.MODEL), data, recipe)
+    begun = mlfs.build_supernet(resolve_model(training_runs.MODEL), data, recipe)
     supernet = training_runs.train(begun, data, folder / "supernet")
     if not (folder / "palette" / "manifest.json").exists():
         space, rows = supernet.space, mlfs.encode_data(supernet, data)

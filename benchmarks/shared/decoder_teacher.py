@@ -26,12 +26,12 @@ from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import Split, TaskData
 from edgedistill.data.readers import load_data
 from edgedistill.distillation import mlfs
-from edgedistill.distillation.beginning import begin_alone
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.loop import StepReport
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.distillation.models import resolve_model
 from edgedistill.distillation.recipe import Recipe, StageRecipe, defaults_for
+from edgedistill.distillation.supernet_build import build_standalone_supernet
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
@@ -181,7 +181,7 @@ def ordered(wikitext: Path, work: Path, order: str = "importance") -> Path:
     folder = work / f"wikitext2-{order}"
     if not (folder / "supernet.json").exists():
         data = read(wikitext)
-        supernet = mlfs.begin(resolve_model(teacher(wikitext, work)), data, recipe(order=order))
+        supernet = mlfs.build_supernet(resolve_model(teacher(wikitext, work)), data, recipe(order=order))
         supernet = training_runs.train(supernet, data, work / f"wikitext2-begun-{order}", until=0)
         checkpoint.save(mlfs.order(supernet, mlfs.encode_data(supernet, data), output.log), folder)
     return folder
@@ -201,7 +201,7 @@ def sized(supernet: Supernet, kept: tuple[int, ...], heads: int, ffn: int) -> Su
 
 def at_random(like: Supernet, subnet: Subnet, seed: int, settings: Recipe) -> Supernet:
     """Make a model that is the subnet alone, with random weights."""
-    alone = begin_alone(like, subnet, seed)
+    alone = build_standalone_supernet(like, subnet, seed)
     values = {"recipe": settings.model_dump(mode="json"), "seed": seed}
     return replace(alone, info=alone.info.model_copy(update=values))
 

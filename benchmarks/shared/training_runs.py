@@ -125,7 +125,7 @@ def teacher(
         return folder
     changes = {"order": order, "depth_shares": _EVERY_DEPTH, "hidden_shares": HIDDEN if hidden else (1.0,)}
     recipe = Recipe.model_validate(base_recipe(known, seed).model_dump() | changes)
-    begun = mlfs.begin(resolve_model(MODEL), data, recipe.model_copy(update={"order": "importance"}))
+    begun = mlfs.build_supernet(resolve_model(MODEL), data, recipe.model_copy(update={"order": "importance"}))
     supernet = train(begun, data, work / f"{known.name}-teacher-{seed}", until=0)
     supernet.model.begin_stage(None, torch.Generator())
     supernet.model.freeze()

@@ -46,7 +46,7 @@ def show_comparison(palette: Palette, files: list[Path], *, as_json: bool) -> No
 
 
 def _rows(before: DeviceProfile, after: DeviceProfile) -> list[dict[str, Any]]:
-    """Every point that both have."""
+    """Return every point that both have."""
     rows = []
     for subnet in before.subnets:
         other = after.subnet(subnet.subnet)
@@ -62,7 +62,7 @@ def _key(point: LatencyPoint) -> tuple[int, int, int]:
 
 
 def _row(subnet: str, before: LatencyPoint, after: LatencyPoint) -> dict[str, Any]:
-    """``differs``: whether the intervals of the medians do not meet."""
+    """Return the row of a point; ``differs``: whether the intervals of the medians do not meet."""
     return {
         "subnet": subnet,
         "threads": before.threads,

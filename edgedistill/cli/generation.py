@@ -104,7 +104,7 @@ def _print_pieces(stream: Stream, *, quiet: bool) -> None:
 
 
 def _summary(result: Generated) -> str:
-    """One line for people."""
+    """Return one line for people."""
     speed = "" if result.tokens_per_s is None else f", {result.tokens_per_s:.4g} a second"
     first = "" if result.first_token_ms is None else f", the first after {result.first_token_ms:.4g} ms"
     by = ", ".join(f"{subnet} {count}" for subnet, count in result.subnets)

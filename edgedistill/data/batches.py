@@ -61,11 +61,11 @@ class Encoded:
         return len(self.ids)
 
     def units(self, row: int) -> int:
-        """How many outputs a row has."""
+        """Return how many outputs a row has."""
         return 1 if self.words is None else len(self.words[row])
 
     def subset(self, rows: Sequence[int]) -> Encoded:
-        """Some of the rows."""
+        """Return some of the rows."""
 
         def pick(column: tuple[_Item, ...]) -> tuple[_Item, ...]:
             return tuple(column[row] for row in rows)
@@ -75,14 +75,14 @@ class Encoded:
         return Encoded(pick(self.ids), pick(self.type_ids), labels, words, self.pad, scale=self.scale)
 
     def unit_labels(self, rows: Iterable[int]) -> Tensor | None:
-        """The labels [u] of the units of some rows: int64 classes, or float32 numbers, standardised by ``scale``."""
+        """Return the labels [u] of some rows' units: int64 classes, or float32 numbers standardised by ``scale``."""
         if self.labels is None:
             return None
         if self.words is None:
             labels = [self.labels[row] for row in rows]
             return torch.tensor(labels) if self.scale is None else self.standardised(labels)
-        of_words = (self.labels[row] for row in rows)
-        return torch.tensor([tag for tags in of_words if isinstance(tags, tuple) for tag in tags], dtype=torch.int64)
+        word_tags = (self.labels[row] for row in rows)
+        return torch.tensor([tag for tags in word_tags if isinstance(tags, tuple) for tag in tags], dtype=torch.int64)
 
     def standardised(self, numbers: ArrayLike) -> Tensor:
         """Return labels or answers of the user's unit as a model learns them, in float32."""
@@ -128,7 +128,7 @@ class Batch:
 
 
 def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: int, pad: int) -> Encoded:
-    """Token ids of every text, cut to ``max_tokens`` with the special ones kept, of a pair the longer text first.
+    """Tokenize every text, cut to ``max_tokens`` with the special ones kept, of a pair the longer text first.
 
     A pair is one row, except for sentence embeddings: there its texts are two rows, one after the other, both
     with its label.
@@ -148,11 +148,11 @@ def encode(tokenizer: Tokenizer, split: Split, task: TaskName, *, max_tokens: in
         return Encoded(ids, types, labels, None, pad, truncated)
     begins = [_first_tokens(encoding) for encoding in encodings]
     words = tuple(tuple(begin.values()) for begin in begins)
-    return Encoded(ids, types, None if labels is None else _kept(labels, begins), words, pad, truncated)
+    return Encoded(ids, types, None if labels is None else _tags_with_tokens(labels, begins), words, pad, truncated)
 
 
 def _apart(split: Split) -> tuple[tuple[Text, ...], tuple[Label, ...] | None]:
-    """Each text of a pair as a row."""
+    """Make each text of a pair a row."""
     if not any(isinstance(text, tuple) for text in split.texts):
         return split.texts, split.labels
     labels = None if split.labels is None else tuple(label for label in split.labels for _ in range(2))
@@ -160,22 +160,22 @@ def _apart(split: Split) -> tuple[tuple[Text, ...], tuple[Label, ...] | None]:
 
 
 def _first_tokens(encoding: Encoding) -> dict[int, int]:
-    """Word → the place of its first token, of the words that are not cut off."""
-    found: dict[int, int] = {}
+    """Map each word that is not cut off to the place of its first token."""
+    first_tokens: dict[int, int] = {}
     for place, word in enumerate(encoding.word_ids):
         if word is not None:
-            found.setdefault(word, place)
-    return found
+            first_tokens.setdefault(word, place)
+    return first_tokens
 
 
-def _kept(labels: Sequence[Label], begins: Sequence[dict[int, int]]) -> tuple[Label, ...]:
-    """The tags of the words that have a token."""
+def _tags_with_tokens(labels: Sequence[Label], begins: Sequence[dict[int, int]]) -> tuple[Label, ...]:
+    """Return the tags of the words that have a token."""
     rows = ((tags, begin) for tags, begin in zip(labels, begins, strict=True) if isinstance(tags, tuple))
     return tuple(tuple(tags[word] for word in begin) for tags, begin in rows)
 
 
 def make_batch(data: Encoded, rows: Sequence[int]) -> Batch:
-    """The rows as one batch, filled up to the longest."""
+    """Make one batch of the rows, filled up to the longest."""
     width = max(len(data.ids[row]) for row in rows)
     input_ids = torch.full((len(rows), width), data.pad)
     mask, types = torch.zeros(len(rows), width, dtype=torch.int64), torch.zeros(len(rows), width, dtype=torch.int64)
@@ -197,7 +197,7 @@ def _units(data: Encoded, rows: Sequence[int], width: int) -> Tensor | None:
 
 
 def epoch_batches(lengths: Sequence[int], size: int, seed: str) -> list[list[int]]:
-    """The rows of every batch of an epoch, each row once: a function of its arguments alone."""
+    """Return the rows of every batch of an epoch, each row once: a function of its arguments alone."""
     rng = random.Random(seed)
     order = list(range(len(lengths)))
     rng.shuffle(order)
@@ -210,7 +210,7 @@ def epoch_batches(lengths: Sequence[int], size: int, seed: str) -> list[list[int
 
 
 def sorted_batches(data: Encoded, size: int) -> Iterator[Batch]:
-    """Every row once, by length: for evaluation, where order does not matter."""
+    """Yield batches of every row once, by length: for evaluation, where order does not matter."""
     order = sorted(range(len(data)), key=lambda row: len(data.ids[row]))
     for start in range(0, len(order), size):
         yield make_batch(data, order[start : start + size])

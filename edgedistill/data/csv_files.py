@@ -75,8 +75,8 @@ def _delimiter_of(text: str, preferred: str, path: Path) -> str:
     if widths[preferred] > 1 or not others:
         return preferred
     if len(others) > 1:
-        found = " and ".join(_DELIMITERS[delimiter] for delimiter in others)
-        raise DataError(f"{path} has {found} in its header; expected one delimiter, for example commas")
+        names = " and ".join(_DELIMITERS[delimiter] for delimiter in others)
+        raise DataError(f"{path} has {names} in its header; expected one delimiter, for example commas")
     return others[0]
 
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are which split, by the names that Hugging Face datasets knows.
+"""Choose the files of each split in a folder, by the names that Hugging Face datasets knows.
 
 A file is of a split if its name, or a folder that it is in, has one of the split's words between separators. A file
 that is named by the word alone goes before others; what is not read then is said.
@@ -121,19 +121,19 @@ def find_split_files(folder: Path, splits: Collection[str] = SPLITS) -> SplitFil
 
 def _walk(folder: Path, depth: int) -> list[Path]:
     """List the files, sorted, without hidden ones and folders that begin with two underscores."""
-    found: list[Path] = []
+    files: list[Path] = []
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         for entry in entries:
             if entry.name.startswith((".", "__")):
                 continue
             if entry.is_dir():
-                found += _walk(folder / entry.name, depth - 1) if depth else []
+                files += _walk(folder / entry.name, depth - 1) if depth else []
             elif entry.is_file():
-                found.append(folder / entry.name)
+                files.append(folder / entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}; expected a folder of data files") from error
-    return found
+    return files
 
 
 def _candidates(path: Path, folder: Path) -> list[_Candidate]:
@@ -165,7 +165,7 @@ def _chosen(candidates: Sequence[_Candidate], split: str, folder: Path) -> list[
     usable = [candidate for candidate in usable if candidate.rank == best]
     for candidate in usable[1:]:
         if best < 2 or candidate.group != usable[0].group:
-            first, second = (_shown(one.path, folder) for one in (usable[0], candidate))
+            first, second = (_shown(rival.path, folder) for rival in (usable[0], candidate))
             raise DataError(
                 f"{folder} has both {first} and {second} for {split}; expected one file a split, "
                 "or several of one kind as train-00000-of-00002"

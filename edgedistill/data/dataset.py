@@ -70,7 +70,7 @@ class TaskData:
 
     @property
     def labelled(self) -> bool:
-        """Whether train has labels; running text is its own."""
+        """Return whether train has labels; running text is its own."""
         return self.train.labels is not None or task_of(self.task).is_own_label
 
     @classmethod
@@ -84,7 +84,7 @@ class TaskData:
         unlabelled: str | None = None,
         notes: Sequence[str] = (),
     ) -> TaskData:
-        """Number the classes: as ``label_names`` has them, or else those of train in alphabetical order.
+        """Make the data of rows; classes are numbered as in ``label_names``, or else as train has them alphabetically.
 
         Where words are labelled, or texts have several labels, those that only validation or test has come after
         train's: rare ones are natural there, cannot be learnt, and count as errors.
@@ -111,21 +111,21 @@ def classes_in(rows: Iterable[Row]) -> set[str]:
 
 
 def _names(
-    rows: Mapping[str, Sequence[Row]], place: str | None, task: TaskName, given: Sequence[str] | None
+    rows: Mapping[str, Sequence[Row]], place: str | None, task: TaskName, label_names: Sequence[str] | None
 ) -> tuple[str, ...]:
     kind = task_of(task)
     if not kind.has_classes:
         return ()
-    known = tuple(sorted(classes_in(rows["train"]))) if given is None else tuple(given)
+    names = tuple(sorted(classes_in(rows["train"]))) if label_names is None else tuple(label_names)
     for split in SPLITS:
-        unseen = sorted(classes_in(rows[split]) - name_classes(known).keys())
-        if unseen and given is None and kind.adds_rare_labels:
-            known += tuple(unseen)
+        unseen = sorted(classes_in(rows[split]) - name_classes(names).keys())
+        if unseen and label_names is None and kind.adds_rare_labels:
+            names += tuple(unseen)
         elif unseen:
-            owner = "train has not" if given is None else f"the model has not; it has {', '.join(known[:5])}"
-            more = ", …" if given is not None and len(known) > 5 else ""
+            owner = "train has not" if label_names is None else f"the model has not; it has {', '.join(names[:5])}"
+            more = ", …" if label_names is not None and len(names) > 5 else ""
             raise DataError(f"{place}: {split} has the label {unseen[0]!r}, which {owner}{more}")
-    return known
+    return names
 
 
 def split_of(rows: Sequence[Row], task: Task, index: Mapping[str, int], classes: int) -> Split:

@@ -1,4 +1,4 @@
-"""Running text to rows of equal length for a decoder: nothing is padding, and every token but a row's first is told.
+"""Cut running text to rows of equal length for a decoder, without padding: it predicts all tokens but a row's first.
 
 A document is what the tokenizer puts before a text, the text, and what ends it; all are joined, then cut.
 """
@@ -29,7 +29,7 @@ def pack(
     pad: int,
     ends: Sequence[int],
 ) -> Encoded:
-    """Rows of ``tokens`` tokens each; what is left over at the end is left out.
+    """Return rows of ``tokens`` tokens each; what is left over at the end is left out.
 
     Args:
         tokenizer: without padding or truncation set.
@@ -63,9 +63,9 @@ def pack(
 
 
 def _stream(tokenizer: Tokenizer, texts: Sequence[str], ends: Sequence[int]) -> Iterator[int]:
-    """Every token of all documents."""
+    """Yield every token of all documents."""
     with library_errors(ModelError, "the model's tokenizer cannot encode an empty text"):
-        begin = [one for one in tokenizer.encode("").ids if one not in ends]  # a mark in between is enough
+        begin = [token for token in tokenizer.encode("").ids if token not in ends]  # a mark in between is enough
     end = ends[:1]
     for pieces in _groups(texts):
         with library_errors(ModelError, "the model's tokenizer cannot encode the texts"):
@@ -77,7 +77,7 @@ def _stream(tokenizer: Tokenizer, texts: Sequence[str], ends: Sequence[int]) -> 
 
 
 def _groups(texts: Sequence[str]) -> Iterator[list[tuple[str, bool, bool]]]:
-    """Pieces of documents, each with whether it is the first and the last of its own, some at a time."""
+    """Yield pieces of documents, some at a time, each with whether it is the first and the last of its document."""
     group: list[tuple[str, bool, bool]] = []
     for text in texts:
         pieces = list(_pieces(text))
@@ -90,7 +90,7 @@ def _groups(texts: Sequence[str]) -> Iterator[list[tuple[str, bool, bool]]]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text, cut behind line ends where it is long."""
+    """Yield the text, cut behind line ends where it is long."""
     start = 0
     while len(text) - start > _PIECE:
         end = text.rfind("\n", start, start + _PIECE) + 1 or start + _PIECE

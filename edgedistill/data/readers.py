@@ -59,12 +59,12 @@ def load_data(
         rows, notes = read_running_text(str(source), columns.text[0])
         return TaskData.from_rows(rows, place, task, columns, notes=notes)
     tables = read_tables(str(source))
-    given, notes = _all_rows(tables, task, columns, label_names)
+    splits, notes = _all_rows(tables, task, columns, label_names)
     if kind.learns_from_labels:
-        _check_labels_differ(given["train"], str(source))
-    rows, cut = complete(given, str(source), stratified=kind.stratified)
+        _check_labels_differ(splits["train"], str(source))
+    rows, cut = complete(splits, str(source), stratified=kind.stratified)
     if kind.embeds:
-        rows, repeated = _as_texts(rows, given, str(source))
+        rows, repeated = _as_texts(rows, splits, str(source))
         cut += repeated
     return TaskData.from_rows(rows, place, task, columns, label_names, notes=[*notes, *cut])
 
@@ -100,18 +100,18 @@ def load_unlabelled(
         raise DataError("text-generation learns from text itself; give the texts by --data, and --fine-tuned if so")
     if label_names is None and kind.has_classes:
         raise DataError(f"{texts} has no labels, and the model names none; give one that is fine-tuned for {task}")
-    given: dict[str, list[Row]] = {}
+    labelled: dict[str, list[Row]] = {}
     notes: list[str] = []
     if evaluation is not None:
         tables = read_tables(str(evaluation), needed=SPLITS[1:], splits=SPLITS[1:])
-        given, notes = _all_rows(tables, task, columns, label_names)
-        if "test" not in given:
+        labelled, notes = _all_rows(tables, task, columns, label_names)
+        if "test" not in labelled:
             notes.append(f"{evaluation}: validation is reported on as test")
-            given = {"test": given["validation"]}
+            labelled = {"test": labelled["validation"]}
     pair = len(columns.text) == 2 and not kind.embeds
-    rows, cut = cut_missing(_lines(texts, kind, pair=pair), given, str(texts))
+    rows, cut = cut_missing(_lines(texts, kind, pair=pair), labelled, str(texts))
     if kind.embeds:
-        rows, repeated = _as_texts(rows, given, str(texts))
+        rows, repeated = _as_texts(rows, labelled, str(texts))
         cut += repeated
     source, place = None if evaluation is None else _absolute(evaluation), _absolute(texts)
     return TaskData.from_rows(rows, source, task, columns, label_names or (), place, [*notes, *cut])
@@ -121,7 +121,7 @@ def load_texts(texts: Path, task: TaskName, *, pair: bool) -> Split:
     """Read texts without labels, one a line, of pairs with a tab in between.
 
     Raises:
-        DataError: the file cannot be read, is empty, or a line is no text or pair.
+        DataError: the file cannot be read, is empty, or a line is not a text or pair.
     """
     kind = task_of(task)
     return split_of(_lines(texts, kind, pair=pair), kind, {}, 0)
@@ -175,7 +175,7 @@ def _rows(table: Table, task: TaskName, columns: Columns) -> list[Row]:
 
 
 def _has_scores(table: Table, columns: Columns) -> bool:
-    """Whether the rows are pairs with numbers, as the first one tells."""
+    """Return whether the rows are pairs with numbers, as the first row shows."""
     try:
         float(table.records[0][columns.label or ""])
     except (KeyError, TypeError, ValueError):
@@ -203,11 +203,11 @@ def _check_labels_differ(rows: Sequence[Row], source: str) -> None:
 
 
 def _as_texts(
-    rows: dict[str, list[Row]], given: dict[str, list[Row]], place: str
+    rows: dict[str, list[Row]], uncut: dict[str, list[Row]], place: str
 ) -> tuple[dict[str, list[Row]], list[str]]:
     """Return train as distinct texts, none of them in a split that was cut from it; say how many that leaves out."""
-    kept = {name: rows[name] if _labelled(rows[name]) else _distinct(rows[name]) for name in SPLITS[1:]}
-    cut = [row for name in SPLITS[1:] if all(rows[name] is not own for own in given.values()) for row in rows[name]]
+    evaluation = {name: rows[name] if _labelled(rows[name]) else _distinct(rows[name]) for name in SPLITS[1:]}
+    cut = [row for name in SPLITS[1:] if all(rows[name] is not own for own in uncut.values()) for row in rows[name]]
     held = set(_distinct(cut))
     distinct = _distinct(rows["train"])
     train = [row for row in distinct if row not in held]
@@ -218,7 +218,7 @@ def _as_texts(
     left_out = [f"{repeated:,} that are there before"] * bool(repeated)
     left_out += [f"{both:,} that are in validation or test"] * bool(both)
     notes = [f"{place}: of {every:,} texts of train {' and '.join(left_out)} are left out"] if left_out else []
-    return {"train": train} | kept, notes
+    return {"train": train} | evaluation, notes
 
 
 def _labelled(rows: Sequence[Row]) -> bool:
@@ -226,6 +226,6 @@ def _labelled(rows: Sequence[Row]) -> bool:
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """Every single text once, without a label."""
+    """Return every single text once, without a label."""
     texts = (part for text, _ in rows for part in (text if isinstance(text, tuple) else (text,)))
     return [(text, None) for text in dict.fromkeys(texts)]

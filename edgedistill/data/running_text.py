@@ -1,4 +1,4 @@
-"""What a decoder learns from: text files as they stand, or a table's texts, each a document."""
+"""Read what a decoder learns from: text files as they are, or a table's texts, each a document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_running_text(source: str, text_column: str) -> tuple[_Rows, list[str]]:
         text_column: of tables.
 
     Raises:
-        DataError: there is no text, or it cannot be read.
+        DataError: the source has no text, or cannot be read.
     """
     path = Path(source)
     if path.is_file() and kind_of(path) in (None, "text"):
@@ -68,7 +68,7 @@ def _of_files(files: dict[str, list[Path]], source: str, notes: list[str]) -> tu
 
 
 def _cut(text: str, place: int) -> tuple[str, str]:
-    """In two behind the first line end from ``place`` on, or there where no line ends."""
+    """Cut in two behind the first line end from ``place`` on, or at ``place`` where no line ends."""
     place = text.find("\n", place) + 1 or place
     return text[:place], text[place:]
 

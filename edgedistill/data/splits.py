@@ -1,4 +1,4 @@
-"""Splits that are missing, cut from train as GLUE's users do: seeded, deduplicated, stratified by class."""
+"""Cut missing splits from train as GLUE's users do: seeded, deduplicated, stratified by class."""
 
 from __future__ import annotations
 
@@ -58,29 +58,29 @@ def _check_enough(rows: Sequence[Row], source: str, *, stratified: bool) -> None
 
 
 def _cut(rows: list[Row], share: float, *, stratified: bool) -> tuple[list[Row], list[Row]]:
-    """What is left of the rows, and a share of them; if stratified, about that share of each label."""
+    """Return what is left of the rows, and a share of them; if stratified, about that share of each label."""
     from sklearn.model_selection import train_test_split
 
     labels = [label for _, label in rows] if stratified else None
     size = max(round(share * len(rows)), len(set(labels or [None])))
-    kept, cut = train_test_split(rows, test_size=size, random_state=_SPLIT_SEED, stratify=labels)
-    return kept, cut
+    left, cut = train_test_split(rows, test_size=size, random_state=_SPLIT_SEED, stratify=labels)
+    return left, cut
 
 
-def cut_missing(lines: list[Row], given: dict[str, list[Row]], place: str) -> tuple[dict[str, list[Row]], list[str]]:
+def cut_missing(lines: list[Row], splits: dict[str, list[Row]], place: str) -> tuple[dict[str, list[Row]], list[str]]:
     """Take texts without labels as train, and cut those of validation and test that are missing from them.
 
     Also say what was cut and left out.
     """
-    missing = [name for name in SPLITS[1:] if name not in given]
+    missing = [name for name in SPLITS[1:] if name not in splits]
     if not missing:
-        return {"train": lines} | given, []
+        return {"train": lines} | splits, []
     train = list(dict.fromkeys(lines))
     duplicates = _duplicates(lines, train)
     if len(train) <= len(missing):
         raise DataError(f"{place} has {len(train)} different texts, too few to cut {' and '.join(missing)} from")
     size = _VALIDATION_SHARE * len(train)
-    rows = dict(given)
+    rows = dict(splits)
     for name in missing:
         train, rows[name] = _cut(train, size / len(train), stratified=False)
     cut = " and ".join(f"{_count(rows[name])} became {name}" for name in missing)

@@ -1,4 +1,4 @@
-"""Files and hub data sets as tables of records, every fault named by its file and line."""
+"""Read files and hub data sets as tables of records, every fault named by its file and line."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_tables(source: str, needed: Collection[str] = ("train",), splits: Colle
     """Read the ``splits`` that there are in a folder, in a file (which is train), or in a hub data set.
 
     Raises:
-        DataError: there is no such source, none of the ``needed`` splits is there, or a file cannot be read.
+        DataError: the source does not exist, none of the ``needed`` splits is there, or a file cannot be read.
     """
     path = local_path(source)
     if path is None:
@@ -175,10 +175,10 @@ def _saved_tables(folder: Path, splits: Collection[str]) -> Tables:
 
     with quiet(datasets):
         try:
-            found = datasets.load_from_disk(str(folder))
+            saved = datasets.load_from_disk(str(folder))
         except Exception as error:  # datasets and pyarrow raise many kinds
             raise DataError(f"{folder} is a data set that datasets saved, and is damaged; save it again") from error
-    return _of_datasets(str(folder), found if isinstance(found, dict) else {"train": found}, splits)
+    return _of_datasets(str(folder), saved if isinstance(saved, dict) else {"train": saved}, splits)
 
 
 def _hub_tables(name: str, splits: Collection[str]) -> Tables:
@@ -186,24 +186,24 @@ def _hub_tables(name: str, splits: Collection[str]) -> Tables:
 
     with quiet(datasets):
         try:
-            found = datasets.load_dataset(name, trust_remote_code=False)  # versions before 4 would ask
+            fetched = datasets.load_dataset(name, trust_remote_code=False)  # versions before 4 would ask
         except Exception as error:  # the hub's client raises many kinds, some of them bare
             raise DataError(f"{name} is not a folder here, and no data set could be fetched by that id") from error
-    return _of_datasets(name, found, splits)
+    return _of_datasets(name, fetched, splits)
 
 
-def _of_datasets(name: str, found: Mapping[str, Any], splits: Collection[str]) -> Tables:
+def _of_datasets(name: str, dataset: Mapping[str, Any], splits: Collection[str]) -> Tables:
     """Return the splits of a DatasetDict; the names of classes are their features'."""
     tables: dict[str, list[Table]] = {}
-    names = {split: next((word for word in (split, *WORDS[split]) if word in found), None) for split in SPLITS}
+    names = {split: next((word for word in (split, *WORDS[split]) if word in dataset), None) for split in SPLITS}
     for split, own in names.items():
         if own is not None and split in splits:
-            rows, place = found[own], f"{name}, {own}"
+            rows, place = dataset[own], f"{name}, {own}"
             if not len(rows):
                 raise empty(place)
             table = Table(place, rows.column_names, rows.to_list(), _class_names(rows.features))
             tables[split] = [_without_empty(table)]
-    left = [str(own) for own in found if own not in names.values()]
+    left = [str(own) for own in dataset if own not in names.values()]
     return Tables(tables, (f"{name}: not read: {', '.join(left)}",) if left else ())
 
 

@@ -45,7 +45,7 @@ def generate(seed: int = 0) -> TaskData:
 def _sentences(
     templates: list[str], frames: list[str], slots: dict[str, list[str]], count: int, rng: random.Random
 ) -> list[str]:
-    """Up to ``count`` different sentences, the templates in turn, each in a frame."""
+    """Return up to ``count`` different sentences, the templates alternating, each in a frame."""
     framed = (rng.choice(frames).replace("{}", templates[i % len(templates)]) for i in range(_TRIES * count))
     drawn = (_fill(template, slots, rng) for template in framed)
     return list(dict.fromkeys(drawn))[:count]

@@ -1,4 +1,4 @@
-"""Where training runs, and in which precision."""
+"""Choose where training runs, and in which precision."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["accelerator_for", "has_bf16"]
 
 
 def accelerator_for(recipe: Recipe) -> Accelerator:
-    """The processes that Accelerate's launcher started, or this one alone; on the GPU if there is one.
+    """Return the processes that Accelerate's launcher started, or this one alone; on the GPU if there is one.
 
     Raises:
-        RecipeError: it wants bf16 of a processor that has no instructions for it.
+        RecipeError: the recipe sets bf16, and the processor lacks instructions for it.
     """
     gpu, able = torch.cuda.is_available(), has_bf16()
     if recipe.precision == "bf16" and not able:
@@ -28,7 +28,7 @@ def accelerator_for(recipe: Recipe) -> Accelerator:
 
 
 def has_bf16() -> bool:
-    """Whether the GPU, or without one the CPU, multiplies bfloat16 by instructions of its own."""
+    """Return whether the GPU, or without one the CPU, multiplies bfloat16 by instructions of its own."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -13,7 +13,7 @@ def word_count_score(data: TaskData) -> float:
     """Return the task's headline metric on test, of a linear model over TF-IDF of words and of characters.
 
     Raises:
-        DataError: there are no labels to learn from or to be scored by.
+        DataError: labels to learn from, or to be scored by, are missing.
     """
     task = task_of(data.task)
     if data.test.labels is None or not (data.labelled or not task.learns_from_labels):

@@ -1,4 +1,4 @@
-"""Training FLOPs: what a step costs whatever machine runs it. One multiply-accumulate is two FLOPs.
+"""Count training FLOPs: what a step costs on any machine. One multiply-accumulate is two FLOPs.
 
 A forward pass costs its MACs. A backward pass costs as much again for the gradients of activations, and a
 third time the matrices' share for the gradients of weights where these train, and attention's, both of whose
@@ -15,14 +15,14 @@ __all__ = ["forward_flops", "train_flops"]
 
 
 def forward_flops(arch: Architecture, subnet: Subnet, *, rows: int, tokens: int) -> int:
-    """One pass over ``rows`` sequences of ``tokens`` tokens, padding included."""
+    """Return the FLOPs of one pass over ``rows`` sequences of ``tokens`` tokens, padding included."""
     return 2 * rows * arch.macs(subnet, tokens=tokens)
 
 
 def train_flops(
     arch: Architecture, subnet: Subnet, rank: int | None, *, rows: int, tokens: int, tables: bool = False
 ) -> int:
-    """One pass and its gradients; ``rank`` of the pair that trains, None where the matrices do.
+    """Return the FLOPs of one pass and its gradients; ``rank`` is of the pair that trains, None where the matrices do.
 
     With ``tables`` the embeddings train too: of them only a tied head costs anything.
     """
@@ -37,7 +37,7 @@ def train_flops(
 
 
 def _matrices(arch: Architecture, subnet: Subnet) -> list[tuple[int, int]]:
-    """(out, in) of every matrix of the layers, and of a decoder's untied head."""
+    """Return (out, in) of every matrix of the layers, and of a decoder's untied head."""
     return [
         (shape[0], shape[1])
         for name, shape in extents(arch, subnet).items()

@@ -1,4 +1,4 @@
-"""Quality of a subnet, computed by torch."""
+"""Score a subnet by torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks.task import Task
 from edgedistill.tasks.text_generation import TokenFigures
 
-__all__ = ["Score", "answers_to", "evaluate", "next_tokens_of", "outputs_of", "score_outputs"]
+__all__ = ["Score", "collect_outputs", "evaluate", "next_tokens_of", "outputs_of", "score_outputs"]
 
 _BATCH = 64
 
@@ -33,18 +33,18 @@ class Score:
 
     @property
     def metric(self) -> str:
-        """The headline's name."""
+        """Return the headline's name."""
         return next(iter(self.metrics))
 
     @property
     def value(self) -> float:
-        """The headline."""
+        """Return the headline."""
         return next(iter(self.metrics.values()))
 
 
 @torch.no_grad()
 def outputs_of(model: ElasticTransformer, subnet: Subnet, data: Encoded) -> Tensor:
-    """What the subnet answers to every row, without dropout: [units of all rows, c] in the rows' order, on the CPU."""
+    """Return the subnet's outputs without dropout: [units of all rows, c] in the rows' order, on the CPU."""
     model.eval()
     device = next(model.parameters()).device
 
@@ -53,22 +53,22 @@ def outputs_of(model: ElasticTransformer, subnet: Subnet, data: Encoded) -> Tens
         logits: Tensor = model(here.input_ids, here.attention_mask, here.token_type_ids, subnet).logits
         return logits.float().cpu()
 
-    return answers_to(data, run)
+    return collect_outputs(data, run)
 
 
-def answers_to(data: Encoded, run: Callable[[Batch], Tensor]) -> Tensor:
-    """What ``run`` answers to every row, batch by batch: [units of all rows, c] in the rows' order, on the CPU."""
-    found: list[Tensor] = [torch.empty(0)] * len(data)
+def collect_outputs(data: Encoded, run: Callable[[Batch], Tensor]) -> Tensor:
+    """Return the outputs of ``run``, batch by batch: [units of all rows, c] in the rows' order, on the CPU."""
+    outputs: list[Tensor] = [torch.empty(0)] * len(data)
     for batch in sorted_batches(data, _BATCH):
         parts = torch.split(batch.unit_outputs(run(batch)), [data.units(row) for row in batch.rows])
         for row, part in zip(batch.rows, parts, strict=True):
-            found[row] = part
-    return torch.cat(found)
+            outputs[row] = part
+    return torch.cat(outputs)
 
 
 @torch.no_grad()
 def next_tokens_of(model: ElasticTransformer, subnet: Subnet, data: Encoded) -> TokenFigures:
-    """How well the subnet tells next tokens, without dropout."""
+    """Return how well the subnet predicts next tokens, without dropout."""
     model.eval()
     device = next(model.parameters()).device
 
@@ -97,7 +97,7 @@ def evaluate(
 def score_outputs(
     outputs: Tensor, data: Encoded, task: Task, *, names: Sequence[str], reference: Tensor | None
 ) -> Score:
-    """The score of outputs [units of all rows, c], in the rows' order.
+    """Score outputs [units of all rows, c], in the rows' order.
 
     The metrics are by the labels, or where there are none by the teacher's outputs on the same rows,
     ``reference`` [units of all rows, c]. The loss is the distance from the reference where one is given, else
@@ -105,7 +105,7 @@ def score_outputs(
 
     Args:
         outputs: of the rows of ``data``.
-        data: what was asked.
+        data: the rows.
         task: says what is a metric and a loss.
         names: of the classes.
         reference: the teacher's.

@@ -56,8 +56,8 @@ def generation_settings(folder: Path) -> dict[str, Any]:
     settings = read_json_object(path) if path.is_file() else {}
     if not path.is_file():
         path = folder / CONFIG
-        known = {"bos_token_id", "eos_token_id", "pad_token_id", *_REFUSED, *_CALLERS}
-        settings = {key: value for key, value in read_json_object(path).items() if key in known}
+        keys = {"bos_token_id", "eos_token_id", "pad_token_id", *_REFUSED, *_CALLERS}
+        settings = {key: value for key, value in read_json_object(path).items() if key in keys}
     for key, neutral in _REFUSED.items():
         if settings.get(key) not in neutral:
             raise ModelError(f"{path}: {key} is {settings[key]!r}, which a palette does not apply; remove it")

@@ -1,4 +1,4 @@
-"""The training loop of one stage: every process takes its rows of each global batch, gradients are summed once.
+"""Train one stage: every process takes its rows of each global batch, gradients are summed once.
 
 Batches, subnets and dropout are functions of (seed, stage, step), so a stage that goes on from a saved step
 ends as if it had never stopped. Accelerate starts the processes and sums the gradients; the model is not
@@ -86,14 +86,14 @@ class StageLoop:
         self._optimizer.restore({name: t for name, t in tensors.items() if not name.startswith("best/")})
 
     def state(self) -> dict[str, Tensor]:
-        """What trains, the optimizer's moments, and the best weights so far where a stage may end early."""
+        """Return what trains, the optimizer's moments, and the best weights so far where a stage may end early."""
         return self._optimizer.state() | {f"best/{name}": tensor for name, tensor in self._best.items()}
 
     def run(self, watcher: Watcher, validate: Validate, save: Callable[[], None]) -> Position:
-        """All steps that are left; ``save`` is called about once a minute and at the end.
+        """Run all steps that are left; ``save`` is called about once a minute and at the end.
 
         Raises:
-            TrainingError: a loss is no number; what was saved last stands.
+            TrainingError: a loss is not a number; what was saved last stays.
         """
         saved = time.monotonic()
         left = () if self.position.ended else range(self.position.step + 1, self.steps + 1)
@@ -116,7 +116,7 @@ class StageLoop:
         return self.position
 
     def _note(self, score: float) -> bool:
-        """Add a validation score; whether patience is at its end."""
+        """Add a validation score; return whether patience is at its end."""
         curve = (*self.position.curve, score)
         if self._recipe.patience is None:
             self.position = replace(self.position, curve=curve)
@@ -137,7 +137,7 @@ class StageLoop:
                 p.copy_(self._best[name])
 
     def _step(self, step: int) -> tuple[dict[str, float], int, float]:
-        """(mean loss of each subnet, FLOPs, seconds) of one step."""
+        """Run one step; return the mean loss of each subnet, the FLOPs and the seconds."""
         started = time.monotonic()
         rows = self._rows(step)
         # A seed of its own for each step and process, so that dropout does not depend on what ran before.
@@ -153,7 +153,7 @@ class StageLoop:
         losses = {name: loss / counts[name] for name, loss in self._reduce(sums).items()}
         if not all(map(math.isfinite, losses.values())):
             raise TrainingError(
-                f"stage {self._stage} diverged at step {step}: a loss is no number; lower the learning rate"
+                f"stage {self._stage} diverged at step {step}: a loss is not a number; lower the learning rate"
             )
         self._optimizer.move(step, self._objective.rate(self._model, step))
         flops = self._objective.flops(self._model, len(rows), max(self._lengths[row] for row in rows), step)
@@ -172,7 +172,7 @@ class StageLoop:
         return Whole(units, tokens)
 
     def _own_parts(self, rows: list[int]) -> Iterator[Batch]:
-        """This process's rows, as many at once as the recipe allows."""
+        """Yield this process's rows, as many at once as the recipe allows."""
         own = rows[self._accelerator.process_index :: self._accelerator.num_processes]
         size = self._recipe.micro_batch or max(1, len(own))
         for start in range(0, len(own), size):

@@ -1,4 +1,4 @@
-"""What a subnet learns beside outputs: the maxnet's features, as projected states or as relations.
+"""Losses that a subnet has next to those of its outputs: the maxnet's features, as projected states or as relations.
 
 Shapes: b batch, n tokens, d hidden, h heads, s head size, p projected features. Every loss is a sum over
 the rows or tokens of a batch, so that parts of a batch add up to the whole whatever they are cut into.
@@ -23,19 +23,19 @@ class FeatureLoss(Protocol):
     """Distance of a subnet's features from the maxnet's, summed over the tokens that the mask [b, n] keeps."""
 
     def __call__(self, student: ModelOutput, teacher: ModelOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
-        """A scalar; the teacher's features get no gradient."""
+        """Return a scalar; the teacher's features get no gradient."""
 
 
 class NoFeatures:
     """Outputs alone."""
 
     def __call__(self, student: ModelOutput, _teacher: ModelOutput, _subnet: Subnet, _mask: Tensor, /) -> Tensor:
-        """Zero."""
+        """Return zero."""
         return student.logits.new_zeros(())
 
 
 def layer_map(subnet: Subnet, depth: int) -> list[int]:
-    """g(l): for each kept layer the maxnet's layer whose output it should have.
+    """Return g(l): for each kept layer the maxnet's layer whose output it should have.
 
     It is the one before the next kept layer, so that a kept layer learns to stand in for those that were
     dropped behind it, and the last one for all the rest. (The paper has a map g_j(l); this choice is ours.)
@@ -52,18 +52,18 @@ class FeatureProjection:
     """
 
     def __init__(self, bases: Tensor, variances: Tensor) -> None:
-        """``bases`` [layers, d, p] and the ``variances`` [layers] of the states in them; see `fit`."""
+        """Take ``bases`` [layers, d, p] and the ``variances`` [layers] of the states in them; see `fit`."""
         self.bases = bases
         self.variances = variances
 
     @classmethod
     def fit(cls, states: Sequence[Tensor], dimensions: int) -> FeatureProjection:
-        """``states``: for each layer a sample [m, d] of the maxnet's hidden states; m at least ``dimensions``."""
+        """Fit to ``states``: for each layer a sample [m, d] of the maxnet's hidden states; m ≥ ``dimensions``."""
         fitted = [_principal(sample, dimensions) for sample in states]
         return cls(torch.stack([basis for basis, _ in fitted]), torch.stack([variance for _, variance in fitted]))
 
     def __call__(self, student: ModelOutput, teacher: ModelOutput, subnet: Subnet, mask: Tensor, /) -> Tensor:
-        """Squared distance over the maxnet's variance, mean over layers."""
+        """Return the squared distance over the maxnet's variance, mean over layers."""
         depth, d = len(teacher.hidden), subnet.hidden
         losses = []
         for state, layer in zip(student.hidden, layer_map(subnet, depth), strict=True):
@@ -74,7 +74,7 @@ class FeatureProjection:
 
 
 def _principal(sample: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
-    """The basis [d, p] of the directions of most variance, and the variance that it holds."""
+    """Return the basis [d, p] of the directions of most variance, and the variance that it holds."""
     centred = sample - sample.mean(0)
     _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
     variance = spread[:dimensions].square().sum() / len(sample)
@@ -92,7 +92,7 @@ class RelationLoss:
         self._heads = relation_heads
 
     def __call__(self, student: ModelOutput, teacher: ModelOutput, _subnet: Subnet, mask: Tensor, /) -> Tensor:
-        """KL(teacher‖student) of the softmaxed relations, mean over relation heads and the three kinds."""
+        """Return KL(teacher‖student) of the softmaxed relations, mean over relation heads and the three kinds."""
         losses = [
             self._divergence(theirs, ours.detach(), mask)
             for theirs, ours in zip(student.relations, teacher.relations, strict=True)
@@ -105,7 +105,7 @@ class RelationLoss:
         return (a_token * mask).sum()
 
     def _relation(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [b, h, n, s] → log-softmax of scaled products [b, relation heads, n, n]."""
+        """Return the log-softmax of scaled products [b, relation heads, n, n] of x [b, h, n, s]."""
         b, _, n, _ = x.shape
         parts = x.transpose(1, 2).reshape(b, n, self._heads, -1).transpose(1, 2)
         products: Tensor = parts @ parts.transpose(2, 3) * parts.shape[-1] ** -0.5

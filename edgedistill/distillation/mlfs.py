@@ -1,4 +1,4 @@
-"""MLFS from end to end: a pretrained model and data in, a trained supernet out.
+"""Run MLFS from end to end: a pretrained model and data in, a trained supernet out.
 
 Each stage has seeds of its own and starts from nothing but the supernet, and within a stage every step is a
 function of the seed and its number: training that was interrupted anywhere goes on as if it had not.
@@ -21,7 +21,6 @@ from edgedistill.data.batches import Encoded
 from edgedistill.data.dataset import TaskData
 from edgedistill.data.tables import SPLITS
 from edgedistill.distillation import resume
-from edgedistill.distillation.beginning import begin, recipe_for
 from edgedistill.distillation.evaluation import Score, evaluate
 from edgedistill.distillation.loop import StageLoop, Watcher
 from edgedistill.distillation.memory import keep_freed_memory
@@ -32,6 +31,7 @@ from edgedistill.distillation.resume import Position
 from edgedistill.distillation.seeds import seed_of
 from edgedistill.distillation.stages import FineTuning, Objective, SubnetTraining, feature_loss_for
 from edgedistill.distillation.standardising import scaled_by_teacher
+from edgedistill.distillation.supernet_build import build_supernet, recipe_for
 from edgedistill.distillation.teacher import TeacherOutputs
 from edgedistill.distillation.training_kinds import EncodedData, training_kind_of
 from edgedistill.errors import DataError
@@ -41,16 +41,16 @@ from edgedistill.supernet.checkpoint import StageScore, Supernet
 from edgedistill.tasks import task_of
 from edgedistill.tasks.task import Task
 
-__all__ = ["STAGES", "EncodedData", "begin", "encode_data", "order", "recipe_for", "train"]
+__all__ = ["STAGES", "EncodedData", "build_supernet", "encode_data", "order", "recipe_for", "train"]
 
 STAGES = (0, 1, 2)
 
 
 def encode_data(supernet: Supernet, data: TaskData) -> EncodedData:
-    """Tokenize every split as the supernet was told to.
+    """Tokenize every split by the supernet's settings.
 
     Raises:
-        DataError: they are not those that the supernet was begun with, row by row, or too few.
+        DataError: they are not those that the supernet was built for, row by row, or too few.
         ModelError: the tokenizer is not the model's.
     """
     info = supernet.info
@@ -85,7 +85,7 @@ def train(
     Raises:
         CheckpointError: what it goes on from is damaged.
         DataError: the supernet was begun with other data, or a teacher's answers are all alike.
-        TrainingError: a loss is no number; what was saved before stands.
+        TrainingError: a loss is not a number; what was saved before stays.
     """
     keep_freed_memory()
     encoded = encode_data(supernet, data)
@@ -110,7 +110,7 @@ def train(
 
 
 def order(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]) -> Supernet:
-    """The supernet as stage 0 left it with what matters most first, and the layers of each depth named."""
+    """Return the supernet as stage 0 left it with what matters most first, and the layers of each depth named."""
     # A recipe that changed since stage 0 may need more.
     supernet = training_kind_of(supernet.model.arch).record(supernet, data, announce)
     announce("putting heads, neurons and layers in order of importance")
@@ -121,7 +121,7 @@ def order(supernet: Supernet, data: EncodedData, announce: Callable[[str], None]
 
 
 def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | None]:
-    """Some rows of validation, the same each time, and the teacher's answers to them where they have no labels."""
+    """Return some rows of validation, the same each time, and the teacher's outputs for those without labels."""
     rows, reference = data.validation, supernet.teacher.get("validation")
     watched = task_of(supernet.info.task).watched_rows
     if len(rows) <= watched:
@@ -137,7 +137,7 @@ def _watched(supernet: Supernet, data: EncodedData) -> tuple[Encoded, Tensor | N
 
 @dataclass(frozen=True)
 class _Run:
-    """What every stage needs."""
+    """The data, folder and callbacks that every stage needs."""
 
     data: EncodedData
     folder: Path
@@ -146,13 +146,13 @@ class _Run:
     accelerator: Accelerator
 
     def save(self, supernet: Supernet) -> None:
-        """By the first process; the others wait."""
+        """Save the supernet in the first process; the others wait."""
         if self.accelerator.is_main_process:
             checkpoint.save(supernet, self.folder)
         self.accelerator.wait_for_everyone()
 
     def stage(self, supernet: Supernet, stage: int) -> Supernet:
-        """The supernet with one more stage done."""
+        """Return the supernet with one more stage done."""
         recipe = Recipe.model_validate(supernet.info.recipe)
         task = task_of(supernet.info.task)
         skipped = stage == 0 and recipe.fine_tuned
@@ -203,7 +203,7 @@ class _Run:
         return position
 
     def _plan(self, supernet: Supernet, task: Task, recipe: Recipe, stage: int) -> tuple[Objective, dict[str, Subnet]]:
-        """What the stage trains, and the subnets whose scores are watched."""
+        """Return what the stage trains, and the subnets whose scores are watched."""
         model, train = supernet.model, self.data.train
         if stage == 0:
             return FineTuning(task, recipe), {"maxnet": supernet.space.maxnet}

@@ -1,4 +1,4 @@
-"""Where a pretrained model lies: a folder, a package that carries it, or the hub."""
+"""Find a pretrained model: in a folder, in a package that carries it, or on the hub."""
 
 from __future__ import annotations
 
@@ -81,18 +81,18 @@ def resolve_model(name: str | Path) -> ResolvedModel:
     folder = Path(name)
     if folder.is_dir():
         return ResolvedModel(folder, str(name), None, _checked(folder))
-    if str(name) in _PACKAGED and (found := _from_package(str(name))) is not None:
-        return found
+    if str(name) in _PACKAGED and (packaged := _from_package(str(name))) is not None:
+        return packaged
     if folder.exists() or str(name).startswith((".", "/", "~")) or str(name).count("/") != 1:
-        raise ModelError(f"{name} is no folder with a model; expected {CONFIG} and {WEIGHTS} in it, or a hub id")
+        raise ModelError(f"{name} is not a folder with a model; expected {CONFIG} and {WEIGHTS} in it, or a hub id")
     return _from_hub(str(name))
 
 
 def _checked(folder: Path) -> str:
     """Return the SHA-256 of the weights after a look at whether config and weights can be used."""
-    of_llama2c = llama2c_files(folder)
-    if of_llama2c is not None:
-        return hashlib.sha256(of_llama2c[0].read_bytes()).hexdigest()
+    files = llama2c_files(folder)
+    if files is not None:
+        return hashlib.sha256(files[0].read_bytes()).hexdigest()
     if not (folder / CONFIG).is_file():
         raise ModelError(f"the model folder {folder} has no {CONFIG}; expected {CONFIG} and {WEIGHTS}")
     load_config(folder, family_of)
@@ -103,16 +103,16 @@ def _checked(folder: Path) -> str:
 
 
 def _from_package(name: str) -> ResolvedModel | None:
-    """The model inside an installed package, which is located but never imported."""
-    wanted = _PACKAGED[name]
+    """Return the model inside an installed package, which is located but never imported."""
+    official = _PACKAGED[name]
     try:
-        folder = Path(str(metadata.distribution(wanted.package).locate_file(wanted.folder)))
+        folder = Path(str(metadata.distribution(official.package).locate_file(official.folder)))
     except metadata.PackageNotFoundError:
         return None
     sha256 = _checked(folder)
-    if sha256 != wanted.sha256:
-        raise ModelError(f"the weights in the package {wanted.package} are not the official ones; reinstall it")
-    return ResolvedModel(folder, name, wanted.revision, sha256)
+    if sha256 != official.sha256:
+        raise ModelError(f"the weights in the package {official.package} are not the official ones; reinstall it")
+    return ResolvedModel(folder, name, official.revision, sha256)
 
 
 def _from_hub(name: str) -> ResolvedModel:
@@ -122,7 +122,7 @@ def _from_hub(name: str) -> ResolvedModel:
         folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES], ignore_patterns=[*_CODE]))
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
         raise ModelError(
-            f"{name} is no model folder here and could not be fetched; give a folder, or for "
+            f"{name} is not a model folder here and could not be fetched; give a folder, or for "
             f"{next(iter(_PACKAGED))} pip install 'edgedistill[demo]'"
         ) from error
     return ResolvedModel(folder, name, folder.name, _checked(folder))

@@ -35,7 +35,7 @@ class Optimizer:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What trains."""
+        """Return the parameters that train."""
         return [p for _, p in self._named]
 
     def move(self, step: int, factor: float = 1.0) -> None:
@@ -50,7 +50,7 @@ class Optimizer:
         self._inner.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """What trains and the optimizer's moments, by name."""
+        """Return what trains and the optimizer's moments, by name."""
         tensors = {f"value/{name}": p.detach() for name, p in self._named}
         for name, p in self._named:
             for key, value in self._inner.state.get(p, {}).items():
@@ -65,16 +65,16 @@ class Optimizer:
             CheckpointError: it is another model's.
         """
         for name, p in self._named:
-            kept = {
+            stored = {
                 key: value
                 for key, _, its in (k.partition("/") for k in tensors)
                 if its == name
                 for value in [tensors[f"{key}/{name}"]]
             }
-            if "value" not in kept or kept["value"].shape != p.shape:
+            if "value" not in stored or stored["value"].shape != p.shape:
                 raise CheckpointError(
                     f"the state to resume from does not fit {name}; delete it to begin the stage anew"
                 )
-            p.copy_(kept.pop("value"))
-            if kept:
-                self._inner.state[p] = {key: value.to(p.device) for key, value in kept.items()}
+            p.copy_(stored.pop("value"))
+            if stored:
+                self._inner.state[p] = {key: value.to(p.device) for key, value in stored.items()}

@@ -1,4 +1,4 @@
-"""The end of stage 0: what each narrow or shallow subnet keeps, decided on validation data."""
+"""Decide at the end of stage 0, on validation data, what each narrow or shallow subnet keeps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from edgedistill.architecture import Architecture, SearchSpace, Subnet
 from edgedistill.data.batches import Batch, Encoded, sorted_batches
-from edgedistill.distillation.answers import ask, sum_over_units
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.recipe import Recipe
 from edgedistill.distillation.seeds import seed_of
+from edgedistill.distillation.unit_outputs import sum_over_units, unit_outputs_of
 from edgedistill.supernet.importance import nested_layers, order_hidden, rewire, score_hidden, score_units
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.tasks.task import Task
@@ -59,23 +59,23 @@ def put_in_order(
 
 
 def _evenly(arch: Architecture, depth: int) -> tuple[int, ...]:
-    """Every so many layers, the last among them."""
+    """Return ``depth`` layers at equal distances, the last among them."""
     return tuple(sorted({round((place + 1) * arch.layers / depth) - 1 for place in range(depth)}))
 
 
 def _losses(
     model: ElasticTransformer, data: Encoded, task: Task, recipe: Recipe
 ) -> Callable[[], list[Callable[[], Tensor]]]:
-    """The maxnet's loss on each batch of the rows, whose gradients tell what matters."""
+    """Return the maxnet's loss on each batch of the rows, whose gradients show what matters."""
     device = next(model.parameters()).device
     noise = torch.Generator().manual_seed(seed_of(recipe.seed, "importance"))
 
     def loss(batch: Batch) -> Tensor:
-        answers = ask(model, batch, model.arch.full)
+        maxnet = unit_outputs_of(model, batch, model.arch.full)
         if batch.labels is not None and task.learns_from_labels:
-            return sum_over_units(task.hard_sum, answers, None, batch.labels) / len(batch.labels)
+            return sum_over_units(task.hard_sum, maxnet, None, batch.labels) / len(batch.labels)
         # Without labels: how much the outputs move, seen from a random direction.
-        outputs = answers.states
+        outputs = maxnet.states
         return (outputs * torch.randn(outputs.shape, generator=noise).to(device)).sum(-1).mean()
 
     def batches() -> list[Callable[[], Tensor]]:

@@ -1,4 +1,4 @@
-"""Several processes that train together: what all must hold alike, the first decides."""
+"""Let the first of several training processes decide what must be identical in all of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _T = TypeVar("_T")
 
 
 def as_the_first(value: _T) -> _T:
-    """The first process's value; every process has to ask."""
+    """Return the first process's value; every process has to call this."""
     (first,) = broadcast_object_list([value])
     result: _T = first
     return result
 
 
 def is_first() -> bool:
-    """Whether this process writes and speaks for all."""
+    """Return whether this process writes and reports for all."""
     return bool(PartialState().is_main_process)
 
 
 def shared(supernet: Supernet) -> Supernet:
-    """The first process's: where scores round otherwise, another would order its weights otherwise."""
+    """Return the first process's supernet: where scores round otherwise, another would order its weights otherwise."""
     if PartialState().num_processes == 1:
         return supernet
     model = supernet.model

@@ -153,29 +153,29 @@ class Recipe(_Strict):
 
     @property
     def stages(self) -> tuple[StageRecipe, StageRecipe, StageRecipe]:
-        """In the order that they train."""
+        """Return the stages in the order that they train."""
         return self.teacher, self.widths, self.depths
 
     def pair_rank(self, stage: int) -> int | None:
-        """The rank of what a stage trains for each matrix; None where it is the matrix itself."""
+        """Return the rank of what a stage trains for each matrix; None where it is the matrix itself."""
         if self.random_weights and stage == 0:
             return None
         return self.rank if self.stages[stage].parameters == "low-rank" else None
 
     def heads(self, arch: Architecture) -> tuple[int, ...]:
-        """The choices of heads, from all to few; of a decoder the nearest numbers of whole groups."""
+        """Return the choices of heads, from all to few; of a decoder the nearest numbers of whole groups."""
         return tuple(groups * arch.group for groups in _choices(arch.heads // arch.group, self.head_shares))
 
     def ffn(self, arch: Architecture) -> tuple[int, ...]:
-        """The choices of FFN width, from all to few."""
+        """Return the choices of FFN width, from all to few."""
         return _choices(arch.ffn, self.ffn_shares)
 
     def hidden(self, arch: Architecture) -> tuple[int, ...]:
-        """The choices of hidden width, from all to few."""
+        """Return the choices of hidden width, from all to few."""
         return _choices(arch.hidden, self.hidden_shares)
 
     def depth(self, arch: Architecture) -> tuple[int, ...]:
-        """The choices of depth, from all layers to few."""
+        """Return the choices of depth, from all layers to few."""
         return _choices(arch.layers, self.depth_shares)
 
     def check(self, arch: Architecture) -> None:
@@ -197,7 +197,7 @@ class Recipe(_Strict):
         for name, whole in wholes.items():
             for share in getattr(self, name):
                 if abs(share * whole - round(share * whole)) > 1e-6 or round(share * whole) < 1:
-                    raise RecipeError(f"{name}: {share:g} of {whole} is no whole number; choose another share")
+                    raise RecipeError(f"{name}: {share:g} of {whole} is not a whole number; choose another share")
         whole = min(arch.hidden, arch.ffn)
         narrowest = min(*self.hidden(arch), arch.head_size * min(self.heads(arch)), *self.ffn(arch))
         for stage, width in enumerate((whole, narrowest, narrowest)):
@@ -262,7 +262,7 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _value(text: str) -> Any:
-    """A TOML value; a bare word is a string."""
+    """Parse a TOML value; a bare word is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -270,7 +270,7 @@ def _value(text: str) -> Any:
 
 
 def _validate(values: dict[str, Any], defaults: Recipe, place: str) -> Recipe:
-    """A stage that is given in part keeps its other defaults."""
+    """Validate the values; a stage that is set in part keeps its other defaults."""
     for name in ("teacher", "widths", "depths"):
         if isinstance(values.get(name), dict):
             values = values | {name: getattr(defaults, name).model_dump() | values[name]}
@@ -287,13 +287,13 @@ _OPTIONAL = {
 
 
 def _first(error: ValidationError) -> str:
-    """The first fault in words: which key, what was wrong, what is expected."""
+    """Describe the first fault: which key, what was wrong, what is expected."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         stage = first["loc"][0] in ("teacher", "widths", "depths") and len(first["loc"]) > 1
-        known = StageRecipe.model_fields if stage else Recipe.model_fields
-        return f"unknown key {key!r}; known are {', '.join(known)}"
+        fields = StageRecipe.model_fields if stage else Recipe.model_fields
+        return f"unknown key {key!r}; known are {', '.join(fields)}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{key} is {first['input']!r}: {message}" if key else message
 

@@ -1,4 +1,4 @@
-"""Where a stage stands, in one file that is replaced as a whole: what a killed run goes on from.
+"""Save how far a stage has come, in one file that is replaced as a whole: a killed run goes on from it.
 
 Randomness needs no place in it: batches, subnets and dropout are functions of the seed and the step.
 """
@@ -49,7 +49,7 @@ def save_state(folder: Path, position: Position, tensors: dict[str, Tensor]) -> 
 
 
 def load_state(folder: Path, stage: int) -> tuple[Position, dict[str, Tensor]] | None:
-    """What was saved of this stage, or None.
+    """Return what was saved of this stage, or None.
 
     Raises:
         CheckpointError: the file is damaged.

@@ -1,4 +1,4 @@
-"""How many parameters a stage trains, and the gradient scaling that follows from it."""
+"""Count the parameters that a stage trains, and scale gradients by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TABLES = {f"{place}{kind}.weight" for place in ("", "embeddings.") for kind in 
 
 @dataclass(frozen=True, slots=True)
 class TrainedParameters:
-    """What one stage trains of a subnet, by kind, and what full fine-tuning would train of its matrices."""
+    """How many parameters of a subnet one stage trains, by kind, and full fine-tuning would train of its matrices."""
 
     matrices: int
     vectors: int
@@ -24,12 +24,12 @@ class TrainedParameters:
 
     @property
     def total(self) -> int:
-        """Everything that the stage trains."""
+        """Return how many the stage trains in all."""
         return self.matrices + self.vectors + self.head
 
 
 def trained_parameters(arch: Architecture, subnet: Subnet, rank: int | None) -> TrainedParameters:
-    """Counts of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
+    """Count those of one stage: r·(d_in + d_out) for each matrix (2rd for a square one), biases, norms, the head.
 
     Without a rank the matrices train in full. The embedding tables never train (arXiv 2404.01353, §3).
     """
@@ -48,5 +48,5 @@ def trained_parameters(arch: Architecture, subnet: Subnet, rank: int | None) -> 
 
 
 def gradient_scale(maxnet: int, subnet: int, gamma: float) -> float:
-    """(n₁/n_j)^γ with n the trained parameters of the maxnet and of subnet j (§3)."""
+    """Return (n₁/n_j)^γ with n the trained parameters of the maxnet and of subnet j (§3)."""
     return float((maxnet / subnet) ** gamma)

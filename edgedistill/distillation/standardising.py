@@ -21,11 +21,11 @@ from edgedistill.tasks import task_of
 
 __all__ = ["label_scale_of", "scaled_by_teacher", "standardise_head"]
 
-_ASKED_ROWS = 256
+_SAMPLED_ROWS = 256
 
 
 def label_scale_of(data: TaskData) -> LabelScale | None:
-    """Return the scale of the labels of train; None where there are none, or they are no numbers to learn.
+    """Return the scale of the labels of train; None without labels, or where they are not numbers to learn.
 
     Raises:
         DataError: fp32 cannot tell the labels apart.
@@ -48,7 +48,7 @@ def standardise_head(model: ElasticTransformer, tokenizer: Tokenizer, pad: int, 
         scale.unfold(head)
         return
     texts = data.train.texts
-    chosen = random.Random(f"{recipe.seed}-head").sample(range(len(texts)), min(_ASKED_ROWS, len(texts)))
+    chosen = random.Random(f"{recipe.seed}-head").sample(range(len(texts)), min(_SAMPLED_ROWS, len(texts)))
     split = Split(tuple(texts[row] for row in chosen), None)
     most = min(recipe.max_tokens, model.arch.positions)
     rows = encode(tokenizer, split, data.task, max_tokens=most, pad=pad)
@@ -65,8 +65,8 @@ def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[st
         DataError: fp32 cannot tell the teacher's answers apart.
     """
     info = supernet.info
-    begun = info.scores or info.label_scale is not None
-    if not task_of(info.task).scales_labels or train.labels is not None or begun:
+    has_scale = info.scores or info.label_scale is not None
+    if not task_of(info.task).scales_labels or train.labels is not None or has_scale:
         return supernet
     announce("asking the teacher")
     model = supernet.model
@@ -74,7 +74,7 @@ def scaled_by_teacher(supernet: Supernet, train: Encoded, announce: Callable[[st
     answers = outputs_of(model, model.arch.full, train)
     scale = as_the_first(LabelScale.fit(answers[:, 0], f"{info.base_model}: its answers to {info.data.unlabelled}"))
     scale.unfold(model.classifier)
-    taught = torch.from_numpy(scale.standardised(answers)).float()
+    targets = torch.from_numpy(scale.standardised(answers)).float()
     return replace(
-        supernet, info=info.model_copy(update={"label_scale": scale}), teacher={**supernet.teacher, "train": taught}
+        supernet, info=info.model_copy(update={"label_scale": scale}), teacher={**supernet.teacher, "train": targets}
     )

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from edgedistill.data.batches import Batch, Encoded
-from edgedistill.distillation.evaluation import answers_to, score_outputs
+from edgedistill.distillation.evaluation import collect_outputs, score_outputs
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.palette import Quality
 from edgedistill.runtime.onnx import create_session, usable_cores
@@ -34,7 +34,7 @@ def graph_outputs(graph: Path, data: Encoded) -> Tensor:
         (outputs,) = session.run([OUTPUT], {name: getattr(batch, name).numpy() for name in inputs})
         return data.standardised(outputs)
 
-    return answers_to(data, run)
+    return collect_outputs(data, run)
 
 
 def qualities_of(

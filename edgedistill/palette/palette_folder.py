@@ -88,7 +88,7 @@ class Palette:
         """Check one subnet's graph and weights as `check_hashes` does.
 
         Raises:
-            PaletteError: there is no such subnet, or a file of its was altered.
+            PaletteError: the palette does not have the subnet, or a file of it was altered.
         """
         entry = self.manifest.subnet(subnet)
         self._check({entry.graph, entry.weights})

@@ -1,4 +1,4 @@
-"""What a task is: one file holds its rows, labels, losses, metrics, head, and what its answers look like.
+"""The tasks: one file holds a task's rows, labels, losses, metrics, head, and what its answers look like.
 
 A device loads these files too. So each imports torch and scikit-learn only inside the functions that train.
 """

@@ -30,7 +30,7 @@ class _MultiLabelClassification(Task):
     name = "multi-label-classification"
     headline = "micro_f1"
     agreement = "micro_f1_to_teacher"
-    beside = ("macro_f1",)
+    further_metrics = ("macro_f1",)
     figures_title = "labels"
     has_classes = True
     adds_rare_labels = True
@@ -144,11 +144,12 @@ class _MultiLabelClassification(Task):
 
     def record(self, answers: Any, /) -> Record:
         (answer,) = answers
-        labels = [{"label": one.label, "score": round(one.score, 6)} for one in answer.labels]
+        labels = [{"label": scored.label, "score": round(scored.score, 6)} for scored in answer.labels]
         return {"labels": labels} | run_record(answer.subnet, answer.latency_ms, answer.truncated)
 
     def shown(self, record: Record, /) -> list[tuple[str, str]]:
-        return [(f"{one['label']} {one['score']:.1%}", "") for one in record["labels"]] or [("no labels", "dim")]
+        labels = [(f"{scored['label']} {scored['score']:.1%}", "") for scored in record["labels"]]
+        return labels or [("no labels", "dim")]
 
 
 def _best_threshold(scores: NDArray[np.floating[Any]], has_label: NDArray[np.bool_]) -> float:

@@ -45,7 +45,7 @@ class Task(ABC):
         name: as users write it.
         headline: the metric that stands for the others.
         agreement: the metric that stands in for it where labels are missing.
-        beside: the metrics that a palette records next to the headline.
+        further_metrics: the metrics that a palette records next to the headline.
         headline_is_share: the headline is a share of rows, so its interval is Wilson's.
         figures_title: the title of the table of all metrics; None for no such table.
 
@@ -76,7 +76,7 @@ class Task(ABC):
     name: ClassVar[str]
     headline: ClassVar[str]
     agreement: ClassVar[str]
-    beside: ClassVar[tuple[str, ...]] = ()
+    further_metrics: ClassVar[tuple[str, ...]] = ()
     headline_is_share: ClassVar[bool] = False
     figures_title: ClassVar[str | None] = None
 
@@ -190,7 +190,7 @@ class Task(ABC):
         """Return what `resampled` does, where there are labels."""
         import numpy as np
 
-        by_row, recorded = np.asarray(labels), (self.headline, *self.beside)
+        by_row, recorded = np.asarray(labels), (self.headline, *self.further_metrics)
 
         def metrics_of(rows: Rows) -> dict[str, float]:
             metrics = self.metrics(outputs[rows], by_row[rows].tolist(), names)

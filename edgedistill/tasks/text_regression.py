@@ -22,7 +22,7 @@ class _TextRegression(NumberTask):
     name = "text-regression"
     headline = "spearman"
     agreement = "spearman_to_teacher"
-    beside = ("pearson", MEAN_ABSOLUTE_ERROR)
+    further_metrics = ("pearson", MEAN_ABSOLUTE_ERROR)
     figures_title = "regression"
     scales_labels = True
     head = "SequenceClassification"

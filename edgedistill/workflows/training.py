@@ -148,7 +148,9 @@ def train_supernet(
         note(progress, line)
     with lock(output) if is_first() else nullcontext():
         exists = as_the_first(is_first() and _is_begun(output))
-        supernet = _continue(output, source.sha256, chosen, progress) if exists else mlfs.begin(source, data, chosen)
+        supernet = (
+            _continue(output, source.sha256, chosen, progress) if exists else mlfs.build_supernet(source, data, chosen)
+        )
         accelerator.wait_for_everyone()  # the first may replace what others still read
         _note_counts(supernet.model.arch, chosen, progress)
         with _StageReporter(progress) as reporter:

@@ -29,7 +29,7 @@ def finished(results: BinaryIO) -> dict[str, bool]:
     results.seek(0)
     for number, line in enumerate(results, start=1):
         if line[: len(BEGINNING)] != BEGINNING[: len(line)]:  # another program's file is not cut, nor added to
-            raise DataError(f"line {number} of {results.name} is no result of this program; give another file")
+            raise DataError(f"line {number} of {results.name} is not a result of this program; give another file")
         if line.endswith(b"\n"):
             record = json.loads(line)
             found[record["document"]] = "error" not in record

@@ -203,7 +203,7 @@ def test_an_empty_folder_is_as_good_as_none(place: Path, tmp_path: Path) -> None
 def test_a_supernet_whose_replacement_was_killed_is_named_until_training_takes_it_up(
     place: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(place / "supernet", places.beside(tmp_path / "out", "old"))
+    shutil.copytree(place / "supernet", places.sibling(tmp_path / "out", "old"))
     one_line(invoke("export", tmp_path / "out", "-o", tmp_path / "palette"), "run that 'edgedistill train' again")
     _done(*_train(place, tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

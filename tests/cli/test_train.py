@@ -113,11 +113,11 @@ def test_a_palette_of_pairs_says_so_and_is_not_asked_single_texts(place: Path) -
         ("rank = ", (), "is not TOML"),
         (None, (), "cannot be read"),
         ("", ("--set", "rank"), "sets nothing; expected key=value"),
-        ("", ("--set", "head_shares=[1.0, 0.5]"), "head_shares: 0.5 of 3 is no whole number"),
+        ("", ("--set", "head_shares=[1.0, 0.5]"), "head_shares: 0.5 of 3 is not a whole number"),
         (
             "",
             ("--set", "head_shares=[1.0]", "--set", "ffn_shares=[1.0, 0.33]"),
-            "ffn_shares: 0.33 of 40 is no whole number",
+            "ffn_shares: 0.33 of 40 is not a whole number",
         ),
         ("", ("--set", "hidden_shares=[1.0, 1.5]"), "hidden_shares"),
         ("", ("--set", "head_shares=[1.0]", "--set", "rank=32"), "rank is 32, over the narrowest matrix"),

@@ -16,12 +16,12 @@ from tiny_training import same_weights, train, train_with_kills
 from edgedistill.architecture import Subnet
 from edgedistill.data.batches import make_batch
 from edgedistill.data.packing import pack
-from edgedistill.distillation import answers, mlfs
-from edgedistill.distillation.answers import Answers, ask, sum_over_units
-from edgedistill.distillation.beginning import begin_alone
+from edgedistill.distillation import mlfs, unit_outputs
 from edgedistill.distillation.evaluation import evaluate
 from edgedistill.distillation.models import ResolvedModel, resolve_model
 from edgedistill.distillation.recipe import Recipe
+from edgedistill.distillation.supernet_build import build_standalone_supernet
+from edgedistill.distillation.unit_outputs import UnitOutputs, sum_over_units, unit_outputs_of
 from edgedistill.errors import RecipeError
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -62,7 +62,7 @@ def _losses(supernet: Supernet) -> list[float]:
 def test_every_stage_learns(tmp_path: Path, source: ResolvedModel, changes: dict[str, Any]) -> None:
     stages = {name: STAGE.model_copy(update={"epochs": 4}) for name in ("teacher", "widths", "depths")}
     recipe = _recipe(**stages, **changes)
-    begun = mlfs.begin(source, data(), recipe)
+    begun = mlfs.build_supernet(source, data(), recipe)
     at_first = _losses(begun)
     taught, _ = train(begun, data(), tmp_path / "out", until=0)
     after_0 = _losses(taught)
@@ -87,8 +87,10 @@ def test_a_run_killed_at_any_step_ends_with_the_weights_of_one_left_alone(
     tmp_path: Path, source: ResolvedModel, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     recipe = _recipe(**changes)
-    whole, _ = train(mlfs.begin(source, data(), recipe), data(), tmp_path / "whole")
-    parts, _ = train_with_kills(lambda: mlfs.begin(source, data(), recipe), data(), tmp_path / "parts", monkeypatch)
+    whole, _ = train(mlfs.build_supernet(source, data(), recipe), data(), tmp_path / "whole")
+    parts, _ = train_with_kills(
+        lambda: mlfs.build_supernet(source, data(), recipe), data(), tmp_path / "parts", monkeypatch
+    )
     same_weights(*(checkpoint.load(tmp_path / name).model.state_dict() for name in ("parts", "whole")), 0.0)
     assert parts.space == whole.space
     assert [(s.curve, s.flops) for s in parts.info.scores] == [(s.curve, s.flops) for s in whole.info.scores]
@@ -100,9 +102,9 @@ def test_chunks_of_units_have_the_loss_and_the_gradients_of_all_at_once(monkeypa
     batch, mixed = make_batch(rows, range(4)), TASK.mixed_sum(0.7, 2.0)
     found = []
     for held in (1 << 23, 7 * tiny_decoder.VOCABULARY):
-        monkeypatch.setattr(answers, "_MOST", held)
-        teacher = ask(model, batch, model.arch.full).detached()
-        loss = sum_over_units(mixed, ask(model, batch, tiny_decoder.SPACE.minnet), teacher, batch.labels)
+        monkeypatch.setattr(unit_outputs, "_MAX_OUTPUTS_AT_ONCE", held)
+        teacher = unit_outputs_of(model, batch, model.arch.full).detached()
+        loss = sum_over_units(mixed, unit_outputs_of(model, batch, tiny_decoder.SPACE.minnet), teacher, batch.labels)
         loss.backward()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad and p.grad is not None}
         found.append((loss.detach(), {name: p.grad for name, p in trained.items()}))
@@ -131,7 +133,7 @@ def test_the_mixed_loss_is_its_definition() -> None:
     generator = torch.Generator().manual_seed(0)
     ours, theirs = (torch.randn(5, 7, generator=generator) for _ in range(2))
     labels = torch.arange(5)
-    loss = sum_over_units(TASK.mixed_sum(0.7, 2.0), Answers.known(ours), Answers.known(theirs), labels)
+    loss = sum_over_units(TASK.mixed_sum(0.7, 2.0), UnitOutputs.computed(ours), UnitOutputs.computed(theirs), labels)
     hard = -ours.softmax(-1).log()[labels, labels].sum()
     p, q = (theirs / 2).softmax(-1), (ours / 2).softmax(-1)
     torch.testing.assert_close(loss, 0.3 * hard + 0.7 * 4 * (p * (p / q).log()).sum())
@@ -139,7 +141,7 @@ def test_the_mixed_loss_is_its_definition() -> None:
 
 def test_a_supernet_of_a_decoder_knows_how_to_generate(tmp_path: Path, source: ResolvedModel) -> None:
     (source.folder / "generation_config.json").write_text('{"eos_token_id": [2, 7]}')
-    supernet = mlfs.begin(source, data(), RECIPE)
+    supernet = mlfs.build_supernet(source, data(), RECIPE)
     checkpoint.save(supernet, tmp_path / "out")
     again = checkpoint.load(tmp_path / "out")
     assert again.info == supernet.info
@@ -151,21 +153,23 @@ def test_a_supernet_of_a_decoder_knows_how_to_generate(tmp_path: Path, source: R
 
 
 def test_the_frozen_teacher_is_the_model_as_stage_0_left_it(tmp_path: Path, source: ResolvedModel) -> None:
-    trained, _ = train(mlfs.begin(source, data(), RECIPE), data(), tmp_path / "out", until=0)
+    trained, _ = train(mlfs.build_supernet(source, data(), RECIPE), data(), tmp_path / "out", until=0)
     kept = checkpoint.load(tmp_path / "out").teacher
     state = full_tensors(trained.model)
     same_weights(dict(kept), state, 0.0)
-    as_it_is, _ = train(mlfs.begin(source, data(), _recipe(fine_tuned=True)), data(), tmp_path / "known", until=0)
+    as_it_is, _ = train(
+        mlfs.build_supernet(source, data(), _recipe(fine_tuned=True)), data(), tmp_path / "known", until=0
+    )
     assert as_it_is.info.scores[0].steps == 0
 
 
 def test_random_weights_have_the_models_shape_and_all_train(tmp_path: Path, source: ResolvedModel) -> None:
     recipe = _recipe(random_weights=True, teacher=STAGE.model_copy(update={"epochs": 4}))
-    begun, pretrained = mlfs.begin(source, data(), recipe), mlfs.begin(source, data(), RECIPE)
+    begun, pretrained = mlfs.build_supernet(source, data(), recipe), mlfs.build_supernet(source, data(), RECIPE)
     assert begun.model.arch == pretrained.model.arch
     assert not torch.equal(begun.model.word.weight, pretrained.model.word.weight)
     before = {name: tensor.clone() for name, tensor in begun.model.state_dict().items()}
-    same_weights(mlfs.begin(source, data(), recipe).model.state_dict(), before, 0.0)
+    same_weights(mlfs.build_supernet(source, data(), recipe).model.state_dict(), before, 0.0)
     first = _losses(begun)[0]
     trained, _ = train(begun, data(), tmp_path / "out", until=0)
     after = trained.model.state_dict()
@@ -185,9 +189,9 @@ def test_a_subnet_alone_can_begin_at_random() -> None:
 
 @pytest.mark.parametrize("seed", [None, 3])
 def test_a_subnet_is_trained_alone(tmp_path: Path, source: ResolvedModel, seed: int | None) -> None:
-    supernet = mlfs.begin(source, data(), RECIPE)
+    supernet = mlfs.build_supernet(source, data(), RECIPE)
     subnet = Subnet.uniform((0, 2), hidden=32, heads=2, ffn=20)
-    alone = begin_alone(supernet, subnet, seed)
+    alone = build_standalone_supernet(supernet, subnet, seed)
     ids, mask = tiny_decoder.inputs(3, 9)
     with torch.no_grad():
         own, sliced = alone.model.logits(ids, mask, alone.model.arch.full), supernet.model.logits(ids, mask, subnet)
@@ -202,6 +206,6 @@ def test_a_subnet_is_trained_alone(tmp_path: Path, source: ResolvedModel, seed: 
 def test_what_a_decoder_cannot_learn_by_is_refused(source: ResolvedModel) -> None:
     features = {"maxnet": True, "alternate": False, "features": "relations"}
     with pytest.raises(RecipeError, match='features is "relations": a decoder learns from outputs alone'):
-        mlfs.begin(source, data(), _recipe(**features))
+        mlfs.build_supernet(source, data(), _recipe(**features))
     with pytest.raises(ValueError, match="random weights know no task"):
         _recipe(random_weights=True, fine_tuned=True)

@@ -17,7 +17,7 @@ from edgedistill.supernet.checkpoint import GenerationInfo
 
 
 def _begin(folder: Path) -> GenerationInfo:
-    generation = mlfs.begin(resolve_model(folder), tiny_text.data(), tiny_text.RECIPE).info.generation
+    generation = mlfs.build_supernet(resolve_model(folder), tiny_text.data(), tiny_text.RECIPE).info.generation
     assert generation is not None
     return generation
 

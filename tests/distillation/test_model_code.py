@@ -49,8 +49,8 @@ def _plant(folder: Path) -> Path:
 def _begin(folder: Path, decoder: bool) -> Supernet:
     source = resolve_model(folder)
     if decoder:
-        return mlfs.begin(source, tiny_text.data(), tiny_text.RECIPE)
-    return mlfs.begin(source, tiny_training.data(), tiny_training.RECIPE)
+        return mlfs.build_supernet(source, tiny_text.data(), tiny_text.RECIPE)
+    return mlfs.build_supernet(source, tiny_training.data(), tiny_training.RECIPE)
 
 
 @pytest.mark.parametrize("decoder", [False, True])

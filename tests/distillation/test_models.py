@@ -74,7 +74,7 @@ def test_truncated_weights_are_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "word", "a/b/c"])
 def test_what_is_neither_folder_nor_id(name: str) -> None:
-    with pytest.raises(ModelError, match="no folder with a model"):
+    with pytest.raises(ModelError, match="is not a folder with a model"):
         resolve_model(name)
 
 

@@ -39,7 +39,7 @@ def test_a_palette_answers_with_the_labels_of_lists_in_files(tmp_path: Path, kin
     data = load_data(tmp_path / "data", "multi-label-classification", label_column="labels")
     assert data.label_names == tuple(sorted({label for labels in LABELS for label in labels}))
     source = resolve_model(model_folder(tmp_path / "model", head=""))
-    begun = mlfs.begin(source, data, RECIPE)
+    begun = mlfs.build_supernet(source, data, RECIPE)
     shares = (np.sum(data.train.labels, axis=0) + 0.5) / (len(TEXTS) + 1)
     assert begun.model.classifier.bias.sigmoid().tolist() == pytest.approx(shares.tolist(), abs=1e-6)
     supernet, _ = train(begun, data, tmp_path / "supernet")
@@ -75,7 +75,7 @@ def _taught(folder: Path) -> tuple[Any, TaskData]:
         label_names=names,
         unlabelled="texts",
     )
-    supernet, _ = train(mlfs.begin(resolve_model(folder / "model"), texts, RECIPE), texts, folder / "supernet")
+    supernet, _ = train(mlfs.build_supernet(resolve_model(folder / "model"), texts, RECIPE), texts, folder / "supernet")
     return supernet, texts
 
 

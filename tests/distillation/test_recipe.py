@@ -89,7 +89,7 @@ def test_a_byte_order_mark_before_a_recipe_is_not_part_of_it(tmp_path: Path, cod
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
-        (Recipe(head_shares=(1.0, 0.3)), "head_shares: 0.3 of 12 is no whole number"),
+        (Recipe(head_shares=(1.0, 0.3)), "head_shares: 0.3 of 12 is not a whole number"),
         (Recipe(hidden_shares=(1.0, 0.001)), "hidden_shares: 0.001 of 384"),
         (Recipe(rank=33, head_shares=(1.0, 1 / 12), depths=LOW_RANK), "rank is 33, over the narrowest matrix"),
         (Recipe(rank=400), "rank is 400, over the narrowest matrix"),

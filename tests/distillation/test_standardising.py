@@ -117,7 +117,7 @@ def test_a_run_on_years_goes_on_as_if_never_stopped(
 ) -> None:
     source, given = resolve_model(model_folder(tmp_path / "model", head="")), data(SCALES["years"])
     resumed, _ = train_with_kills(
-        lambda: mlfs.begin(source, given, RECIPE_LONG), given, tmp_path / "parts", monkeypatch
+        lambda: mlfs.build_supernet(source, given, RECIPE_LONG), given, tmp_path / "parts", monkeypatch
     )
     same_weights(resumed.model.state_dict(), near_zero.model.state_dict(), 0.0)
     stored = checkpoint.load(tmp_path / "parts")
@@ -130,7 +130,7 @@ def test_a_teacher_that_was_standardised_goes_on_so(tmp_path: Path, monkeypatch:
     model, given = regressor(tmp_path / "model", PRICES), without_labels()
     whole = taught(model, given, tmp_path / "whole")
     recipe = RECIPE_LONG.model_copy(update={"fine_tuned": True})
-    begun = mlfs.begin(resolve_model(model), given, recipe)
+    begun = mlfs.build_supernet(resolve_model(model), given, recipe)
     log: list[str] = []
     accelerator = mlfs.Accelerator(cpu=True)
     first = mlfs.train(begun, given, tmp_path / "parts", print, announce=log.append, accelerator=accelerator, until=0)
@@ -153,7 +153,7 @@ def test_all_labels_but_one_alike_is_something_to_learn(tmp_path: Path) -> None:
     source = resolve_model(model_folder(tmp_path / "model", head=""))
     given = data(NEAR_ZERO, [7.0] + [5.0] * 39)
     supernet = mlfs.train(
-        mlfs.begin(source, given, RECIPE_LONG), given, tmp_path / "supernet", lambda _: None,
+        mlfs.build_supernet(source, given, RECIPE_LONG), given, tmp_path / "supernet", lambda _: None,
         announce=lambda _: None, accelerator=mlfs.Accelerator(cpu=True),
     )  # fmt: skip
     assert all(np.isfinite(score.metrics["mean_absolute_error"]) for score in supernet.info.scores)
@@ -172,7 +172,7 @@ def test_all_labels_but_one_alike_is_something_to_learn(tmp_path: Path) -> None:
 def test_labels_that_fp32_cannot_tell_apart_are_refused(labels: list[float], steps: str, tmp_path: Path) -> None:
     source = resolve_model(model_folder(tmp_path / "model", head=""))
     with pytest.raises(DataError) as caught:
-        mlfs.begin(source, data(NEAR_ZERO, labels), RECIPE_LONG)
+        mlfs.build_supernet(source, data(NEAR_ZERO, labels), RECIPE_LONG)
     assert str(caught.value).startswith("rows: the labels of train spread by")
     assert steps in str(caught.value)
     assert str(caught.value).endswith("subtract a constant, or change the unit")

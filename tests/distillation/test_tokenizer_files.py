@@ -155,7 +155,10 @@ def test_one_token_type_is_enough_for_single_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("limit", "expected"), [(12, 12), (900, 128), (int(1e30), 128)])
 def test_the_tokenizers_own_limit_is_kept(tmp_path: Path, limit: int, expected: int) -> None:
     folder = _bert(tmp_path / "model", model_max_length=limit)
-    assert mlfs.begin(resolve_model(folder), tiny_training.data(), tiny_training.RECIPE).info.max_tokens == expected
+    assert (
+        mlfs.build_supernet(resolve_model(folder), tiny_training.data(), tiny_training.RECIPE).info.max_tokens
+        == expected
+    )
 
 
 def _sentences() -> TaskData:
@@ -169,14 +172,14 @@ def test_settings_of_a_sentence_encoder_come_before_the_tokenizers(tmp_path: Pat
     folder = _bert(tmp_path / "model", model_max_length=100)
     note = folder / "sentence_bert_config.json"
     note.write_text(json.dumps({"max_seq_length": 20, "do_lower_case": False}))
-    assert mlfs.begin(resolve_model(folder), _sentences(), tiny_training.RECIPE).info.max_tokens == 20
-    assert mlfs.begin(resolve_model(folder), tiny_training.data(), tiny_training.RECIPE).info.max_tokens == 100
+    assert mlfs.build_supernet(resolve_model(folder), _sentences(), tiny_training.RECIPE).info.max_tokens == 20
+    assert mlfs.build_supernet(resolve_model(folder), tiny_training.data(), tiny_training.RECIPE).info.max_tokens == 100
     note.write_text(json.dumps({"do_lower_case": True}))
     path = folder / "tokenizer_config.json"
     for lower_case in (True, False):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": lower_case}))
         source = resolve_model(folder)
         if lower_case:
-            assert mlfs.begin(source, _sentences(), tiny_training.RECIPE).info.max_tokens == 100
+            assert mlfs.build_supernet(source, _sentences(), tiny_training.RECIPE).info.max_tokens == 100
     with pytest.raises(ModelError, match=r"do_lower_case of sentence-transformers' settings is true"):
-        mlfs.begin(source, _sentences(), tiny_training.RECIPE)
+        mlfs.build_supernet(source, _sentences(), tiny_training.RECIPE)

@@ -84,7 +84,7 @@ def test_a_file_cut_at_any_byte_is_taken_up_at_the_last_whole_line(tmp_path: Pat
 def test_a_file_of_another_program_is_neither_cut_nor_added_to(tmp_path: Path, text: str) -> None:
     results = tmp_path / "letter"
     results.write_text(text)
-    with results.open("a+b") as file, pytest.raises(DataError, match="is no result of this program"):
+    with results.open("a+b") as file, pytest.raises(DataError, match="is not a result of this program"):
         programs.module(PROGRAM).finished(file)
     assert results.read_text() == text
 

@@ -111,7 +111,7 @@ def _supernet(folder: Path, model_type: str, task: TaskName, *, pairs: bool = Fa
     head = {"token-classification": "TokenClassification", "sentence-embedding": ""}.get(task, "SequenceClassification")
     source = resolve_model(_encoder_folder(folder / "model", model_type, head))
     data = _labelled(task, pairs=pairs)
-    return mlfs.begin(source, data, RECIPE), data
+    return mlfs.build_supernet(source, data, RECIPE), data
 
 
 def _written(supernet: Supernet, data: TaskData, folder: Path) -> tuple[Path, Path]:
@@ -265,7 +265,7 @@ def test_a_decoder_in_transformers_pipeline(tmp_path: Path, name: str) -> None:
     rows: list[Row] = [(" ".join(WORDS * 20), None)]
     data = TaskData.from_rows(dict.fromkeys(("train", "validation", "test"), rows), "texts", "text-generation")
     recipe = RECIPE.model_copy(update={"head_shares": (1.0,), "depth_shares": (1.0,), "max_tokens": 16})
-    palette, extracted = _written(mlfs.begin(source, data, recipe), data, tmp_path)
+    palette, extracted = _written(mlfs.build_supernet(source, data, recipe), data, tmp_path)
     write = pipeline("text-generation", model=str(extracted))
     with TextGenerator(palette) as generator:
         for prompt in ("w1 w2", "w7"):

@@ -64,7 +64,7 @@ def _data(kind: str) -> TaskData:
 def _exported(kind: str, folder: Path) -> tuple[Supernet, mlfs.EncodedData, Palette]:
     given = _data(kind)
     source = resolve_model(model_folder(folder / "model", head=""))
-    supernet, _ = train(mlfs.begin(source, given, RECIPE), given, folder / "supernet")
+    supernet, _ = train(mlfs.build_supernet(source, given, RECIPE), given, folder / "supernet")
     encoded = mlfs.encode_data(supernet, given)
     subnets = [supernet.space.maxnet, supernet.space.middle(supernet.model.arch), supernet.space.minnet]
     write_palette(supernet, subnets, encoded, folder / "palette", lambda _: None)

@@ -463,7 +463,7 @@ def _begin(folder: Path) -> None:
     from edgedistill.distillation import mlfs
     from edgedistill.distillation.models import resolve_model
 
-    supernet = mlfs.begin(resolve_model(folder), data(), RECIPE)
+    supernet = mlfs.build_supernet(resolve_model(folder), data(), RECIPE)
     mlfs.encode_data(supernet, data())
 
 

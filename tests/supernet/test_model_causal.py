@@ -95,7 +95,7 @@ def test_a_token_reads_no_token_behind_it_and_no_padding(name: str) -> None:
 def test_heads_that_are_no_whole_groups_are_refused(name: str, heads: int) -> None:
     arch = ARCHITECTURES[name]
     subnet = Subnet.uniform((0,), hidden=32, heads=heads, ffn=8)
-    with pytest.raises(RecipeError, match=f"{heads} query heads are no whole groups of this model's 4"):
+    with pytest.raises(RecipeError, match=f"{heads} query heads are not whole groups of this model's 4"):
         tiny_decoder.decoder(arch).logits(*tiny_decoder.inputs(1, 3), subnet)
 
 

@@ -28,7 +28,7 @@ __all__ = [
     "Reason",
     "State",
     "decide",
-    "fits_beside",
+    "fits_with",
 ]
 
 Preference = Literal["quality", "latency", "memory"]
@@ -316,7 +316,7 @@ class _Moment:
         return must_lighten and candidate.p50_ms > _LIGHTER * active.p50_ms
 
 
-def fits_beside(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:
+def fits_with(candidate: Candidate, loaded: Sequence[Candidate], free_mb: float | None, policy: Policy) -> bool:
     """Return whether it can be loaded while those stay in memory."""
     total_mb = together_mb([*loaded, candidate])
     if policy.max_memory_mb is not None and total_mb > policy.max_memory_mb:

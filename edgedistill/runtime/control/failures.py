@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edgedistill.printable import get_logger
 from edgedistill.runtime.backoff import Backoff
-from edgedistill.runtime.control.decide import Policy, Reason, fits_beside
+from edgedistill.runtime.control.decide import Policy, Reason, fits_with
 from edgedistill.runtime.control.execute import LOAD_LIMIT_S
 from edgedistill.runtime.decisions import DecisionRecord, Decisions
 from edgedistill.runtime.predict.candidates import Candidate, together_mb
@@ -110,7 +110,7 @@ class Failures:
             self._wake()
 
     def pardon(self, failed: Sequence[LoadedSubnet]) -> None:
-        """Report that no subnet could answer a request, so that it is no evidence against these."""
+        """Report that no subnet could answer a request, so that it does not count against these."""
         self._pardons.extend(failed)
         self._wake()
 
@@ -170,7 +170,7 @@ class Failures:
         freed_mb = together_mb([c for c in candidates if c.name in rescue.names])
         room_mb = None if readings.free_mb is None else readings.free_mb + freed_mb
         others = [c for c in candidates if c.name not in rescue.names and self.allows(c.name)]
-        return any(fits_beside(c, [], room_mb, policy) for c in others)
+        return any(fits_with(c, [], room_mb, policy) for c in others)
 
     def end_rescues(self, *, is_under_way: bool) -> None:
         """Release the requests for which another subnet is in memory, or none is on its way."""

@@ -121,7 +121,7 @@ class Controller(BackgroundLoop):
         self._failures.complain(subnet, why)
 
     def pardon(self, failed: Sequence[LoadedSubnet]) -> None:
-        """Report that no subnet could answer a request, so that it is no evidence against these."""
+        """Report that no subnet could answer a request, so that it does not count against these."""
         self._failures.pardon(failed)
 
     # For the owner, from any thread.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgedistill.runtime.control.decide import Policy, Reason, fits_beside
+from edgedistill.runtime.control.decide import Policy, Reason, fits_with
 from edgedistill.runtime.predict.candidates import Candidate
 from edgedistill.runtime.sensors import Readings
 
@@ -80,7 +80,7 @@ class Situation:
         loaded = [self.figures[name] for name in (*self.held, *loading) if name in self.figures]
         fresh = [self.figures[name] for name in subnets]
         return all(
-            fits_beside(candidate, [*loaded, *fresh[:place]], free_mb, policy) for place, candidate in enumerate(fresh)
+            fits_with(candidate, [*loaded, *fresh[:place]], free_mb, policy) for place, candidate in enumerate(fresh)
         )
 
 

@@ -47,7 +47,7 @@ class Guarded(Generic[_Value]):
         return value
 
     def log_once(self, error: object) -> None:
-        """Log why there is no reading, the first time."""
+        """Log why a reading is missing, the first time."""
         if not self._logged:
             self._logged = True
             _log.warning("no reading of %s: %s", self._name, error)

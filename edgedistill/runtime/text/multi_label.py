@@ -95,7 +95,7 @@ class MultiLabelClassifier(Pipeline):
             for label, score, threshold in zip(self._labels, scores, thresholds, strict=True)
             if score >= threshold
         ]
-        reached.sort(key=lambda one: -one.score)
+        reached.sort(key=lambda scored: -scored.score)
         return ScoredLabels(tuple(reached), tuple(scores), answer.subnet, answer.latency_ms, truncated)
 
 

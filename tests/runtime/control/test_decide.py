@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgedistill.errors import InputError
-from edgedistill.runtime.control.decide import Decision, Policy, Reason, State, decide, fits_beside
+from edgedistill.runtime.control.decide import Decision, Policy, Reason, State, decide, fits_with
 from edgedistill.runtime.predict.candidates import Beside, Candidate, predicted_p95_ms, together_mb
 from edgedistill.runtime.predict.slowdown import Estimate
 from edgedistill.runtime.sensors import Readings
@@ -161,7 +161,7 @@ def test_what_was_expected_of_each_is_told() -> None:
 )
 def test_what_can_be_loaded_beside(free_mb: float | None, budget_mb: float | None, beside: bool) -> None:
     policy = Policy(max_memory_mb=budget_mb, reserve_mb=30.0)
-    assert fits_beside(LARGE, [MIDDLE, SMALL], free_mb, policy) is beside
+    assert fits_with(LARGE, [MIDDLE, SMALL], free_mb, policy) is beside
 
 
 def test_no_swap_leads_straight_back() -> None:
@@ -242,10 +242,10 @@ def test_what_shares_weights_with_the_smallest_is_not_counted_twice() -> None:
     assert together_mb(SHARING) == 25.0 + 30.0 + 80.0
     assert together_mb([middle, large]) == 150.0  # how much these two share is not known
     assert together_mb([]) == 0.0
-    assert fits_beside(large, [small], 80.0, Policy(reserve_mb=0.0))
-    assert not fits_beside(large, [small], 79.0, Policy(reserve_mb=0.0))
-    assert fits_beside(large, [small], None, Policy(max_memory_mb=105.0))
-    assert not fits_beside(large, [small], None, Policy(max_memory_mb=104.0))
+    assert fits_with(large, [small], 80.0, Policy(reserve_mb=0.0))
+    assert not fits_with(large, [small], 79.0, Policy(reserve_mb=0.0))
+    assert fits_with(large, [small], None, Policy(max_memory_mb=105.0))
+    assert not fits_with(large, [small], None, Policy(max_memory_mb=104.0))
 
 
 @pytest.mark.parametrize(("most_mb", "subnet"), [(105.0, "large"), (104.0, "middle"), (54.0, "small")])

@@ -1,4 +1,4 @@
-"""A supernet of a pretrained model before any stage: its weights, its tokenizer, and what is known of both."""
+"""Build a supernet from a pretrained model: its weights, its tokenizer, and what their files record."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from edgedistill.supernet.random_weights import random_decoder
 from edgedistill.supernet.slicing import tensors_alone
 from edgedistill.tasks import task_of
 
-__all__ = ["begin", "begin_alone", "recipe_for"]
+__all__ = ["build_standalone_supernet", "build_supernet", "recipe_for"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class _Pretrained:
 
 
 def recipe_for(recipe: Recipe, data: TaskData) -> Recipe:
-    """Where train has no labels, the model is the teacher as it is, and its outputs are all there is to learn."""
+    """Return the recipe for the data: where train has no labels, the model is the teacher as it is."""
     return recipe if data.labelled else recipe.model_copy(update={"fine_tuned": True})
 
 
-def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
-    """A supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
+def build_supernet(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
+    """Build a supernet of the pretrained model, with no stage done and, where it has none that fits, a new head.
 
     Raises:
         DataError: fp32 cannot tell a regression's labels apart.
@@ -74,20 +74,20 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         RecipeError: the recipe does not fit the model.
     """
     recipe = recipe_for(recipe, data)
-    found = (_decoder if task_of(data.task).generates else _encoder)(source, data, recipe)
-    arch = found.model.arch
+    pretrained = (_decoder if task_of(data.task).generates else _encoder)(source, data, recipe)
+    arch = pretrained.model.arch
     recipe.check(arch)
     info = SupernetInfo(
         architecture=arch,
-        eps=found.model.eps,
+        eps=pretrained.model.eps,
         task=data.task,
         base_model=source.name,
         base_revision=source.revision,
         base_sha256=source.sha256,
         labels=list(data.label_names),
-        max_tokens=min(recipe.max_tokens, arch.positions, found.most_tokens or arch.positions),
-        pad_token=found.pad_token,
-        pad_token_id=found.pad_token_id,
+        max_tokens=min(recipe.max_tokens, arch.positions, pretrained.most_tokens or arch.positions),
+        pad_token=pretrained.pad_token,
+        pad_token_id=pretrained.pad_token_id,
         data=DataSource(
             data=data.source,
             unlabelled=data.unlabelled,
@@ -101,19 +101,19 @@ def begin(source: ResolvedModel, data: TaskData, recipe: Recipe) -> Supernet:
         seed=recipe.seed,
         scores=[],
         versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
-        generation=found.generation,
-        tokenizer_settings=found.tokenizer_settings,
-        generation_settings=found.generation_settings,
+        generation=pretrained.generation,
+        tokenizer_settings=pretrained.tokenizer_settings,
+        generation_settings=pretrained.generation_settings,
         label_scale=label_scale_of(data),
     )
     full = SearchSpace((arch.full.kept,), recipe.hidden(arch), recipe.heads(arch), recipe.ffn(arch))
-    return Supernet(found.model, full, info, found.tokenizer)
+    return Supernet(pretrained.model, full, info, pretrained.tokenizer)
 
 
-def begin_alone(supernet: Supernet, subnet: Subnet, seed: int | None = None) -> Supernet:
-    """A decoder's subnet as a supernet of its own, with no other subnets and no stage done.
+def build_standalone_supernet(supernet: Supernet, subnet: Subnet, seed: int | None = None) -> Supernet:
+    """Build a supernet of a decoder's subnet alone, with no other subnets and no stage done.
 
-    It has the subnet's weights, or where a seed is given random ones. What is separately trained is begun so.
+    It has the subnet's weights, or where a seed is given random ones. Train it to compare with a shared supernet.
 
     Raises:
         ModelError: the supernet is an encoder's.
@@ -204,17 +204,17 @@ def _check_small_letters(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def _decoder(source: ResolvedModel, _data: TaskData, recipe: Recipe) -> _Pretrained:
-    of_llama2c = llama2c_files(source.folder)
-    found = _hugging_face(source.folder, recipe) if of_llama2c is None else _llama2c(*of_llama2c, recipe)
+    files = llama2c_files(source.folder)
+    pretrained = _hugging_face(source.folder, recipe) if files is None else _llama2c(*files, recipe)
     if not recipe.random_weights:
-        return found
-    seed, eps = seed_of(recipe.seed, "weights"), found.model.eps
-    model = random_decoder(found.model.arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
-    return replace(found, model=model)
+        return pretrained
+    seed, eps = seed_of(recipe.seed, "weights"), pretrained.model.eps
+    model = random_decoder(pretrained.model.arch, seed, scale=recipe.scale, eps=eps, dropout=recipe.dropout)
+    return replace(pretrained, model=model)
 
 
 def _llama2c(checkpoint: Path, tokens: Path, recipe: Recipe) -> _Pretrained:
-    """Its models see the beginning of the next text where one ends."""
+    """Load a model of llama2.c's, which sees the start of the next text where one ends."""
     model = load_llama2c(checkpoint, scale=recipe.scale, dropout=recipe.dropout)
     tokenizer = load_llama2c_tokenizer(tokens, model.arch.vocabulary)
     generation = GenerationInfo(

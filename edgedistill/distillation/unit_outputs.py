@@ -1,4 +1,4 @@
-"""What a model answers to a batch's units, made a chunk at a time where that is much: a decoder's logits.
+"""Compute a model's outputs for a batch's units, in chunks where they are large: a decoder's logits.
 
 Shapes: u units, d hidden width, c outputs of a unit. A sum over units is made of the chunks' sums, and a chunk's
 outputs are made again for its gradient, so that no more than one chunk of them is held.
@@ -17,17 +17,17 @@ from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch
 from edgedistill.supernet.model import ElasticTransformer, ModelOutput
 
-__all__ = ["Answers", "LossSum", "ask", "forward", "sum_over_units"]
+__all__ = ["LossSum", "UnitOutputs", "forward", "sum_over_units", "unit_outputs_of"]
 
-_MOST = 1 << 23  # numbers in a chunk's outputs: some copies of 32 MB
+_MAX_OUTPUTS_AT_ONCE = 1 << 23  # numbers: some copies of 32 MB
 
 LossSum = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 """Outputs [m, c], the teacher's [m, c] and labels [m] of some units → the sum of their losses."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A unit's state, and what makes its outputs of it.
+class UnitOutputs:
+    """The states of units, and the head that makes their outputs.
 
     Attributes:
         states: [u, d]; of an encoder the outputs themselves.
@@ -42,12 +42,12 @@ class Answers:
     output: ModelOutput | None = None
 
     @classmethod
-    def known(cls, outputs: Tensor, output: ModelOutput | None = None) -> Answers:
-        """Outputs [u, c] that are there already."""
+    def computed(cls, outputs: Tensor, output: ModelOutput | None = None) -> UnitOutputs:
+        """Hold outputs [u, c] that are computed already."""
         return cls(outputs, _as_it_is, outputs.shape[-1], output)
 
-    def detached(self) -> Answers:
-        """The same as constants."""
+    def detached(self) -> UnitOutputs:
+        """Return the same as constants."""
         return replace(self, states=self.states.detach(), head=torch.no_grad()(self.head), output=None)
 
 
@@ -56,28 +56,28 @@ def _as_it_is(outputs: Tensor) -> Tensor:
 
 
 def forward(model: ElasticTransformer, batch: Batch, subnet: Subnet) -> ModelOutput:
-    """One batch through one subnet of an encoder."""
+    """Run one batch through one subnet of an encoder."""
     output: ModelOutput = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, subnet)
     return output
 
 
-def ask(model: ElasticTransformer, batch: Batch, subnet: Subnet) -> Answers:
-    """One batch through one subnet: the answers to its units."""
+def unit_outputs_of(model: ElasticTransformer, batch: Batch, subnet: Subnet) -> UnitOutputs:
+    """Run one batch through one subnet; return the outputs of its units."""
     if not model.arch.causal:
         output = forward(model, batch, subnet)
-        return Answers.known(batch.unit_outputs(output.logits), output)
+        return UnitOutputs.computed(batch.unit_outputs(output.logits), output)
     states = model.states(batch.input_ids, batch.attention_mask, subnet)
     assert batch.units is not None
-    return Answers(states[batch.units], lambda x: model.answer(x).float(), model.arch.vocabulary)
+    return UnitOutputs(states[batch.units], lambda x: model.answer(x).float(), model.arch.vocabulary)
 
 
-def sum_over_units(loss: LossSum, ours: Answers, theirs: Answers | None, labels: Tensor | None) -> Tensor:
-    """The sum of ``loss`` over all units: a scalar."""
-    size = max(1, _MOST // ours.width)
+def sum_over_units(loss: LossSum, ours: UnitOutputs, theirs: UnitOutputs | None, labels: Tensor | None) -> Tensor:
+    """Return the sum of ``loss`` over all units: a scalar."""
+    size = max(1, _MAX_OUTPUTS_AT_ONCE // ours.width)
 
-    def part(ours_of: Tensor, theirs_of: Tensor | None, labels_of: Tensor | None) -> Tensor:
-        known = None if theirs is None or theirs_of is None else theirs.head(theirs_of)
-        return loss(ours.head(ours_of), known, labels_of)
+    def part(our_states: Tensor, their_states: Tensor | None, part_labels: Tensor | None) -> Tensor:
+        targets = None if theirs is None or their_states is None else theirs.head(their_states)
+        return loss(ours.head(our_states), targets, part_labels)
 
     if len(ours.states) <= size:
         return part(ours.states, None if theirs is None else theirs.states, labels)
