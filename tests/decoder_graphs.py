@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgedistill.architecture import Subnet
 from edgedistill.exporters.decoder_graph import step_graph
-from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.decoder_weights import DecoderWeightStore
 from edgedistill.exporters.weights import WeightsFile, write_weights
 from edgedistill.palette import Precision
 from edgedistill.supernet.model import ElasticTransformer
@@ -18,18 +18,18 @@ from edgedistill.supernet.model import ElasticTransformer
 class Written:
     """Graphs over one weights file, by subnet, and how many of its bytes each refers to."""
 
-    stock: DecoderStock
+    store: DecoderWeightStore
     weights: WeightsFile
     graphs: dict[Subnet, Path]
     weight_bytes: dict[Subnet, int]
 
 
 def write(model: ElasticTransformer, folder: Path, subnets: Sequence[Subnet], precision: Precision = "fp32") -> Written:
-    stock = DecoderStock.of(model, precision)
-    weights = write_weights(folder, stock, subnets)
+    store = DecoderWeightStore.of(model, precision)
+    weights = write_weights(folder, store, subnets)
     graphs, weight_bytes = {}, {}
     for subnet in subnets:
-        graph, weight_bytes[subnet] = step_graph(stock, subnet, weights)
+        graph, weight_bytes[subnet] = step_graph(store, subnet, weights)
         graphs[subnet] = folder / f"{subnet.name}-{precision}.onnx"
         graphs[subnet].write_bytes(graph.SerializeToString())
-    return Written(stock, weights, graphs, weight_bytes)
+    return Written(store, weights, graphs, weight_bytes)

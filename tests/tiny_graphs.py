@@ -10,7 +10,7 @@ import onnx
 
 from edgedistill.architecture import Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph
-from edgedistill.exporters.weights import Stock, WeightsFile, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, WeightsFile, write_weights
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import full_tensors
 
@@ -21,22 +21,22 @@ class Exported:
 
     model: ElasticTransformer
     folder: Path
-    stock: Stock
+    store: EncoderWeightStore
     weights: WeightsFile
     portable: bool = True
 
     def quantised(self, folder: Path, kept: Collection[str] = ()) -> Exported:
         """The same in int8, over a file of its own."""
         arch = self.model.arch
-        stock = Stock.of(arch, full_tensors(self.model), "int8", kept)
-        return Exported(self.model, folder, stock, write_weights(folder, stock, [arch.full]))
+        store = EncoderWeightStore.of(arch, full_tensors(self.model), "int8", kept)
+        return Exported(self.model, folder, store, write_weights(folder, store, [arch.full]))
 
     def fused(self) -> Exported:
         """The same with attention in one node, as palettes have it."""
         return replace(self, portable=False)
 
     def graph(self, subnet: Subnet) -> tuple[onnx.ModelProto, int]:
-        return encoder_graph(self.stock, subnet, self.weights, eps=self.model.eps, portable=self.portable)
+        return encoder_graph(self.store, subnet, self.weights, eps=self.model.eps, portable=self.portable)
 
     def write(self, subnet: Subnet) -> Path:
         graph, _ = self.graph(subnet)
@@ -49,5 +49,5 @@ def export(model: ElasticTransformer, folder: Path) -> Exported:
     """Write the model's weights into the folder."""
     model.freeze()
     tensors, arch = full_tensors(model), model.arch
-    stock = Stock.of(arch, tensors, "fp32")
-    return Exported(model, folder, stock, write_weights(folder, stock, [arch.full]))
+    store = EncoderWeightStore.of(arch, tensors, "fp32")
+    return Exported(model, folder, store, write_weights(folder, store, [arch.full]))

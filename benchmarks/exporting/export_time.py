@@ -42,7 +42,7 @@ from benchmarks.shared import output
 from benchmarks.shared.arguments import Repeats, WorkFolder
 from edgedistill.architecture import Architecture, Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.families import family_of
@@ -77,11 +77,11 @@ def write_family(arch: Architecture, file: Path, members: Sequence[Subnet], fold
     tensors = load_file(file)
     pieces.end("load")
     for precision in get_args(Precision):
-        stock = Stock.of(arch, tensors, precision)
-        weights = write_weights(folder, stock, members)
+        store = EncoderWeightStore.of(arch, tensors, precision)
+        weights = write_weights(folder, store, members)
         pieces.end("weights")
         for subnet in members:
-            graph, _ = encoder_graph(stock, subnet, weights, eps=EPS)
+            graph, _ = encoder_graph(store, subnet, weights, eps=EPS)
             (folder / _name(subnet, precision)).write_bytes(graph.SerializeToString(deterministic=True))
         pieces.end("graphs")
     for path in folder.iterdir():

@@ -27,7 +27,7 @@ from benchmarks.shared.plain_torch import PlainEncoder
 from edgedistill.architecture import Subnet
 from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs
 from edgedistill.exporters.graph_builder import OPSET, OUTPUT
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors, slice_tensors
@@ -76,14 +76,14 @@ def largest_difference(paths: tuple[Path, Path], vocabulary: int) -> float:
 def main() -> None:
     """Compare all twelve members, and save the figures."""
     model = random_model(MODELS["MiniLM-L6"])
-    stock, members = Stock.of(model.arch, full_tensors(model), "fp32"), twelve(model.arch)
+    store, members = EncoderWeightStore.of(model.arch, full_tensors(model), "fp32"), twelve(model.arch)
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        weights = write_weights(Path(scratch), stock, members)
+        weights = write_weights(Path(scratch), store, members)
         for subnet in members:
             ours, theirs = (Path(scratch) / f"{subnet.name}-{which}.onnx" for which in ("ours", "torch"))
             began = time.perf_counter()
-            ours.write_bytes(encoder_graph(stock, subnet, weights, eps=EPS)[0].SerializeToString())
+            ours.write_bytes(encoder_graph(store, subnet, weights, eps=EPS)[0].SerializeToString())
             written = time.perf_counter()
             export_by_torch(model, subnet, theirs)
             ended = time.perf_counter()

@@ -51,7 +51,7 @@ from edgedistill.architecture import Architecture, Subnet
 from edgedistill.device_profiles.timed_runs import Yardstick, full_speed_limit_us
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.graph_builder import OPSET
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.palette import Precision
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.model import ElasticTransformer
@@ -87,17 +87,17 @@ def write(model: ElasticTransformer, subnets: Sequence[Subnet], folder: Path) ->
     found: dict[Subnet, dict[str, Path]] = {subnet: {} for subnet in subnets}
     names: dict[str, Precision] = {OURS: "fp32", INT8: "int8"}
     for kind, precision in names.items():
-        stock = Stock.of(arch, tensors, precision)
-        weights = write_weights(folder, stock, subnets)
+        store = EncoderWeightStore.of(arch, tensors, precision)
+        weights = write_weights(folder, store, subnets)
         for subnet in subnets:
             found[subnet][kind] = folder / f"{subnet.name}-{precision}.onnx"
-            found[subnet][kind].write_bytes(encoder_graph(stock, subnet, weights, eps=EPS)[0].SerializeToString())
-    stock = Stock.of(arch, tensors, "fp32")
+            found[subnet][kind].write_bytes(encoder_graph(store, subnet, weights, eps=EPS)[0].SerializeToString())
+    store = EncoderWeightStore.of(arch, tensors, "fp32")
     for subnet in subnets:
         found[subnet]["alone"] = folder / f"{subnet.name}-alone.onnx"
         with tempfile.TemporaryDirectory() as scratch:
-            weights = write_weights(Path(scratch), stock, [subnet])
-            graph, _ = encoder_graph(stock, subnet, weights, eps=EPS, portable=True)
+            weights = write_weights(Path(scratch), store, [subnet])
+            graph, _ = encoder_graph(store, subnet, weights, eps=EPS, portable=True)
             onnx.load_external_data_for_model(graph, scratch)
             onnx.save(graph, found[subnet]["alone"])
     return found

@@ -28,7 +28,7 @@ from benchmarks.shared.arguments import Repeats
 from edgedistill.architecture import Architecture, SearchSpace, Subnet
 from edgedistill.device_profiles.job import Job, MemoryResult
 from edgedistill.exporters.encoder_graph import encoder_graph
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.palette import Precision, TensorSpec
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import full_tensors
@@ -76,19 +76,19 @@ def twelve(arch: Architecture) -> list[Subnet]:
 def write(model: ElasticTransformer, precision: Precision, folder: Path) -> list[tuple[Path, Path]]:
     """Write each member's graph over the family's weights, and as a file of its own."""
     arch = model.arch
-    stock = Stock.of(arch, full_tensors(model), precision)
+    store = EncoderWeightStore.of(arch, full_tensors(model), precision)
     family, alone = folder / f"family-{precision}", folder / f"alone-{precision}"
     family.mkdir()
     alone.mkdir()
     members = twelve(arch)
-    shared = write_weights(family, stock, members)
+    shared = write_weights(family, store, members)
     pairs = []
     for subnet in members:
         path, single = family / f"{subnet.name}.onnx", alone / f"{subnet.name}.onnx"
-        path.write_bytes(encoder_graph(stock, subnet, shared, eps=model.eps)[0].SerializeToString())
+        path.write_bytes(encoder_graph(store, subnet, shared, eps=model.eps)[0].SerializeToString())
         with tempfile.TemporaryDirectory() as scratch:
-            weights = write_weights(Path(scratch), stock, [subnet])
-            graph, _ = encoder_graph(stock, subnet, weights, eps=model.eps, portable=True)
+            weights = write_weights(Path(scratch), store, [subnet])
+            graph, _ = encoder_graph(store, subnet, weights, eps=model.eps, portable=True)
             onnx.load_external_data_for_model(graph, scratch)
             onnx.save(graph, single)
         pairs.append((path, single))

@@ -30,7 +30,7 @@ from edgedistill.architecture import Subnet
 from edgedistill.data.dataset import TaskData
 from edgedistill.distillation.mlfs import encode_data
 from edgedistill.exporters.encoder_graph import encoder_graph
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet import checkpoint
 from edgedistill.supernet.checkpoint import Supernet
@@ -58,11 +58,11 @@ def exported(supernet: Supernet, subnets: Iterable[Subnet], folder: Path) -> dic
     arch, tensors = supernet.model.arch, full_tensors(supernet.model)
     subnets = list(subnets)
     folder.mkdir()
-    stock = Stock.of(arch, tensors, "fp32")
-    weights = write_weights(folder, stock, subnets)
+    store = EncoderWeightStore.of(arch, tensors, "fp32")
+    weights = write_weights(folder, store, subnets)
     paths = {subnet: folder / f"{subnet.name}.onnx" for subnet in subnets}
     for subnet, path in paths.items():
-        path.write_bytes(encoder_graph(stock, subnet, weights, eps=supernet.model.eps)[0].SerializeToString())
+        path.write_bytes(encoder_graph(store, subnet, weights, eps=supernet.model.eps)[0].SerializeToString())
     return paths
 
 

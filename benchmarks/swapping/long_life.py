@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from edgedistill.runtime.control.controller import Controller
 from edgedistill.runtime.control.decide import Policy
-from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.predict.candidates import Candidate
 from edgedistill.runtime.predict.slowdown import Size
 from edgedistill.runtime.sensors import Readings

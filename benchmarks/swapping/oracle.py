@@ -31,8 +31,8 @@ from benchmarks.shared.arguments import DataFolder, PaletteFolder, WorkFolder
 from benchmarks.swapping import traces
 from benchmarks.swapping.traces import Feeds, Trace
 from edgedistill.palette import DeviceProfile, Palette, load
+from edgedistill.runtime.control.controller import Controller
 from edgedistill.runtime.control.decide import Policy
-from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.device import describe_device
 from edgedistill.runtime.onnx import create_session
 from edgedistill.runtime.predict.candidates import together_mb

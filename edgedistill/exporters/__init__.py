@@ -1,4 +1,4 @@
-"""Supernet to palette: graphs, the weights file, checks, the manifest."""
+"""Export a supernet as a palette: graphs, the weights file, checks, the manifest."""
 
 if __name__ != "edgedistill.exporters":  # reached through the link at the root: every module would load twice
     raise ImportError("import edgedistill.exporters, not exporters: the folder at the root is a link for readers")

@@ -1,4 +1,4 @@
-"""Weights of 4 or 8 bits in blocks, as onnxruntime's MatMulNBits and GatherBlockQuantized read them.
+"""Store weights in blocks of 4 or 8 bits, as onnxruntime's MatMulNBits and GatherBlockQuantized read them.
 
 A row of a matrix [out, in] is cut into blocks of 32 inputs, w ≈ s·(q − z) with one s a block, z = 2^(bits − 1) and q in
 [0, 2^bits). They are quantised once, at full width. Rows of fewer inputs are fewer blocks: where a subnet keeps a part
@@ -36,14 +36,14 @@ def in_blocks(name: str, matrix: Tensor, bits: int) -> dict[str, Tensor]:
     """Return the matrix [out, in] as uint8 [out, blocks, bytes of a block], and its scales [out, blocks]."""
     padded = F.pad(matrix, (0, -matrix.shape[1] % BLOCK)).view(matrix.shape[0], -1, BLOCK)
     parts = [_quantised(rows, bits) for rows in torch.split(padded, _ROWS_AT_ONCE)]
-    whole, scales = (torch.cat(piece) for piece in zip(*parts, strict=True))
+    whole, scales = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     if bits == 4:
         whole = whole[..., 0::2] | (whole[..., 1::2] << 4)
     return {name: whole.contiguous(), scale_name(name): scales.contiguous()}
 
 
 def _quantised(blocks: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Whole numbers of blocks [out, blocks, 32], and the scales [out, blocks] that come nearest to their weights.
+    """Return blocks [out, blocks, 32] as whole numbers, and the scales [out, blocks] that fit their weights best.
 
     The weight that is largest, whatever its sign, takes the lowest number, of which there is one more. Rounded for such
     a scale, the numbers get the one that fits them best.
@@ -65,7 +65,7 @@ def _quantised(blocks: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 
 def restored(whole: Tensor, scales: Tensor, width: int) -> Tensor:
-    """Return the matrix [out, width] that a tensor in blocks and its scales stand for."""
+    """Return the matrix [out, width] that a tensor in blocks and its scales encode."""
     bits = whole.shape[2] * 8 // BLOCK
     numbers = torch.stack((whole & 15, whole >> 4), -1).flatten(2) if bits == 4 else whole
     matrix: Tensor = (numbers.float() - 2 ** (bits - 1)) * scales[..., None]

@@ -1,7 +1,7 @@
-"""What a classifier's scores mean, measured for each member of a palette, so that they survive a swap.
+"""Calibrate the scores of a palette's classifiers, each by itself, so that a score means the same after a swap.
 
-A temperature (Guo et al., 2017, arXiv 1706.04599) makes a member's scores probabilities. Texts out of scope tell what
-the first member has to reject, and texts halfway there which energies of the others are like its own.
+A temperature (Guo et al., 2017, arXiv 1706.04599) makes a member's scores probabilities. Texts out of scope show what
+the first member has to reject. Texts halfway there show which energies of the others match its own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from edgedistill.tasks.task import Task
 
 __all__ = ["Calibrator", "at_own_thresholds", "fitted_temperature", "spliced"]
 
-_LEAST, _MOST = 0.2, 5.0  # beyond them validation is too small, or too well known, to tell
-_HALFWAY = 3000
-_LEAST_TOKENS = 6  # with the special ones: of two shorter texts a half is hardly anything
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.2, 5.0  # beyond them validation is too small, or too well learned, to tell
+_HALFWAY_TEXTS = 3000
+_MIN_TOKENS = 6  # with the special ones: half of a shorter text is hardly anything
 _Logits = NDArray[np.floating[Any]]
 
 
 class Calibrator:
-    """Measures the members of one palette; the first that is measured is the reference of the others.
+    """Measure the members of one palette; the first that is measured is the reference of the others.
 
     Args:
         task: says what scores are.
@@ -45,13 +45,13 @@ class Calibrator:
     ) -> None:
         self._task, self._data, self._teacher = task, data, teacher
         self._out_of_scope = out_of_scope
-        self._halfway = None if out_of_scope is None else spliced(data.validation, _HALFWAY)
+        self._halfway = None if out_of_scope is None else spliced(data.validation, _HALFWAY_TEXTS)
         self._decisions: NDArray[Any] | None = None  # of the first member on test
         self._ranks: list[float] | None = None
 
     @property
     def matched(self) -> tuple[Encoded, ...]:
-        """The rows by which members are matched: those out of scope, and those halfway there."""
+        """Return the rows by which members are matched: those out of scope, and those halfway there."""
         return () if self._out_of_scope is None or self._halfway is None else (self._out_of_scope, self._halfway)
 
     def measure(self, validation: Tensor, test: Tensor, matched: Sequence[Tensor]) -> Calibration:
@@ -76,31 +76,31 @@ class Calibrator:
             energies=None if energies is None else [round(float(value), 5) for value in energies],
         )
 
-    def _energies(self, given: NDArray[np.float64], halfway: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Percentiles over both; the first member's say where among them those of the texts out of scope alone lie."""
-        every = np.sort(np.concatenate([given, halfway]))
+    def _energies(self, rejected: NDArray[np.float64], halfway: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return percentiles over both; the first member's also fix the ranks of the texts out of scope among them."""
+        energies = np.sort(np.concatenate([rejected, halfway]))
         if self._ranks is None:
-            below = np.searchsorted(every, np.percentile(given, range(101)))
-            self._ranks = [round(float(share), 6) for share in below / len(every)]
-        found: NDArray[np.float64] = np.percentile(every, range(101))
-        return found
+            below = np.searchsorted(energies, np.percentile(rejected, range(101)))
+            self._ranks = [round(float(share), 6) for share in below / len(energies)]
+        percentiles: NDArray[np.float64] = np.percentile(energies, range(101))
+        return percentiles
 
     def recorded(self) -> OutOfScope | None:
-        """For the manifest, once the first member is measured."""
+        """Return the manifest's entry for texts out of scope, once the first member is measured."""
         if not self.matched:
             return None
         assert self._ranks is not None
-        given, halfway = self.matched
-        return OutOfScope(texts=len(given), sha256=_sha256(given), halfway=len(halfway), ranks=self._ranks)
+        rejected, halfway = self.matched
+        return OutOfScope(texts=len(rejected), sha256=_sha256(rejected), halfway=len(halfway), ranks=self._ranks)
 
     def rejects_by(self, recorded: OutOfScope | None) -> bool:
-        """Whether an earlier palette was exported with the same texts."""
+        """Return True if an earlier palette was exported with the same texts."""
         if recorded is None or self._out_of_scope is None:
             return recorded is None and self._out_of_scope is None
         return recorded.sha256 == _sha256(self._out_of_scope)
 
     def _targets(self, classes: int) -> _Logits:
-        """Probabilities [rows, c] of validation: of the labels, or the teacher's."""
+        """Return probabilities [rows, c] of validation: those of the labels, or else the teacher's."""
         labels = self._data.validation.labels
         if labels is None:
             return self._task.scores(_array(self._teacher["validation"]))
@@ -112,16 +112,17 @@ def _sha256(rows: Encoded) -> str:
 
 
 def spliced(rows: Encoded, count: int) -> Encoded:
-    """Rows that begin as one of these and end as another; none where these are too short.
+    """Return rows that begin as one of these and end as another; none if these are too short.
 
-    They lie between what is in scope and what is not, where thresholds do. Over them members are matched closely; texts
-    that are far out of scope say little of that region, and of those near it there are never many.
+    They are between what is in scope and what is not, as thresholds are, so they match members closely there. Texts far
+    out of scope say little about that region, and texts near it are always few.
     """
-    long = [row for row, ids in enumerate(rows.ids) if len(ids) >= _LEAST_TOKENS]
+    long = [row for row, ids in enumerate(rows.ids) if len(ids) >= _MIN_TOKENS]
     pairs = np.random.default_rng(0).choice(long, (count, 2)) if len(long) > 1 else ()
 
-    def halves(of: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-        return tuple(of[a][: len(of[a]) // 2] + of[b][len(of[b]) // 2 :] for a, b in pairs)
+    def halves(sequences: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        chosen = ((sequences[a], sequences[b]) for a, b in pairs)
+        return tuple(first[: len(first) // 2] + second[len(second) // 2 :] for first, second in chosen)
 
     return Encoded(halves(rows.ids), halves(rows.type_ids), None, None, rows.pad)
 
@@ -130,7 +131,7 @@ def fitted_temperature(task: Task, logits: _Logits, targets: _Logits) -> float:
     """Return the T, from 0.2 to 5, at which the scores of logits / T are nearest to ``targets``, both [n, c]."""
     result = minimize_scalar(
         lambda log_temperature: task.surprise(logits / np.exp(log_temperature), targets),
-        bounds=(np.log(_LEAST), np.log(_MOST)),
+        bounds=(np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE)),
         method="bounded",
     )
     return float(np.exp(result.x))

@@ -9,16 +9,16 @@ from edgedistill.architecture import Subnet
 from edgedistill.errors import ExportError
 from edgedistill.exporters.binding import read_tensors
 from edgedistill.exporters.calibration import Calibrator
-from edgedistill.exporters.weights import Holdings, StoredTensor, WeightsFile
+from edgedistill.exporters.weights import StoredTensor, WeightsFile, WeightStore
 from edgedistill.palette import Palette, SubnetEntry, write_profile
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.supernet.slicing import slice_tensors
 from edgedistill.tasks import task_of
 
-__all__ = ["carry_profiles", "known_entries", "stored_weights"]
+__all__ = ["carry_profiles", "stored_weights", "unchanged_entries"]
 
 
-def known_entries(
+def unchanged_entries(
     palette: Palette, supernet: Supernet, largest: Subnet, calibrator: Calibrator | None
 ) -> dict[str, SubnetEntry]:
     """Return the palette's entries that stay valid, by their graph's name, which is a hash of its content.
@@ -45,25 +45,25 @@ def known_entries(
     return {entry.graph: entry for entry in manifest.subnets if calibrator is None or entry.name != first.name}
 
 
-def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[Subnet]) -> WeightsFile:
-    """Return the palette's weights file in this stock's precision, once checked to hold what ``subnets`` need.
+def stored_weights(palette: Palette, store: WeightStore, subnets: Iterable[Subnet]) -> WeightsFile:
+    """Return the palette's weights file in this store's precision, once checked to hold what ``subnets`` need.
 
     Raises:
-        ExportError: it holds other weights than the stock, or less than a subnet needs.
+        ExportError: it holds other weights than the store, or less than a subnet needs.
     """
-    entries = [entry for entry in palette.manifest.subnets if entry.precision == stock.precision]
+    entries = [entry for entry in palette.manifest.subnets if entry.precision == store.precision]
     stored: dict[str, StoredTensor] = {}
     for entry in entries:
         for name, tensor in read_tensors(palette.folder / entry.graph).items():
             stored[name] = max(tensor, stored.get(name, tensor), key=lambda candidate: candidate.shape[0])
     file = entries[0].weights
-    if not _agree(stored, stock, (palette.folder / file).read_bytes()):
+    if not _agree(stored, store, (palette.folder / file).read_bytes()):
         raise ExportError(
             f"{palette.folder} was exported from another supernet or with other options; "
             "give the same, or export to a new folder"
         )
     for subnet in subnets:
-        for name, shape in stock.extents(subnet).items():
+        for name, shape in store.extents(subnet).items():
             if name not in stored or any(map(gt, shape, stored[name].shape)):
                 raise ExportError(
                     f"{palette.folder}: {subnet.name} keeps more of {name} than any of its members; "
@@ -72,11 +72,11 @@ def stored_weights(palette: Palette, stock: Holdings, subnets: Iterable[Subnet])
     return WeightsFile(file, stored)
 
 
-def _agree(stored: Mapping[str, StoredTensor], stock: Holdings, content: bytes) -> bool:
-    """Return True if the file holds the stock's bytes wherever a member reads them."""
-    if not stored.keys() <= stock.tensors.keys():
+def _agree(stored: Mapping[str, StoredTensor], store: WeightStore, content: bytes) -> bool:
+    """Return True if the file holds the store's bytes wherever a member reads them."""
+    if not stored.keys() <= store.tensors.keys():
         return False
-    slices = slice_tensors(stock.tensors, {name: tensor.shape for name, tensor in stored.items()})
+    slices = slice_tensors(store.tensors, {name: tensor.shape for name, tensor in stored.items()})
     return all(
         slices[name].dtype == tensor.dtype
         and content[tensor.offset : tensor.offset + tensor.shape[0] * tensor.row_bytes]

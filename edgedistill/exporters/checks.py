@@ -45,17 +45,17 @@ def check_graph(path: Path, model: ElasticTransformer, subnet: Subnet, scale: La
 
 
 def check_valid(path: Path, model: ElasticTransformer) -> None:
-    """A graph whose answers torch's are no measure of, since it computes in integers: it runs, and gives numbers.
+    """Check that an integer graph is valid and gives finite numbers; torch's answers do not measure it.
 
     Raises:
-        ExportError: the graph is not valid ONNX, or gives something that is no number.
+        ExportError: the graph is not valid ONNX, or gives a number that is not finite.
     """
     _check_form(path)
     session = create_session(path, threads=2)
     for feeds in _probes(model):
         (outputs,) = session.run([OUTPUT], feeds)
         if not np.isfinite(outputs).all():
-            raise ExportError(f"the graph {path.name} gives answers that are no numbers")
+            raise ExportError(f"the graph {path.name} gives answers that are not finite")
 
 
 def _check_form(path: Path) -> None:
@@ -67,10 +67,10 @@ def _check_form(path: Path) -> None:
 
 @torch.no_grad()
 def largest_difference(path: Path, model: ElasticTransformer, subnet: Subnet, scale: LabelScale | None = None) -> float:
-    """Largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
+    """Return the largest difference of outputs between the graph and the supernet, over batches, lengths and masks.
 
-    It is absolute. The graph of a regression answers in the unit of the labels: of those, it is in spreads. Where no
-    ``scale`` is known, it is relative to the largest output over 1.
+    It is absolute. For a regression, whose graph answers in the unit of the labels, it is in spreads of the labels, or
+    without a ``scale`` relative to the largest output over 1.
     """
     session = create_session(path, threads=2)
     model.eval()
@@ -93,7 +93,7 @@ def _gap(expected: Tensor, actual: NDArray[np.floating[Any]]) -> float:
 
 
 def _probes(model: ElasticTransformer) -> Iterator[dict[str, NDArray[np.int64]]]:
-    """Random token ids; in a batch every row but the first is padded by a different length."""
+    """Yield random token ids; in a batch every row but the first is padded by a different length."""
     rng = np.random.default_rng(0)
     for batch in _BATCHES:
         for length in sorted({min(length, model.arch.positions) for length in _LENGTHS}):

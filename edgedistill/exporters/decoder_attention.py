@@ -1,7 +1,7 @@
-"""Attention over the cache as one node of onnxruntime's own (``com.microsoft.GroupQueryAttention``).
+"""Write attention over the cache as one node of onnxruntime's own (``com.microsoft.GroupQueryAttention``).
 
-It turns queries and keys, writes the new keys and values into the cache, and reads them there. Turned apart, and
-padded, are heads whose size its CPU kernel does not take.
+The node rotates queries and keys, writes the new keys and values into the cache, and reads them there. Heads whose size
+its CPU kernel does not take are rotated by a node of their own, and padded.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def cache_head_size(arch: Architecture) -> int:
 
 
 def attend(builder: GraphBuilder, arch: Architecture, shape: LayerShape, place: int, x: str, eps: float) -> str:
-    """Queries, keys and values side by side [1, n, (h + 2k)·s] → context [1, n, h·s].
+    """Attend by queries, keys and values next to each other [1, n, (h + 2k)·s] → context [1, n, h·s].
 
-    ``place``: of the layer in the subnet, by which its part of the cache is called.
+    ``place``: the layer's number within the subnet, which names its part of the cache.
     """
     prefix, size = f"layers.{shape.index}", arch.head_size
     padded, turns = cache_head_size(arch) != size, arch.rope_theta is not None
@@ -72,7 +72,7 @@ def _norm_heads(builder: GraphBuilder, x: str, norm: str, size: int, eps: float)
 
 
 def _turn(builder: GraphBuilder, x: str) -> str:
-    """Rotary positions of x [1, n, heads·s], its first token being behind those in the cache."""
+    """Rotate x [1, n, heads·s] by its positions; its first token follows those in the cache."""
     place = "first_position"
     if not any(place in node.output for node in builder.nodes):
         builder.add("Shape", ["input_ids"], "new_tokens", start=1, end=2)
@@ -82,7 +82,7 @@ def _turn(builder: GraphBuilder, x: str) -> str:
 
 
 def _pad_heads(builder: GraphBuilder, x: str, size: int, target: int) -> str:
-    """Heads of x [1, n, heads·size] with zeros behind them, or, of a smaller size, without what is there."""
+    """Pad each head of x [1, n, heads·size] with zeros to the ``target`` size, or cut it to a smaller one."""
     heads = by_head(builder, x, size, f"{x}.by_head")
     if target > size:
         ends = builder.constant([0, 0, 0, 0, 0, 0, 0, target - size], f"behind_{target - size}")

@@ -40,17 +40,17 @@ def check_step_graph(path: Path, model: ElasticTransformer, subnet: Subnet, cont
 
 
 def check_steps_run(path: Path, model: ElasticTransformer, context_tokens: int) -> None:
-    """Check that a graph in few bits runs and gives numbers; torch's answers do not measure it.
+    """Check that a graph in few bits runs and gives finite numbers; torch's answers do not measure it.
 
     Raises:
-        ExportError: it gives something that is no number.
+        ExportError: it gives a number that is not finite.
         LoadError: onnxruntime refuses the graph.
     """
     steps = Steps(path, max(_LENGTHS), _THREADS)
     for ids, parts in _probes(model, context_tokens):
         for logits in _fed(steps, ids, parts):
             if not np.isfinite(logits).all():
-                raise ExportError(f"the graph {path.name} gives answers that are no numbers")
+                raise ExportError(f"the graph {path.name} gives answers that are not finite")
 
 
 @torch.no_grad()
@@ -69,7 +69,7 @@ def _largest_difference(path: Path, model: ElasticTransformer, subnet: Subnet, c
 
 
 def _fed(steps: Steps, ids: list[int], parts: list[int]) -> Iterator[np.ndarray]:
-    """Logits [n, V] of one part of the text after the other."""
+    """Yield logits [n, V] of one part of the text after the other."""
     steps.begin()
     start = 0
     for part in parts:
@@ -78,7 +78,7 @@ def _fed(steps: Steps, ids: list[int], parts: list[int]) -> Iterator[np.ndarray]
 
 
 def _probes(model: ElasticTransformer, context_tokens: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Random token ids, and the lengths of the parts that the text is fed in: at once, a prompt and steps, chunks."""
+    """Yield random token ids, and the lengths of the parts to feed: all at once, a prompt and steps, chunks."""
     rng = np.random.default_rng(0)
     for length in sorted({min(length, context_tokens) for length in _LENGTHS}):
         ids = rng.integers(0, model.arch.vocabulary, length).tolist()

@@ -1,7 +1,7 @@
 """Write a subnet of a decoder as one graph for prefill and for each step after it, over the shared weights file.
 
 A step takes the n new tokens of one text and the cache of those before them, and gives the logits of the tokens that
-are asked for and the cache with the new ones. Bound to the same memory as what came in, the cache is written in place.
+are requested and the cache with the new ones. Bound to the same memory as what came in, the cache is written in place.
 Operators are onnxruntime's fused ones, for its CPU provider.
 """
 
@@ -14,7 +14,7 @@ from edgedistill.architecture import Architecture, LayerShape, Subnet
 from edgedistill.exporters.binding import attach
 from edgedistill.exporters.decoder_attention import attend, cache_head_size
 from edgedistill.exporters.decoder_products import Products
-from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderStock
+from edgedistill.exporters.decoder_weights import HEAD, POSITIONS, WORDS, DecoderWeightStore
 from edgedistill.exporters.graph_blocks import norm, norm_tensors
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
 from edgedistill.exporters.weights import WeightsFile
@@ -27,18 +27,18 @@ _QKV = ("query", "key", "value")
 _ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
 
 
-def step_graph(stock: DecoderStock, subnet: Subnet, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
-    """Return the subnet's graph over the weights file of this stock, and how many of the file's bytes it reads.
+def step_graph(store: DecoderWeightStore, subnet: Subnet, weights: WeightsFile) -> tuple[onnx.ModelProto, int]:
+    """Return the subnet's graph over the weights file of this store, and how many of the file's bytes it reads.
 
     Inputs: ``input_ids`` [1, n] int64, ``seqlens_k`` [1] and ``total_sequence_length`` [] int32 (the tokens in the
     cache after the step, less one, and all of them), ``logit_positions`` [m] int64 (which of the n get logits),
     ``position_ids`` [1, n] int64 where positions are learned, and by layer, counted from 0, ``past_key_0`` and
     ``past_value_0`` [1, k, capacity, s] float32. Outputs: ``logits`` [1, m, V], ``present_key_0``, ...
     """
-    writer = _Writer(stock, subnet)
+    writer = _Writer(store, subnet)
     writer.write()
-    nodes, bound, weight_bytes = attach(writer.builder.nodes, stock.extents(subnet), weights)
-    inputs, outputs = _inputs(stock.arch, subnet), _outputs(stock.arch, subnet)
+    nodes, bound, weight_bytes = attach(writer.builder.nodes, store.extents(subnet), weights)
+    inputs, outputs = _inputs(store.arch, subnet), _outputs(store.arch, subnet)
     return writer.builder.model(subnet.name, inputs, outputs, nodes, bound), weight_bytes
 
 
@@ -55,7 +55,7 @@ def step_inputs(arch: Architecture) -> list[TensorSpec]:
 
 
 def _inputs(arch: Architecture, subnet: Subnet) -> list[ValueInfoProto]:
-    values = [helper.make_tensor_value_info(one.name, _TYPES[one.dtype], one.shape) for one in step_inputs(arch)]
+    values = [helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], spec.shape) for spec in step_inputs(arch)]
     return [*values, *_caches("past", arch, subnet)]
 
 
@@ -73,10 +73,10 @@ def _caches(when: str, arch: Architecture, subnet: Subnet) -> list[ValueInfoProt
 class _Writer:
     """Write the nodes. What a block of a layer computes is added to the stream by the norm behind it."""
 
-    def __init__(self, stock: DecoderStock, subnet: Subnet) -> None:
+    def __init__(self, store: DecoderWeightStore, subnet: Subnet) -> None:
         self.builder = GraphBuilder()
-        self._products = Products(self.builder, stock, subnet)
-        self._stock, self._subnet, self._arch = stock, subnet, stock.arch
+        self._products = Products(self.builder, store, subnet)
+        self._store, self._subnet, self._arch = store, subnet, store.arch
 
     def write(self) -> None:
         added, stream, bias = self._positions(), self._products.rows(WORDS, "input_ids", "words"), ""
@@ -84,7 +84,7 @@ class _Writer:
             prefix, is_last = f"layers.{shape.index}", place == len(self._subnet.layers) - 1
             normed, stream = self._norm(f"{prefix}.attention_norm", added, stream, bias)
             context = self._attention(place, shape, normed)
-            if is_last:  # behind it tokens do not meet any more, so that only those go on whose logits are asked for
+            if is_last:  # behind it tokens do not meet any more, so that only those go on whose logits are requested
                 context, stream = self._selected(context), self._selected(stream)
             added = self._product(context, f"{prefix}.attention_output")
             bias = f"{prefix}.attention_output.bias" if self._arch.output_bias else ""
@@ -101,18 +101,18 @@ class _Writer:
     def _norm(self, name: str, added: str, stream: str, bias: str) -> tuple[str, str]:
         """Return the norm of the stream [1, n, d], and that stream: ``stream`` plus what is ``added`` to it."""
         if not added:
-            return norm(self.builder, self._arch, name, stream, self._stock.eps), stream
+            return norm(self.builder, self._arch, name, stream, self._store.eps), stream
         kind = "SkipSimplifiedLayerNormalization" if self._arch.norm == "rms" else "SkipLayerNormalization"
         inputs, total = [added, stream, *norm_tensors(self._arch, name), *([bias] if bias else [])], f"{name}.stream"
         outputs = [name] if name == "norm" else [name, "", "", total]
-        return self.builder.fuse(kind, inputs, *outputs, epsilon=self._stock.eps), total
+        return self.builder.fuse(kind, inputs, *outputs, epsilon=self._store.eps), total
 
     def _attention(self, place: int, shape: LayerShape, normed: str) -> str:
-        """[1, n, d] → context [1, n, h·s]."""
+        """Attend: [1, n, d] → context [1, n, h·s]."""
         prefix = f"layers.{shape.index}"
         modules = [f"{prefix}.{part}" for part in _QKV]
         x = self._products.product(normed, modules, f"{prefix}.qkv", biased=self._arch.qkv_bias)
-        return attend(self.builder, self._arch, shape, place, x, self._stock.eps)
+        return attend(self.builder, self._arch, shape, place, x, self._store.eps)
 
     def _selected(self, x: str) -> str:
         return self.builder.add("Gather", [x, "logit_positions"], f"{x}.asked", axis=1)
@@ -121,11 +121,11 @@ class _Writer:
         return self._products.product(x, [module], f"{module}.product", biased=biased)
 
     def _inner(self, prefix: str, x: str) -> str:
-        """[1, n, d] → what the FFN multiplies its second matrix with [1, n, f]."""
+        """Compute what the FFN multiplies its second matrix with: [1, n, d] → [1, n, f]."""
         up, gate = f"{prefix}.ffn_up", f"{prefix}.ffn_gate"
         if not self._arch.gated:
             return self._activated(up, self._product(x, up, biased=self._arch.ffn_bias))
-        # One product instead of two: threads meet at the end of each, which takes as long as a piece of it.
+        # One product instead of two: threads meet at the end of each, which takes as long as a part of it.
         both = self._products.product(x, [gate, up], f"{gate}.and_up", biased=self._arch.ffn_bias)
         parts = [f"{gate}.product", f"{up}.product"]
         self.builder.add("Split", [both], *parts, axis=2, num_outputs=2)

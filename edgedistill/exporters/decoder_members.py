@@ -10,13 +10,13 @@ import numpy as np
 
 from edgedistill.architecture import Subnet
 from edgedistill.distillation.mlfs import EncodedData
-from edgedistill.exporters.changes import known_entries
+from edgedistill.exporters.changes import unchanged_entries
 from edgedistill.exporters.decoder_attention import cache_head_size
 from edgedistill.exporters.decoder_checks import check_step_graph, check_steps_run
 from edgedistill.exporters.decoder_graph import step_graph, step_inputs
 from edgedistill.exporters.decoder_quality import graph_figures, next_token_qualities
 from edgedistill.exporters.decoder_steps import Steps
-from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.decoder_weights import DecoderWeightStore
 from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.members import MAC_TOKENS, SCORED, member_name, put_graph
 from edgedistill.exporters.weights import WeightsFile
@@ -59,41 +59,41 @@ class DecoderMembers:
         if fault is not None:
             _log.warning("the chat template %s; the palette takes no chats", fault)
 
-    def known(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
-        """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
-        return known_entries(palette, self._supernet, largest, None)
+    def unchanged_entries(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
+        """Return the palette's entries that stay valid, by their graph's name: see `changes.unchanged_entries`."""
+        return unchanged_entries(palette, self._supernet, largest, None)
 
-    def stock(self, precision: Precision, keep_fp32: Collection[str]) -> DecoderStock:
+    def weight_store(self, precision: Precision, keep_fp32: Collection[str]) -> DecoderWeightStore:
         """Return what graphs of this precision may hold."""
         context = self._generation.context_tokens
-        return DecoderStock.of(self._model, precision, context_tokens=context, keep_fp32=keep_fp32)
+        return DecoderWeightStore.of(self._model, precision, context_tokens=context, keep_fp32=keep_fp32)
 
     def export(
         self,
-        stock: DecoderStock,
+        store: DecoderWeightStore,
         weights: WeightsFile,
         subnet: Subnet,
         folder: Path,
-        known: Mapping[str, SubnetEntry],
+        unchanged: Mapping[str, SubnetEntry],
     ) -> SubnetEntry:
-        """Write the graph into ``folder``; check and score it, unless its entry is ``known`` by its name.
+        """Write the graph into ``folder``; check and score it, unless ``unchanged`` has its entry by its name.
 
         Raises:
             ExportError: it disagrees with torch.
         """
-        arch, precision = self._arch, stock.precision
-        graph, weight_bytes = step_graph(stock, subnet, weights)
+        arch, precision = self._arch, store.precision
+        graph, weight_bytes = step_graph(store, subnet, weights)
         path = put_graph(graph, subnet, precision, folder)
-        if path.name in known:
-            return known[path.name]
+        if path.name in unchanged:
+            return unchanged[path.name]
         if precision == "fp32":
-            check_step_graph(path, self._model, subnet, stock.context_tokens)
+            check_step_graph(path, self._model, subnet, store.context_tokens)
         else:
-            check_steps_run(path, self._model, stock.context_tokens)
+            check_steps_run(path, self._model, store.context_tokens)
         heads = [arch.kv_heads_of(layer.heads) for layer in subnet.layers]
         return SubnetEntry(
             name=member_name(subnet, precision),
-            quantization=stock.quantization,
+            quantization=store.quantization,
             graph=path.name,
             weights=weights.name,
             layers=[
@@ -127,7 +127,7 @@ class DecoderMembers:
         inputs = {"prompt": [list(prompt)], "continuation": [list(continuation)], "asked": [sampled]}
         return Probes(inputs=inputs, answers=answers)
 
-    def described(self) -> dict[str, Any]:
+    def manifest_fields(self) -> dict[str, Any]:
         """Return what a manifest states of all members, except the caches: a subnet has one for each of its layers."""
         generation = self._generation
         return {

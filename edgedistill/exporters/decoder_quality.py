@@ -15,14 +15,14 @@ from edgedistill.tasks.text_generation import TokenFigures
 
 __all__ = ["graph_figures", "next_token_qualities"]
 
-_MOST = 1 << 24  # logits that are held at once: 64 MB
+_MAX_LOGITS_AT_ONCE = 1 << 24  # 64 MB
 
 
 def graph_figures(graph: Path, data: Encoded, vocabulary: int) -> TokenFigures:
     """Return the graph's figures of every row of next tokens, a part of a row at a time."""
     steps = Steps(graph, max(map(len, data.ids)), usable_cores())
     figures = TokenFigures.empty(len(data))
-    size = max(1, _MOST // vocabulary)
+    size = max(1, _MAX_LOGITS_AT_ONCE // vocabulary)
     for row, ids in enumerate(data.ids):
         labels = data.unit_labels([row])
         assert labels is not None

@@ -21,7 +21,7 @@ from edgedistill.supernet.layers import rotations
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents, full_tensors
 
-__all__ = ["COSINES", "HEAD", "POSITIONS", "SINES", "WORDS", "DecoderStock"]
+__all__ = ["COSINES", "HEAD", "POSITIONS", "SINES", "WORDS", "DecoderWeightStore"]
 
 WORDS, POSITIONS, HEAD = "word.weight", "position.weight", "head.weight"
 COSINES, SINES = "rotations.cosines", "rotations.sines"
@@ -30,7 +30,7 @@ _EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True)
-class DecoderStock:
+class DecoderWeightStore:
     """Hold everything that step graphs of one precision may hold, at full size; a tied head shares the table's memory.
 
     Attributes:
@@ -54,8 +54,8 @@ class DecoderStock:
         *,
         context_tokens: int | None = None,
         keep_fp32: Collection[str] = (),
-    ) -> DecoderStock:
-        """Build the stock from the supernet.
+    ) -> DecoderWeightStore:
+        """Build the store from the supernet.
 
         Args:
             model: no stage of it trains.
@@ -64,7 +64,7 @@ class DecoderStock:
             keep_fp32: parts that stay in fp32 whatever the precision.
 
         Raises:
-            ExportError: there is no such part.
+            ExportError: the supernet does not have such a part.
         """
         arch, context = model.arch, context_tokens or model.arch.positions
         tensors = full_tensors(model)
@@ -102,7 +102,7 @@ class DecoderStock:
 def _bits(
     arch: Architecture, tensors: Collection[str], precision: Precision, keep_fp32: Collection[str]
 ) -> dict[str, int]:
-    """Bits of a weight by the name of each matrix and of the word table; none of what stays in fp32."""
+    """Return the bits of a weight by the name of each matrix and of the word table, but for those kept in fp32."""
     parts = [_EMBEDDINGS, *([] if arch.tied else ["head"]), *(f"layers.{index}" for index in range(arch.layers))]
     for part in keep_fp32:
         if part not in parts:

@@ -19,7 +19,7 @@ from edgedistill.exporters.binding import attach
 from edgedistill.exporters.encoder_products import EncoderProducts
 from edgedistill.exporters.graph_blocks import flat, heads_of, norm
 from edgedistill.exporters.graph_builder import OUTPUT, GraphBuilder
-from edgedistill.exporters.weights import Stock, WeightsFile
+from edgedistill.exporters.weights import EncoderWeightStore, WeightsFile
 
 __all__ = ["encoder_graph", "graph_inputs", "output_shape"]
 
@@ -39,12 +39,12 @@ def output_shape(arch: Architecture) -> list[int | str]:
 
 
 def encoder_graph(
-    stock: Stock, subnet: Subnet, weights: WeightsFile, *, eps: float, portable: bool = False
+    store: EncoderWeightStore, subnet: Subnet, weights: WeightsFile, *, eps: float, portable: bool = False
 ) -> tuple[onnx.ModelProto, int]:
-    """Build the subnet's graph over the weights file of ``stock``.
+    """Build the subnet's graph over the weights file of ``store``.
 
     Args:
-        stock: the tensors and their precision.
+        store: the tensors and their precision.
         subnet: the slice to write.
         weights: the file that holds at least what the subnet keeps.
         eps: added to the variance in each norm.
@@ -53,24 +53,24 @@ def encoder_graph(
     Returns:
         The model, and how many bytes of the weights file it refers to.
     """
-    writer = _EncoderWriter(stock, subnet, eps, fused=not (portable or stock.whole))
+    writer = _EncoderWriter(store, subnet, eps, fused=not (portable or store.whole))
     writer.write()
-    nodes, bound, weight_bytes = attach(writer.builder.nodes, stock.extents(subnet), weights)
+    nodes, bound, weight_bytes = attach(writer.builder.nodes, store.extents(subnet), weights)
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        for name in graph_inputs(stock.arch)
+        for name in graph_inputs(store.arch)
     ]
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, output_shape(stock.arch))]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, output_shape(store.arch))]
     return writer.builder.model(subnet.name, inputs, outputs, nodes, bound), weight_bytes
 
 
 class _EncoderWriter:
     """Write the nodes, from the embeddings to the head."""
 
-    def __init__(self, stock: Stock, subnet: Subnet, eps: float, *, fused: bool) -> None:
+    def __init__(self, store: EncoderWeightStore, subnet: Subnet, eps: float, *, fused: bool) -> None:
         self.builder = GraphBuilder()
-        self._products = EncoderProducts(self.builder, stock)
-        self._arch, self._subnet, self._eps, self._fused = stock.arch, subnet, eps, fused
+        self._products = EncoderProducts(self.builder, store)
+        self._arch, self._subnet, self._eps, self._fused = store.arch, subnet, eps, fused
 
     def write(self) -> None:
         mask = self._whole_mask() if self._fused else self._masked_bias()
@@ -105,7 +105,7 @@ class _EncoderWriter:
         return norm(self.builder, self._arch, name, x, self._eps)
 
     def _layer(self, shape: LayerShape, x: str, mask: str) -> str:
-        """Attention and FFN, each with its residual and norm behind it: [b, n, d] → [b, n, d]."""
+        """Write attention and FFN, each with its residual and norm behind it: [b, n, d] → [b, n, d]."""
         layer, add = f"layers.{shape.index}", self.builder.add
         context = self._fused_attention(shape, x, mask) if self._fused else self._attention(layer, x, mask)
         attended = add("Add", [x, self._linear(f"{layer}.attention_output", context)], f"{layer}.attended")
@@ -123,7 +123,7 @@ class _EncoderWriter:
         return self.builder.add("Cast", ["attention_mask"], "attention_mask.int32", to=TensorProto.INT32)
 
     def _fused_attention(self, shape: LayerShape, x: str, mask: str) -> str:
-        """x [b, n, d] → context [b, n, h·s]; the weights are concatenated once, when the session is created."""
+        """Attend: x [b, n, d] → context [b, n, h·s]; the weights are concatenated once, when the session is created."""
         layer = f"layers.{shape.index}"
         joined = [
             self.builder.add("Concat", [f"{layer}.{part}.{kind}" for part in _QKV], f"{layer}.qkv.{kind}", axis=axis)
@@ -143,14 +143,14 @@ class _EncoderWriter:
         axes = builder.constant([1, 2], "axes_1_2")
         builder.add("Unsqueeze", ["attention_mask", axes], "attention_mask.wide")
         builder.add("Cast", ["attention_mask.wide"], "attention_mask.float", to=TensorProto.FLOAT)
-        one = builder.array(np.array(1, np.float32), "one.float")
-        builder.add("Sub", [one, "attention_mask.float"], "attention_mask.hidden")
+        ones = builder.array(np.array(1, np.float32), "one.float")
+        builder.add("Sub", [ones, "attention_mask.float"], "attention_mask.hidden")
         return builder.add(
             "Mul", ["attention_mask.hidden", builder.array(np.array(_LOWEST), "lowest")], "attention_mask.bias"
         )
 
     def _attention(self, layer: str, x: str, bias: str) -> str:
-        """x [b, n, d] → context [b, n, h·s] with ONNX's own operators."""
+        """Attend with ONNX's own operators: x [b, n, d] → context [b, n, h·s]."""
         builder, size = self.builder, self._arch.head_size
         by_head = heads_of(builder, size)
         # Keys are transposed for the product of queries [b, h, n, s] with keys [b, h, s, n].
@@ -173,7 +173,7 @@ class _EncoderWriter:
         return flat(builder, joined, f"{layer}.context")
 
     def _head(self, x: str) -> None:
-        """Last states [b, n, d] → [b, c], or [b, n, c] if each token gets an answer."""
+        """Write the head: last states [b, n, d] → [b, c], or [b, n, c] if each token gets an answer."""
         add, arch = self.builder.add, self._arch
         if arch.pooling == "first":
             x = add("Gather", [x, self.builder.constant(0, "zero")], "pooled", axis=1)
@@ -195,10 +195,10 @@ class _EncoderWriter:
         add("Div", [x, add("Clip", [length, least], "length.clipped")], OUTPUT)
 
     def _mean(self, x: str) -> str:
-        """Mean of x [b, n, d] over the tokens that the mask keeps: [b, d]."""
+        """Average x [b, n, d] over the tokens that the mask keeps: [b, d]."""
         builder, add = self.builder, self.builder.add
         add("Unsqueeze", ["attention_mask", builder.constant([2], "axes_2")], "attention_mask.by_token")
-        kept = add("Cast", ["attention_mask.by_token"], "token_weights", to=TensorProto.FLOAT)
+        weights = add("Cast", ["attention_mask.by_token"], "token_weights", to=TensorProto.FLOAT)
         tokens = builder.constant([1], "token_axis")
-        total = add("ReduceSum", [add("Mul", [x, kept], "weighted"), tokens], "weighted.sum", keepdims=0)
-        return add("Div", [total, add("ReduceSum", [kept, tokens], "token_count", keepdims=0)], "pooled")
+        total = add("ReduceSum", [add("Mul", [x, weights], "weighted"), tokens], "weighted.sum", keepdims=0)
+        return add("Div", [total, add("ReduceSum", [weights, tokens], "token_count", keepdims=0)], "pooled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.exporters.quantization import integer_product, integer_rows
-from edgedistill.exporters.weights import Stock
+from edgedistill.exporters.weights import EncoderWeightStore
 
 __all__ = ["EncoderProducts"]
 
@@ -12,8 +12,8 @@ __all__ = ["EncoderProducts"]
 class EncoderProducts:
     """Write each product as its weight is stored: in floats, or in integers with a scale for each output channel."""
 
-    def __init__(self, builder: GraphBuilder, stock: Stock) -> None:
-        self._builder, self._quantized = builder, frozenset(stock.whole)
+    def __init__(self, builder: GraphBuilder, store: EncoderWeightStore) -> None:
+        self._builder, self._quantized = builder, frozenset(store.whole)
 
     def product(self, x: str, weight: str, output: str) -> str:
         """Multiply x [..., in] by a matrix [in, out]."""

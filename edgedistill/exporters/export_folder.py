@@ -1,4 +1,4 @@
-"""A palette's files on disk: written beside, put in place at once, taken away where an export fails."""
+"""Put a palette's files on disk: written next to their place, installed at once, removed if an export fails."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _remove_unnamed(folder: Path) -> None:
 
 
 def file_entry(path: Path) -> FileEntry:
-    """Its name, size and hash."""
+    """Return a file's name, size and hash."""
     content = path.read_bytes()
     return FileEntry(name=path.name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 

@@ -28,10 +28,10 @@ def heads_of(builder: GraphBuilder, size: int) -> str:
 
 
 def by_head(builder: GraphBuilder, x: str, size: int, output: str) -> str:
-    """x [b, n, heads·size] → [b, n, heads, size]."""
+    """Split x by head: [b, n, heads·size] → [b, n, heads, size]."""
     return builder.add("Reshape", [x, heads_of(builder, size)], output)
 
 
 def flat(builder: GraphBuilder, x: str, output: str) -> str:
-    """x [b, n, heads, size] → [b, n, heads·size]."""
+    """Join the heads of x: [b, n, heads, size] → [b, n, heads·size]."""
     return builder.add("Reshape", [x, builder.constant([0, 0, -1], "flat")], output)

@@ -1,4 +1,4 @@
-"""The members of a palette of encoders: each one's graph, written and checked, and what it scores."""
+"""Export the members of a palette of encoders: write, check and score each one's graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgedistill.architecture import Subnet
 from edgedistill.data.batches import Batch, Encoded, make_batch
 from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.exporters.calibration import Calibrator
-from edgedistill.exporters.changes import known_entries
+from edgedistill.exporters.changes import unchanged_entries
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph, graph_inputs, output_shape
 from edgedistill.exporters.export_folder import put
@@ -25,7 +25,7 @@ from edgedistill.exporters.graph_builder import OUTPUT
 from edgedistill.exporters.mixing import distinct_rows, measure_mixing
 from edgedistill.exporters.quality import graph_outputs, qualities_of
 from edgedistill.exporters.tensors import exported_tensors
-from edgedistill.exporters.weights import Stock, WeightsFile
+from edgedistill.exporters.weights import EncoderWeightStore, WeightsFile
 from edgedistill.palette import Calibration, Layer, Palette, Precision, Probes, Quality, SubnetEntry, TensorSpec
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.checkpoint import Supernet
@@ -40,12 +40,12 @@ _PROBED_ROWS = 4
 
 
 def member_name(subnet: Subnet, precision: Precision) -> str:
-    """The subnet's name in a palette: another precision than fp32 is a part of it."""
+    """Return the subnet's name in a palette, which states any precision but fp32."""
     return subnet.name if precision == "fp32" else f"{subnet.name}-{precision}"
 
 
 def put_graph(graph: onnx.ModelProto, subnet: Subnet, precision: Precision, folder: Path) -> Path:
-    """Write a member's graph under a name of its content; its path."""
+    """Write a member's graph under a name of its content, and return its path."""
     content = graph.SerializeToString(deterministic=True)
     path = folder / f"{subnet.name}-{precision}-{hashlib.sha256(content).hexdigest()[:12]}.onnx"
     put(path, content)
@@ -53,7 +53,7 @@ def put_graph(graph: onnx.ModelProto, subnet: Subnet, precision: Precision, fold
 
 
 class EncoderMembers:
-    """What every member's export needs, and what the members of one palette are measured by together.
+    """Hold what every member's export needs, and what the members of one palette are measured by together.
 
     Args:
         supernet: of an encoder.
@@ -70,27 +70,32 @@ class EncoderMembers:
         if self._task.is_calibrated:
             self._calibrator = Calibrator(self._task, data, supernet.teacher, out_of_scope)
 
-    def known(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
-        """Entries of a palette that still hold, by their graph's name: see `known_entries`."""
-        return known_entries(palette, self._supernet, largest, self._calibrator)
+    def unchanged_entries(self, palette: Palette, largest: Subnet) -> dict[str, SubnetEntry]:
+        """Return the palette's entries that stay valid, by their graph's name: see `changes.unchanged_entries`."""
+        return unchanged_entries(palette, self._supernet, largest, self._calibrator)
 
-    def stock(self, precision: Precision, keep_fp32: Collection[str]) -> Stock:
-        """What graphs of this precision may hold."""
-        return Stock.of(self._supernet.model.arch, self._tensors, precision, keep_fp32)
+    def weight_store(self, precision: Precision, keep_fp32: Collection[str]) -> EncoderWeightStore:
+        """Return what graphs of this precision may hold."""
+        return EncoderWeightStore.of(self._supernet.model.arch, self._tensors, precision, keep_fp32)
 
     def export(
-        self, stock: Stock, weights: WeightsFile, subnet: Subnet, folder: Path, known: Mapping[str, SubnetEntry]
+        self,
+        store: EncoderWeightStore,
+        weights: WeightsFile,
+        subnet: Subnet,
+        folder: Path,
+        unchanged: Mapping[str, SubnetEntry],
     ) -> SubnetEntry:
-        """Write the graph into ``folder``; check and score it, unless its entry is ``known`` by its name.
+        """Write the graph into ``folder``; check and score it, unless ``unchanged`` has its entry by its name.
 
         Raises:
-            ExportError: it disagrees with torch, or is no valid graph.
+            ExportError: it disagrees with torch, or is not a valid graph.
         """
-        model, precision = self._supernet.model, stock.precision
-        graph, weight_bytes = encoder_graph(stock, subnet, weights, eps=model.eps)
+        model, precision = self._supernet.model, store.precision
+        graph, weight_bytes = encoder_graph(store, subnet, weights, eps=model.eps)
         path = put_graph(graph, subnet, precision, folder)
-        if path.name in known:
-            return known[path.name]
+        if path.name in unchanged:
+            return unchanged[path.name]
         if precision == "fp32":
             check_graph(path, model, subnet, self._supernet.info.label_scale)
         else:
@@ -100,7 +105,7 @@ class EncoderMembers:
         decided = {split: self._decided(outputs[split], calibration) for split in SCORED}
         return SubnetEntry(
             name=name,
-            quantization=stock.quantization,
+            quantization=store.quantization,
             graph=path.name,
             weights=weights.name,
             layers=[Layer(index=la.index, heads=la.heads, ffn=la.ffn) for la in subnet.layers],
@@ -136,15 +141,15 @@ class EncoderMembers:
         return self._calibrator.measure(outputs["validation"], outputs["test"], matched)
 
     def probes(self, entries: Sequence[SubnetEntry], folder: Path) -> Probes:
-        """The first rows of validation, of different lengths as a rule, and what each member answers to them."""
+        """Return the first rows of validation, usually of different lengths, and each member's answers to them."""
         rows = range(min(_PROBED_ROWS, len(self._data.validation)))
-        asked = make_batch(self._data.validation, rows)
+        batch = make_batch(self._data.validation, rows)
         names = ("input_ids", "attention_mask", "token_type_ids")
-        answers = {entry.name: _answers(folder / entry.graph, asked) for entry in entries}
-        return Probes(inputs={name: getattr(asked, name).tolist() for name in names}, answers=answers)
+        answers = {entry.name: _answers(folder / entry.graph, batch) for entry in entries}
+        return Probes(inputs={name: getattr(batch, name).tolist() for name in names}, answers=answers)
 
-    def described(self) -> dict[str, Any]:
-        """What a manifest says of all members."""
+    def manifest_fields(self) -> dict[str, Any]:
+        """Return what a manifest states of all members."""
         arch = self._supernet.model.arch
         return {
             "graph_inputs": [
@@ -156,8 +161,8 @@ class EncoderMembers:
         }
 
 
-def _answers(graph: Path, asked: Batch) -> list[float]:
+def _answers(graph: Path, batch: Batch) -> list[float]:
     session = create_session(graph, threads=1)
-    feeds = {node.name: getattr(asked, node.name).numpy() for node in session.get_inputs()}
+    feeds = {node.name: getattr(batch, node.name).numpy() for node in session.get_inputs()}
     (outputs,) = session.run([OUTPUT], feeds)
     return [float(f"{value:.9g}") for value in outputs.ravel()]  # all digits of fp32, whatever the unit

@@ -14,8 +14,8 @@ from edgedistill.palette import Mixing
 
 __all__ = ["distinct_rows", "measure_mixing"]
 
-_K = 10
-_BOUND = 0.03
+_NEIGHBOURS = 10
+_MAX_RECALL_LOSS = 0.03
 _MAX_TEXTS = 2000
 _Vectors = NDArray[np.floating[Any]]
 
@@ -32,14 +32,14 @@ def measure_mixing(vectors: Mapping[str, _Vectors], split: str) -> Mixing | None
     ``vectors`` [N, d] by member, the largest first, of the same N distinct texts. Return None for ten texts or fewer.
     """
     reference, texts = next(iter(vectors)), len(next(iter(vectors.values())))
-    if texts <= _K:
+    if texts <= _NEIGHBOURS:
         return None
-    truth = neighbours(vectors[reference], vectors[reference], _K, exclude_self=True)
+    truth = neighbours(vectors[reference], vectors[reference], _NEIGHBOURS, exclude_self=True)
     recall = {
         query_member: {
-            index_member: round(recall_at_k(queries, indexed, truth, _K), 5)
+            index_member: round(recall_at_k(queries, indexed, truth, _NEIGHBOURS), 5)
             for index_member, indexed in vectors.items()
         }
         for query_member, queries in vectors.items()
     }
-    return Mixing(k=_K, split=split, texts=texts, reference=reference, bound=_BOUND, recall=recall)
+    return Mixing(k=_NEIGHBOURS, split=split, texts=texts, reference=reference, bound=_MAX_RECALL_LOSS, recall=recall)

@@ -1,4 +1,4 @@
-"""A trained supernet and a choice of its subnets become a palette on disk.
+"""Write a palette: some subnets of a trained supernet, with their weights, tokenizer, probes and manifest.
 
 Files are named by their content and written first; the manifest, which names them, is replaced last. So a
 reader sees the old palette or the new one. What no manifest names any more goes at the next export.
@@ -66,7 +66,7 @@ def write_palette(
         keep_fp32: prefixes of tensors (``layers.5``) that int8 and int4 leave alone.
         out_of_scope: rows that a classifier should reject.
         changing: the palette in ``folder``, where its family is to change and nothing else: its weights files stay,
-            and what is known of its members and of devices still holds.
+            and what was measured of its members and on devices stays valid.
 
     Raises:
         ExportError: the folder holds something else, a graph fails its check, or ``changing`` cannot be changed so.
@@ -75,17 +75,17 @@ def write_palette(
     """
     with new_files(folder):
         members = _members(supernet, data, out_of_scope)
-        unchanged = {} if changing is None else members.known(changing, subnets[0])
+        unchanged = {} if changing is None else members.unchanged_entries(changing, subnets[0])
         entries = []
         for precision in precisions:
-            stock: Any = members.stock(precision, keep_fp32)
-            weights = stored_weights(changing, stock, subnets) if changing else write_weights(folder, stock, subnets)
+            store: Any = members.weight_store(precision, keep_fp32)
+            weights = stored_weights(changing, store, subnets) if changing else write_weights(folder, store, subnets)
             for subnet in subnets:
-                entries.append(members.export(stock, weights, subnet, folder, unchanged))
+                entries.append(members.export(store, weights, subnet, folder, unchanged))
                 on_subnet(entries[-1].name)
         probes = _write_probes(members.probes(entries, folder), folder)
         tokenizer = _write_tokenizer(supernet, folder)
-        manifest = _manifest(supernet, entries, tokenizer, probes, members.described(), folder)
+        manifest = _manifest(supernet, entries, tokenizer, probes, members.manifest_fields(), folder)
         write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     written = load(folder)
     if changing is not None:
@@ -102,7 +102,7 @@ def _members(supernet: Supernet, data: EncodedData, out_of_scope: Encoded | None
 
 
 def _write_probes(probes: Probes, folder: Path) -> str:
-    """Under a name of their content; returns it."""
+    """Write the probes under a name of their content, and return the name."""
     content = probes.model_dump_json().encode()
     name = f"probes-{hashlib.sha256(content).hexdigest()[:12]}.json"
     put(folder / name, content)
@@ -110,7 +110,7 @@ def _write_probes(probes: Probes, folder: Path) -> str:
 
 
 def _write_tokenizer(supernet: Supernet, folder: Path) -> TokenizerEntry:
-    """The tokenizer, under a name of its content, so that an older palette's is not overwritten."""
+    """Write the tokenizer under a name of its content, so that an older palette's is not overwritten."""
     content = supernet.tokenizer.to_str().encode()
     name = f"tokenizer-{hashlib.sha256(content).hexdigest()[:12]}.json"
     put(folder / name, content)
@@ -125,7 +125,7 @@ def _manifest(
     entries: list[SubnetEntry],
     tokenizer: TokenizerEntry,
     probes: str,
-    described: dict[str, Any],
+    fields: dict[str, Any],
     folder: Path,
 ) -> Manifest:
     info = supernet.info
@@ -139,5 +139,5 @@ def _manifest(
         provenance=provenance_of(info),
         subnets=entries,
         files=[file_entry(folder / name) for name in names],
-        **described,
+        **fields,
     ).sealed()

@@ -3,7 +3,7 @@
 A weight w is stored as uint8 q, w ≈ s·(q − 128), |q − 128| ≤ 127, with one s for each output channel of a matrix
 [in, out] and for each row of an embedding table. It is quantised once, at full width: a slice of q and of s is
 the slice's own quantisation, so that int8 subnets share one file as fp32 ones do. Unsigned, because signed
-weights beside unsigned activations saturate on x86-64 without VNNI. Activations are quantised as they come,
+weights next to unsigned activations saturate on x86-64 without VNNI. Activations are quantised as they come,
 one scale a tensor (DynamicQuantizeLinear). Biases, norms and the head stay as they are: they are small.
 """
 
@@ -21,7 +21,7 @@ from edgedistill.exporters.graph_builder import GraphBuilder
 __all__ = ["ZERO_POINT", "integer_product", "integer_rows", "quantisable", "quantised", "scale_of", "scale_shape"]
 
 ZERO_POINT = 128
-_LARGEST = 127
+_MAX_MAGNITUDE = 127
 _HEAD = ("dense.", "classifier.")
 
 
@@ -47,7 +47,7 @@ def quantised(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, 
     for name in names:
         tensor = tensors[name]
         axis = 1 if name.startswith("embeddings.") else 0
-        scale = tensor.abs().amax(axis, keepdim=True) / _LARGEST
+        scale = tensor.abs().amax(axis, keepdim=True) / _MAX_MAGNITUDE
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         result[name] = ((tensor / scale).round() + ZERO_POINT).to(torch.uint8)
         result[scale_of(name)] = scale.reshape(scale_shape(name, tuple(tensor.shape)))

@@ -14,19 +14,19 @@ from edgedistill.exporters.calibration import at_own_thresholds
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.quality import graph_outputs
 from edgedistill.exporters.tensors import exported_tensors
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.palette import Manifest, Precision
 from edgedistill.supernet.checkpoint import Supernet
 from edgedistill.tasks import task_of
 
-__all__ = ["BOUND", "Part", "losses_in", "parts_that_cost"]
+__all__ = ["MAX_SCORE_LOSS", "PartScore", "losses_in", "parts_that_cost"]
 
-BOUND = 0.01  # of the headline metric: a larger loss is reported by export
+MAX_SCORE_LOSS = 0.01  # of the headline metric: export reports a larger one
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of the network, by the prefix of its tensors' names, and the score with that part alone in fp32."""
+class PartScore:
+    """Record the score with one part of the network alone in fp32, named by the prefix of its tensors' names."""
 
     prefix: str
     score: float
@@ -42,7 +42,7 @@ def losses_in(manifest: Manifest, precision: Precision) -> dict[str, float]:
     }
 
 
-def parts_that_cost(supernet: Supernet, subnet: Subnet, data: Encoded) -> list[Part]:
+def parts_that_cost(supernet: Supernet, subnet: Subnet, data: Encoded) -> list[PartScore]:
     """Return the embeddings and each kept layer, ordered by the int8 score with that part alone kept in fp32.
 
     ``data``: validation rows.
@@ -50,15 +50,15 @@ def parts_that_cost(supernet: Supernet, subnet: Subnet, data: Encoded) -> list[P
     return sorted(_scored(supernet, subnet, data), key=lambda part: -part.score)
 
 
-def _scored(supernet: Supernet, subnet: Subnet, data: Encoded) -> Iterator[Part]:
+def _scored(supernet: Supernet, subnet: Subnet, data: Encoded) -> Iterator[PartScore]:
     arch, tensors, task = supernet.model.arch, exported_tensors(supernet), task_of(supernet.info.task)
     names, reference = supernet.info.labels, supernet.teacher.get("validation")
     for prefix in ("embeddings", *(f"layers.{index}" for index in subnet.kept)):
         with tempfile.TemporaryDirectory() as scratch:
-            stock = Stock.of(arch, tensors, "int8", (prefix,))
-            weights = write_weights(Path(scratch), stock, [subnet])
-            graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.model.eps)
+            store = EncoderWeightStore.of(arch, tensors, "int8", (prefix,))
+            weights = write_weights(Path(scratch), store, [subnet])
+            graph, _ = encoder_graph(store, subnet, weights, eps=supernet.model.eps)
             path = Path(scratch) / "graph.onnx"
             path.write_bytes(graph.SerializeToString())
             outputs = at_own_thresholds(task, graph_outputs(path, data), data, reference)
-        yield Part(prefix, score_outputs(outputs, data, task, names=names, reference=reference).value)
+        yield PartScore(prefix, score_outputs(outputs, data, task, names=names, reference=reference).value)

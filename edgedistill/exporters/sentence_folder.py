@@ -1,4 +1,4 @@
-"""Write what sentence-transformers needs beside an encoder to give a subnet's vectors."""
+"""Write what sentence-transformers needs next to an encoder to give a subnet's vectors."""
 
 from __future__ import annotations
 

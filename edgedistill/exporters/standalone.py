@@ -13,7 +13,7 @@ from edgedistill.architecture import Architecture, Subnet
 from edgedistill.exporters.checks import check_graph, check_valid
 from edgedistill.exporters.encoder_graph import encoder_graph
 from edgedistill.exporters.tensors import exported_tensors
-from edgedistill.exporters.weights import Stock, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, write_weights
 from edgedistill.palette import Precision
 from edgedistill.places import install, scratch_folder
 from edgedistill.supernet.checkpoint import Supernet
@@ -29,11 +29,11 @@ def write_onnx(supernet: Supernet, subnet: Subnet, path: Path, precision: Precis
         InputError: another command is writing to ``path``.
     """
     arch, tensors = _at_width(supernet.model.arch, exported_tensors(supernet), subnet.hidden)
-    stock = Stock.of(arch, tensors, precision)
+    store = EncoderWeightStore.of(arch, tensors, precision)
     with scratch_folder(path) as scratch:
         # The weights file holds this subnet's slices alone, so that none is left to be cut by the graph.
-        weights = write_weights(scratch, stock, [subnet])
-        graph, _ = encoder_graph(stock, subnet, weights, eps=supernet.model.eps, portable=True)
+        weights = write_weights(scratch, store, [subnet])
+        graph, _ = encoder_graph(store, subnet, weights, eps=supernet.model.eps, portable=True)
         onnx.load_external_data_for_model(graph, str(scratch))
         whole = scratch / path.name
         onnx.save(graph, whole)

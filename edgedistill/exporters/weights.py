@@ -1,4 +1,4 @@
-"""One weights file a precision for the whole family: the union of what its subnets use, and where each tensor lies."""
+"""Write one weights file per precision for all subnets: the union of what they use, and each tensor's offset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgedistill.files import put_in_place
 from edgedistill.palette import DynamicInt8, Precision, Quantization, Unquantized
 from edgedistill.supernet.slicing import extents, slice_tensors
 
-__all__ = ["Holdings", "Stock", "StoredTensor", "WeightsFile", "graph_extents", "write_weights"]
+__all__ = ["EncoderWeightStore", "StoredTensor", "WeightStore", "WeightsFile", "graph_extents", "write_weights"]
 
 _ALIGNMENT = 4096  # a page: the file is mapped, and no tensor shares a page with another
 
@@ -35,7 +35,7 @@ class StoredTensor:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one entry of the first dimension."""
+        """Return the bytes of one entry of the first dimension."""
         return self.dtype.itemsize * prod(self.shape[1:])
 
 
@@ -47,7 +47,7 @@ class WeightsFile:
     tensors: dict[str, StoredTensor]
 
 
-class Holdings(Protocol):
+class WeightStore(Protocol):
     """Hold everything that graphs of one precision may hold, at full size, and what a subnet keeps of each tensor."""
 
     @property
@@ -84,7 +84,7 @@ def graph_extents(arch: Architecture, subnet: Subnet) -> dict[str, tuple[int, ..
 
 
 @dataclass(frozen=True)
-class Stock:
+class EncoderWeightStore:
     """Hold everything that graphs of one precision may hold, at full size; ``whole`` names what is quantised.
 
     Tensors are as graphs hold them, matrices [in, out].
@@ -98,7 +98,7 @@ class Stock:
     @classmethod
     def of(
         cls, arch: Architecture, tensors: Mapping[str, Tensor], precision: Precision, keep_fp32: Collection[str] = ()
-    ) -> Stock:
+    ) -> EncoderWeightStore:
         """Build the store from the supernet's tensors, matrices [out, in].
 
         Args:
@@ -134,15 +134,15 @@ class Stock:
         return shapes | scales
 
 
-def write_weights(folder: Path, stock: Holdings, subnets: Iterable[Subnet]) -> WeightsFile:
+def write_weights(folder: Path, store: WeightStore, subnets: Iterable[Subnet]) -> WeightsFile:
     """Write ``weights-<precision>-<sha12>.bin`` into ``folder``, each tensor in the largest extent of any subnet."""
-    union = _union(stock, subnets)
-    sources = slice_tensors(stock.tensors, union)
+    union = _union(store, subnets)
+    sources = slice_tensors(store.tensors, union)
     scratch = folder / ".weights.part"
     stored, places, digest = {}, dict[int, int](), hashlib.sha256()
     with scratch.open("wb") as file:
         for name in sorted(union):
-            memory = stock.tensors[name].data_ptr()
+            memory = store.tensors[name].data_ptr()
             if memory not in places:
                 padding = bytes(-file.tell() % _ALIGNMENT)
                 places[memory] = file.tell() + len(padding)
@@ -150,19 +150,19 @@ def write_weights(folder: Path, stock: Holdings, subnets: Iterable[Subnet]) -> W
                     file.write(part)
                     digest.update(part)
             stored[name] = StoredTensor(union[name], places[memory], sources[name].dtype)
-    name = f"weights-{stock.precision}-{digest.hexdigest()[:12]}.bin"
+    name = f"weights-{store.precision}-{digest.hexdigest()[:12]}.bin"
     put_in_place(scratch, folder / name)
     return WeightsFile(name, stored)
 
 
-def _union(stock: Holdings, subnets: Iterable[Subnet]) -> dict[str, tuple[int, ...]]:
-    """Return the largest extent of each tensor over the subnets; tensors that share memory are kept whole."""
+def _union(store: WeightStore, subnets: Iterable[Subnet]) -> dict[str, tuple[int, ...]]:
+    """Return the largest extent of each tensor over the subnets; tensors that share memory stay whole."""
     union: dict[str, tuple[int, ...]] = {}
     for subnet in subnets:
-        for name, shape in stock.extents(subnet).items():
+        for name, shape in store.extents(subnet).items():
             union[name] = tuple(map(max, shape, union.get(name, shape)))
-    owners = Counter(stock.tensors[name].data_ptr() for name in union)
+    owners = Counter(store.tensors[name].data_ptr() for name in union)
     for name in union:
-        if owners[stock.tensors[name].data_ptr()] > 1:
-            union[name] = tuple(stock.tensors[name].shape)
+        if owners[store.tensors[name].data_ptr()] > 1:
+            union[name] = tuple(store.tensors[name].shape)
     return union

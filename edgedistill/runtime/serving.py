@@ -14,8 +14,8 @@ from edgedistill.errors import InputError, SessionClosed
 from edgedistill.palette import DeviceProfile, Manifest, Palette, write_profile
 from edgedistill.runtime import forks
 from edgedistill.runtime.arguments import is_integer, is_real
+from edgedistill.runtime.control.controller import Controller
 from edgedistill.runtime.control.decide import Policy
-from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.decisions import DecisionRecord
 from edgedistill.runtime.limits import check_sensors_of
 from edgedistill.runtime.onnx import OnnxSession, create_session, is_decoder, usable_cores

@@ -175,8 +175,8 @@ class _Document(BaseModel):
 class Supernet:
     """Hold a supernet: weights, the space of its subnets, what it is, its tokenizer.
 
-    ``teacher``: of an encoder the stage-0 model's outputs [units, c] by split, where there are no labels or it teaches
-    frozen; of a decoder, whose outputs are too many to keep, that model's own tensors where it teaches frozen.
+    ``teacher``: for an encoder, the stage-0 model's outputs [units, c] by split, if labels are missing or it teaches
+    frozen. A decoder's outputs are too many to keep: if it teaches frozen, that model's own tensors.
     """
 
     model: ElasticTransformer
@@ -187,7 +187,7 @@ class Supernet:
 
 
 def save(supernet: Supernet, folder: Path) -> None:
-    """Write the folder beside its place, then put it there, in the place of an earlier one.
+    """Write the folder next to its place, then put it there, in the place of an earlier one.
 
     Raises:
         InputError: another command is writing there.
@@ -216,7 +216,7 @@ def load(folder: Path) -> Supernet:
             raise CheckpointError(
                 f"{folder} was being replaced by a run that was killed; run that 'edgedistill train' again"
             )
-        raise CheckpointError(f"{folder} is no supernet: it has no {_INFO}; write one with 'edgedistill train'")
+        raise CheckpointError(f"{folder} is not a supernet: it has no {_INFO}; write one with 'edgedistill train'")
     try:
         document = _Document.model_validate_json((folder / _INFO).read_text(encoding="utf-8"))
         tensors = load_file(folder / _BASE) | load_file(folder / _LOW_RANK)

@@ -80,8 +80,8 @@ def label_names(folder: Path, config: Any, outputs: int) -> list[str]:
     if len(config.id2label) != outputs:
         raise ModelError(f"{path} names {len(config.id2label)} labels (id2label); the head has {outputs} outputs")
     names = [str(config.id2label[index]) for index in range(outputs)]
-    alike = Counter(" ".join(name.casefold().split()) for name in names)
-    same = [name for name in names if alike[" ".join(name.casefold().split())] > 1]
+    counts = Counter(" ".join(name.casefold().split()) for name in names)
+    same = [name for name in names if counts[" ".join(name.casefold().split())] > 1]
     if same:
         raise ModelError(f"{path}: the labels {same[0]!r} and {same[1]!r} of id2label cannot be told apart; rename one")
     if not all(name.strip() for name in names):

@@ -49,7 +49,7 @@ def score_units(model: ElasticTransformer, losses: Iterable[Callable[[], Tensor]
 
 
 def _gate_gradient(matrix: ElasticLinear) -> Tensor:
-    """∂L/∂gate of each input column [in]; clears the gradient."""
+    """Return ∂L/∂gate of each input column [in], and clear the gradient."""
     gradient = matrix.merged.grad
     assert gradient is not None
     result = (matrix.merged.detach() * gradient).sum(0)
@@ -137,7 +137,7 @@ def _embeddings_norm(model: ElasticTransformer) -> list[AnyNorm]:
 
 
 def _norms_gate_gradient(norm: AnyNorm) -> Tensor:
-    """∂L/∂gate of each feature that the norm gives [d]; clears the gradients."""
+    """Return ∂L/∂gate of each feature that the norm gives [d], and clear the gradients."""
     result = torch.zeros_like(norm.weight)
     for parameter in norm.parameters():
         assert parameter.grad is not None

@@ -48,7 +48,7 @@ class LabelScale(BaseModel):
             place: begins the message of an error: whose numbers they are.
 
         Raises:
-            DataError: fp32, which answers are in, cannot tell the numbers apart.
+            DataError: fp32, which answers are in, cannot distinguish the numbers.
         """
         scale = cls.of(values)
         step = _step(float(np.abs(np.asarray(values, dtype=np.float64)).max()))

@@ -54,7 +54,7 @@ class ElasticNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., d] → [..., d]."""
+        """Normalize x [..., d] → [..., d]."""
         d = x.shape[-1]
         return F.layer_norm(x, (d,), self.weight[:d], self.bias[:d], self.eps)
 
@@ -74,7 +74,7 @@ class ElasticRmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., d] → [..., d]."""
+        """Normalize x [..., d] → [..., d]."""
         d = x.shape[-1]
         return F.rms_norm(x, (d,), self.weight[:d], self.eps)
 
@@ -126,7 +126,7 @@ class ElasticLayer(nn.Module):
     def forward(
         self, x: Tensor, bias: Tensor, rotated: Rotations | None, shape: LayerShape
     ) -> tuple[Tensor, Relations]:
-        """x [b, n, d], bias [b, 1, 1 or n, n] of 0 or a large negative number → [b, n, d], and q, k, v."""
+        """Run x [b, n, d] with a bias [b, 1, 1 or n, n] of 0 or a large negative number → [b, n, d], and q, k, v."""
         d, inner = x.shape[-1], shape.heads * self.arch.head_size
         relations = self._relate(self.attention_norm(x) if self.norm_first else x, rotated, shape)
         x = x + self._drop(self.attention_output(self._attend(relations, bias), d, inner))
@@ -136,7 +136,7 @@ class ElasticLayer(nn.Module):
         return self.ffn_norm(x + self._drop(self._feed(x, shape.ffn))), relations
 
     def _relate(self, x: Tensor, rotated: Rotations | None, shape: LayerShape) -> Relations:
-        """x [b, n, d] → q [b, h, n, s], k and v [b, k, n, s]."""
+        """Project x [b, n, d] → q [b, h, n, s], k and v [b, k, n, s]."""
         shared = self.arch.kv_heads_of(shape.heads)
         q = self._heads(self.query, x, shape.heads)
         k = self._heads(self.key, x, shared)
@@ -153,14 +153,14 @@ class ElasticLayer(nn.Module):
         return flat.view(b, n, heads, self.arch.head_size).transpose(1, 2)
 
     def _attend(self, relations: Relations, bias: Tensor) -> Tensor:
-        """q [b, h, n, s], k and v [b, k, n, s] → [b, n, h·s]."""
+        """Attend by q [b, h, n, s], k and v [b, k, n, s] → [b, n, h·s]."""
         q, k, v = relations
         dropout, grouped = self.dropout if self.training else 0.0, q.shape[1] != k.shape[1]
         context = F.scaled_dot_product_attention(q, k, v, bias, dropout, enable_gqa=grouped)
         return context.transpose(1, 2).flatten(2)
 
     def _feed(self, x: Tensor, width: int) -> Tensor:
-        """x [b, n, d] → [b, n, d]."""
+        """Run the FFN: x [b, n, d] → [b, n, d]."""
         d, activation = x.shape[-1], ACTIVATIONS[self.arch.activation]
         up = self.ffn_up(x, width, d)
         inner = activation(up) if self.ffn_gate is None else activation(self.ffn_gate(x, width, d)) * up
@@ -172,7 +172,7 @@ class ElasticLayer(nn.Module):
 
 
 def attention_bias(attention_mask: Tensor, dtype: torch.dtype, *, causal: bool) -> Tensor:
-    """[b, n] of 1 and 0 → what is added to scores: 0 for a token that is attended to, else the dtype's least number.
+    """Turn a mask [b, n] of 1 and 0 into what is added to scores: 0 to attend to a token, else the least number.
 
     It is [b, 1, 1, n], or [b, 1, n, n] if query i attends to no key behind it.
     """
@@ -195,6 +195,6 @@ def rotations(n: int, size: int, theta: float, *, like: Tensor) -> Rotations:
 
 
 def _rotate(x: Tensor, rotated: Rotations) -> Tensor:
-    """x [b, h, n, s], rotations [n, s] → [b, h, n, s]."""
+    """Rotate x [b, h, n, s] by [n, s] → [b, h, n, s]."""
     first, second = x.chunk(2, -1)
     return x * rotated[0] + torch.cat((-second, first), -1) * rotated[1]

@@ -71,7 +71,7 @@ def _architecture(path: Path, data: bytes) -> Architecture:
     hidden, ffn, layers, heads, kv_heads, vocabulary, positions = header
     counts = (hidden, ffn, layers, heads, kv_heads, abs(vocabulary), positions)
     if min(counts) <= 0 or hidden % heads or heads % kv_heads or hidden // heads % 2:
-        raise ModelError(f"{path} begins with {header}, which are no dimensions of a checkpoint of llama2.c's")
+        raise ModelError(f"{path} begins with {header}, which are not the dimensions of a llama2.c checkpoint")
     return Architecture(
         model_type="llama",
         layers=layers,

@@ -1,4 +1,4 @@
-"""llama2.c's tokenizer files as a tokenizer of `tokenizers`.
+"""Read llama2.c's tokenizer files as a tokenizer of `tokenizers`.
 
 The file is an int32, the length of the longest piece, then for each id its score (fp32), its length in bytes
 (int32) and its bytes, little-endian; a piece holds spaces as they are. Ids 0, 1 and 2 are unknown, begin and end
@@ -40,7 +40,7 @@ def load_llama2c_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     except (struct.error, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is no tokenizer file of llama2.c's, or is cut short") from error
+        raise ModelError(f"{path} is not a llama2.c tokenizer file, or is cut short") from error
     if len(entries) != vocabulary or vocabulary < _FIRST_PIECE:
         raise ModelError(f"{path} has {len(entries)} entries; the model's vocabulary has {vocabulary}")
     return _tokenizer(entries)

@@ -90,7 +90,7 @@ class ElasticLinear(nn.Module):
         return total
 
     def forward(self, x: Tensor, rows: int, columns: int) -> Tensor:
-        """x [..., columns] → [..., rows], by the first ``rows`` rows and ``columns`` columns of W."""
+        """Multiply x [..., columns] → [..., rows], by the first ``rows`` rows and ``columns`` columns of W."""
         weight = self.weight if self._training == "full" else self.merged
         y = F.linear(x, weight[:rows, :columns], None if self.bias is None else self.bias[:rows])
         if self._training != "pair":
@@ -101,7 +101,7 @@ class ElasticLinear(nn.Module):
 
     @torch.no_grad()
     def reorder(self, *, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-        """Permute outputs or inputs: W0, bias and every pair alike, so that W is permuted."""
+        """Permute outputs or inputs: W0, bias and every pair, so that W is permuted."""
         pairs = [pair for pair in self.pairs if isinstance(pair, LowRankPair)]
         if rows is not None:
             biases = () if self.bias is None else (self.bias,)

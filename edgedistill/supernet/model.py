@@ -1,7 +1,7 @@
 """Build the elastic transformer: one model of every architecture, whose forward pass takes a subnet.
 
-Shapes: b batch, n tokens, d hidden, c outputs. There is no active subnet: every call names its own, and slices are
-views of the one set of weights.
+Shapes: b batch, n tokens, d hidden, c outputs. The model holds no active subnet: every call names its own, and
+slices are views of the one set of weights.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ElasticEmbeddings(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None, d: int) -> Tensor:
-        """Both [b, n] int64 → [b, n, d]; token types are not read without a table of them."""
+        """Embed ids and token types, [b, n] int64 → [b, n, d]; token types are not read without a table of them."""
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         summed = self.word(input_ids) + self.position(positions)
         if self.token_type is not None:
@@ -134,7 +134,7 @@ class ElasticTransformer(nn.Module):
         return self._normed(x)
 
     def answer(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """States x [b, n, d] → [b, c], or [b, n, c] if each token gets an answer; the mask is for a mean over tokens.
+        """Run the head: x [b, n, d] → [b, c], or [b, n, c] if each token gets an answer; the mask is for a mean.
 
         A language model takes any states [..., d].
         """

@@ -55,7 +55,7 @@ def architecture_of(
 
 
 def teacher_labels(folder: Path, task: TaskName, name: str) -> list[str] | None:
-    """Check that the checkpoint can teach the task as it is; its labels, where the task has classes.
+    """Check that the checkpoint can teach the task as it is, and return its labels if the task has classes.
 
     Args:
         folder: holds the checkpoint.
@@ -82,7 +82,7 @@ def embedding_width(folder: Path, task: TaskName) -> int:
 
 
 def sentence_settings(folder: Path) -> SentenceSettings:
-    """Return what sentence-transformers noted beside the checkpoint.
+    """Return what sentence-transformers noted next to the checkpoint.
 
     Raises:
         ModelError: the notes cannot be read or ask for what is not supported.
@@ -123,7 +123,7 @@ def _config(folder: Path, **changes: Any) -> Any:
 def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedModel:
     """Load the checkpoint as transformers' own model for the task, in fp32 and eval mode.
 
-    What the head lacks, or has in another size, is drawn anew from torch's generator.
+    What the head lacks, or has in another size, is drawn from torch's generator.
 
     Raises:
         ModelError: transformers cannot read it, or the encoder's weights are not whole.
@@ -142,7 +142,7 @@ def load_hugging_face(folder: Path, task: TaskName, outputs: int) -> PreTrainedM
 
 
 def _check_encoder(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Transformers draws at random whatever it does not find; only of a head may it."""
+    """Check that transformers found all weights but a head's: it draws at random whatever it does not find."""
     family = encoder_family_of(model.config.model_type)
     heads = tuple(f"{module}." for modules in family.heads.values() for module in modules.values())
     drawn = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
@@ -192,5 +192,5 @@ def _new_classifier(folder: Path, arch: Architecture, spread: float) -> dict[str
         return {"classifier.weight": weight, "classifier.bias": bias}
     projection = read_sentence_settings(folder, arch.hidden).projection or (torch.eye(arch.hidden), None)
     if len(projection[0]) != arch.outputs:
-        raise ModelError(f"{folder} gives vectors of {len(projection[0])} numbers; {arch.outputs} were asked for")
+        raise ModelError(f"{folder} gives vectors of {len(projection[0])} numbers; {arch.outputs} were requested")
     return {"classifier.weight": projection[0], "classifier.bias": bias if projection[1] is None else projection[1]}

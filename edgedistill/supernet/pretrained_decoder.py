@@ -38,7 +38,7 @@ def load_causal_hugging_face(folder: Path) -> PreTrainedModel:
 
 
 def _check_whole(folder: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Transformers draws at random whatever it does not find; here it must find all."""
+    """Check that transformers found all weights: it draws at random whatever it does not find."""
     broken = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
     if broken:
         raise ModelError(

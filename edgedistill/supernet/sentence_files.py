@@ -1,4 +1,4 @@
-"""Read what sentence-transformers writes beside a model: its modules, pooling, projections, prompts and limits.
+"""Read what sentence-transformers writes next to a model: its modules, pooling, projections, prompts and limits.
 
 docs/checkpoints.md lists every key and what happens to it.
 """
@@ -122,7 +122,7 @@ def _modules(folder: Path) -> list[_Module]:
         if not name.startswith(_PACKAGE):
             raise ModelError(f"{note} has a module of type {name!r}, which is code of the checkpoint and is never run")
         if ".." in Path(place).parts or Path(place).is_absolute():
-            raise ModelError(f"{note} has a module in {place!r}; expected a folder beside it")
+            raise ModelError(f"{note} has a module in {place!r}; expected a folder next to it")
     return [_Module(name.rsplit(".", 1)[-1], folder / place) for name, place in types]
 
 
@@ -135,7 +135,7 @@ def _check_order(note: Path, modules: list[_Module]) -> None:
     if places != sorted(places):
         raise ModelError(f"{note} has the modules {', '.join(kinds)}; supported is the order {', '.join(_ORDER)}")
     if modules and (kinds[0] != "Transformer" or modules[0].folder != note.parent):
-        raise ModelError(f"{note}: the Transformer is in {modules[0].folder.name!r}; expected it beside {_MODULES}")
+        raise ModelError(f"{note}: the Transformer is in {modules[0].folder.name!r}; expected it next to {_MODULES}")
 
 
 def _check_similarity(path: Path, settings: dict[str, Any], normalized: bool) -> None:

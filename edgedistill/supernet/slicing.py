@@ -91,7 +91,7 @@ def slice_tensors(tensors: Mapping[str, Tensor], ends: Mapping[str, tuple[int, .
 
 
 def tensors_alone(model: ElasticTransformer, subnet: Subnet) -> dict[str, Tensor]:
-    """Return the subnet's tensors as those of a model that is no more than it: layers counted from 0 without gaps."""
+    """Return the subnet's tensors as a model of its own holds them: layers counted from 0 without gaps."""
     return renumbered(subnet, slice_tensors(full_tensors(model), extents(model.arch, subnet)))
 
 

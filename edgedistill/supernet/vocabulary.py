@@ -2,7 +2,7 @@
 
 The texts whose tokens are kept read the same afterwards, token for token. WordPiece takes the longest match,
 and Unigram the likeliest path, among what is left: both were chosen among more before. BPE keeps every merge
-on the way to a token that is kept. A decoder can say no other token than these, nor does it weigh others.
+on the way to a token that is kept. A decoder generates these tokens alone, and computes logits of these alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def trim(model: ElasticTransformer, tokenizer: Tokenizer, used: Iterable[int]) -
     """Return copies of both that know only the tokens ``used``, the special ones, and all single characters and bytes.
 
     Ids change, the order of the tokens does not. Whatever holds an id (of the padding token, say) has to look
-    it up anew.
+    it up again.
 
     Args:
         model: in any stage; its word table becomes shorter, and a decoder's head over it.

@@ -28,7 +28,7 @@ def check_weights(folder: Path) -> str:
     """Return the SHA-256 of the folder's weights after a look at every number.
 
     Raises:
-        ModelError: there is no model.safetensors, it is damaged, or a tensor of it is not finite or not of floats.
+        ModelError: model.safetensors is missing or damaged, or a tensor of it is not finite or not of floats.
     """
     if (folder / _ADAPTER).is_file():
         raise ModelError(
@@ -63,7 +63,7 @@ def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
 
 
 def _missing(folder: Path) -> str:
-    """Say what is there instead of model.safetensors, and the line that converts it."""
+    """Return what is there instead of model.safetensors, and the line that converts it."""
     kinds = (
         (_SHARDS, "is in several files"),
         (_PICKLES, "is a pickle, which is never loaded"),

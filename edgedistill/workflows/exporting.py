@@ -286,15 +286,15 @@ def _warn_of_losses(
     supernet: Supernet, palette: Palette, precision: Precision, validation: Encoded, progress: ProgressCallback
 ) -> None:
     """Say what a precision costs where it is too much, and, of an encoder, which part to keep in fp32."""
-    from edgedistill.exporters.sensitivity import BOUND, losses_in, parts_that_cost
+    from edgedistill.exporters.sensitivity import MAX_SCORE_LOSS, losses_in, parts_that_cost
 
-    losses = {name: loss for name, loss in losses_in(palette.manifest, precision).items() if loss > BOUND}
+    losses = {name: loss for name, loss in losses_in(palette.manifest, precision).items() if loss > MAX_SCORE_LOSS}
     if not losses:
         return
     worst = max(losses, key=losses.__getitem__)
     entry = palette.manifest.subnet(worst)
     cost = (
-        f"{precision} costs {len(losses)} members more than {100 * BOUND:g} point on validation, {worst} "
+        f"{precision} costs {len(losses)} members more than {100 * MAX_SCORE_LOSS:g} point on validation, {worst} "
         f"{100 * losses[worst]:.1f}"
     )
     if not capabilities_of(supernet.model.arch).finds_costly_parts:

@@ -71,7 +71,7 @@ def test_a_model_that_cannot_be_used(tmp_path: Path, content: str | None) -> Non
 
 
 def test_a_supernet_that_is_not_one(tmp_path: Path) -> None:
-    one_line(invoke("export", tmp_path, "-o", tmp_path / "palette"), "no supernet")
+    one_line(invoke("export", tmp_path, "-o", tmp_path / "palette"), "not a supernet")
 
 
 def test_a_damaged_supernet(tmp_path: Path, workplace: Path) -> None:

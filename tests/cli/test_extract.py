@@ -31,5 +31,5 @@ def test_what_cannot_be_extracted_is_said_in_one_line(workplace: Path, tmp_path:
     one_line(
         invoke("extract", supernet, "l2-d48-h3-f24-int8", "-o", out, "--format", "hf"), "holds the weights in fp32"
     )
-    one_line(invoke("extract", tmp_path, "l6-d384-h12-f1536", "-o", out), "no supernet")
+    one_line(invoke("extract", tmp_path, "l6-d384-h12-f1536", "-o", out), "not a supernet")
     assert list(tmp_path.iterdir()) == []

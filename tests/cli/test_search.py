@@ -50,7 +50,7 @@ def test_what_cannot_be_met_or_asked_is_said_in_one_line(workplace: Path, tmp_pa
     one_line(invoke(*_search(workplace, "--cost-metric", "memory")), "needs a device")
     one_line(invoke(*_search(workplace, "--device", "toaster")), "--profiled-palette")
     one_line(invoke(*_search(workplace, "--plot", tmp_path / "front.xyz")), "cannot be drawn")
-    one_line(invoke("search", tmp_path), "no supernet")
+    one_line(invoke("search", tmp_path), "not a supernet")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from torch import Tensor
 from edgedistill.errors import ExportError
 from edgedistill.exporters.blocks import BLOCK, in_blocks, restored, scale_name
 from edgedistill.exporters.decoder_steps import Steps
-from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.decoder_weights import DecoderWeightStore
 from edgedistill.palette import Precision
 from edgedistill.supernet.model import ElasticTransformer
 from edgedistill.supernet.slicing import extents
@@ -60,7 +60,7 @@ def test_any_slice_is_the_slices_own_quantisation(name: str, precision: Precisio
     model.freeze()
     subnets = [model.arch.full, *(tiny_decoder.random_subnet(model.arch, rng) for _ in range(3))]
     written = decoder_graphs.write(model, tmp_path, subnets, precision)
-    rounded = _rounded(written.stock, model)
+    rounded = _rounded(written.store, model)
     for subnet, path in written.graphs.items():
         expected = rounded.logits(torch.tensor([TEXT]), torch.ones(1, len(TEXT), dtype=torch.int64), subnet)[0].numpy()
         size = np.abs(expected).max()
@@ -68,16 +68,16 @@ def test_any_slice_is_the_slices_own_quantisation(name: str, precision: Precisio
         assert np.abs(_answers(_exact(path)) - expected).max() < 1e-5 * size
 
 
-def _rounded(stock: DecoderStock, model: ElasticTransformer) -> ElasticTransformer:
-    """The supernet with the weights that the stock stands for."""
+def _rounded(store: DecoderWeightStore, model: ElasticTransformer) -> ElasticTransformer:
+    """The supernet with the weights that the store stands for."""
     twin = tiny_decoder.decoder(model.arch, pairs=0)
     twin.load_state_dict({name: tensor for name, tensor in model.state_dict().items() if ".pairs." not in name})
     twin.freeze()
     linears = twin.elastic_linears()
-    for name, bits in stock.bits.items():
-        whole = stock.tensors[name].view(stock.tensors[name].shape[0], -1, BLOCK * bits // 8)
+    for name, bits in store.bits.items():
+        whole = store.tensors[name].view(store.tensors[name].shape[0], -1, BLOCK * bits // 8)
         width = extents(model.arch, model.arch.full).get(name, (0, model.arch.hidden))[1]
-        matrix: Tensor = restored(whole, stock.tensors[scale_name(name)], width)
+        matrix: Tensor = restored(whole, store.tensors[scale_name(name)], width)
         if name == "word.weight":
             twin.word.weight.data = matrix
         elif name.removesuffix(".weight") in linears:
@@ -130,10 +130,10 @@ def test_a_table_in_blocks_is_stored_once_and_read_by_both(tmp_path: Path) -> No
 
 def test_parts_stay_in_fp32_where_that_is_asked_for() -> None:
     model = tiny_decoder.decoder(ARCHITECTURES["grouped"])
-    stock = DecoderStock.of(model, "int4", keep_fp32=("embeddings", "layers.1"))
-    assert stock.tensors["word.weight"].dtype == torch.float32
-    assert stock.tensors["layers.1.query.weight"].dtype == torch.float32
-    assert stock.tensors["layers.0.query.weight"].dtype == torch.uint8
-    assert stock.tensors["head.weight"].dtype == torch.uint8
+    store = DecoderWeightStore.of(model, "int4", keep_fp32=("embeddings", "layers.1"))
+    assert store.tensors["word.weight"].dtype == torch.float32
+    assert store.tensors["layers.1.query.weight"].dtype == torch.float32
+    assert store.tensors["layers.0.query.weight"].dtype == torch.uint8
+    assert store.tensors["head.weight"].dtype == torch.uint8
     with pytest.raises(ExportError, match=r"no 'layers\.9' to keep in fp32; the parts are embeddings, head, layers\.0"):
-        DecoderStock.of(model, "int8", keep_fp32=("layers.9",))
+        DecoderWeightStore.of(model, "int8", keep_fp32=("layers.9",))

@@ -21,7 +21,7 @@ from edgedistill.distillation.mlfs import EncodedData
 from edgedistill.errors import ExportError
 from edgedistill.exporters import decoder_members, write_palette
 from edgedistill.exporters.blocks import scale_name
-from edgedistill.exporters.decoder_weights import DecoderStock
+from edgedistill.exporters.decoder_weights import DecoderWeightStore
 from edgedistill.exporters.hugging_face import write_hugging_face
 from edgedistill.palette import Manifest, Palette, Precision, SubnetEntry
 from edgedistill.runtime.verification import verify
@@ -198,9 +198,9 @@ def test_a_subnet_is_written_as_transformers_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_the_order_of_what_a_graph_holds_is_the_models(precision: Precision) -> None:
     """And no set's, which differs between processes: the same supernet would make other files each time."""
-    stock = DecoderStock.of(_supernet().model, precision)
-    scales = [scale_name(name) for name in stock.bits]
+    store = DecoderWeightStore.of(_supernet().model, precision)
+    scales = [scale_name(name) for name in store.bits]
     assert len(scales) > 10
-    held = [name for name in stock.extents(SMALL) if name in scales]
+    held = [name for name in store.extents(SMALL) if name in scales]
     assert held == [name for name in scales if name in held]
     assert len(held) > 10

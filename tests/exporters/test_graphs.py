@@ -15,7 +15,7 @@ import tiny_graphs
 
 from edgedistill.errors import ExportError
 from edgedistill.exporters.checks import TOLERANCE, check_graph
-from edgedistill.exporters.weights import Stock, graph_extents, write_weights
+from edgedistill.exporters.weights import EncoderWeightStore, graph_extents, write_weights
 from edgedistill.supernet.slicing import full_tensors
 
 ARCH = tiny_encoder.ARCH
@@ -84,7 +84,7 @@ def test_running_a_cut_graph_does_no_slicing(exported: Any, tmp_path: Path) -> N
 def test_the_weights_file_is_the_union_of_what_its_subnets_use(exported: Any, tmp_path: Path) -> None:
     small = tiny_encoder.SPACE.minnet
     tensors = full_tensors(exported.model)
-    weights = write_weights(tmp_path, Stock.of(ARCH, tensors, "fp32"), [small])
+    weights = write_weights(tmp_path, EncoderWeightStore.of(ARCH, tensors, "fp32"), [small])
     assert {name: t.shape for name, t in weights.tensors.items()} == graph_extents(ARCH, small)
     assert all(t.offset % 4096 == 0 for t in weights.tensors.values())
     content = (tmp_path / weights.name).read_bytes()

@@ -18,7 +18,7 @@ from edgedistill.architecture import Subnet
 from edgedistill.exporters.checks import check_valid
 from edgedistill.exporters.graph_builder import GraphBuilder
 from edgedistill.exporters.quantization import integer_product, quantisable, quantised, scale_of
-from edgedistill.exporters.weights import Stock
+from edgedistill.exporters.weights import EncoderWeightStore
 from edgedistill.runtime.onnx import create_session
 from edgedistill.supernet.slicing import full_tensors, slice_tensors
 
@@ -102,8 +102,8 @@ def _all_values(path: Path) -> tuple[onnx.GraphProto, dict[str, np.ndarray]]:
 
 def _stored_slices(whole: Exported, subnet: Subnet) -> dict[str, np.ndarray]:
     """The leading part of the full matrices, tables and scales that the subnet keeps."""
-    kept = whole.stock.extents(subnet)
-    return {name: tensor.numpy() for name, tensor in slice_tensors(whole.stock.tensors, kept).items()}
+    kept = whole.store.extents(subnet)
+    return {name: tensor.numpy() for name, tensor in slice_tensors(whole.store.tensors, kept).items()}
 
 
 def _check_product(product: onnx.NodeProto, values: dict[str, np.ndarray], stored: dict[str, np.ndarray]) -> None:
@@ -228,7 +228,7 @@ def test_the_same_input_is_quantised_once(whole: Exported) -> None:
 
 
 def test_the_int8_file_is_a_quarter_of_the_fp32_one(exported: Exported, whole: Exported) -> None:
-    def held(stock: Stock) -> int:
-        return sum(tensor.nbytes for name, tensor in stock.tensors.items() if tensor.ndim == 2 or "scale" in name)
+    def held(store: EncoderWeightStore) -> int:
+        return sum(tensor.nbytes for name, tensor in store.tensors.items() if tensor.ndim == 2 or "scale" in name)
 
-    assert held(whole.stock) < 0.45 * held(exported.stock)  # at these tiny widths scales weigh more
+    assert held(whole.store) < 0.45 * held(exported.store)  # at these tiny widths scales weigh more

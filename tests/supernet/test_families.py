@@ -219,7 +219,7 @@ def test_a_checkpoint_without_part_of_its_encoder_is_refused(tmp_path: Path) -> 
 
 def test_embeddings_of_another_dimension_are_refused(tmp_path: Path) -> None:
     folder = _checkpoint(tmp_path, "bert", "sentence-embedding")
-    with pytest.raises(ModelError, match="vectors of 24 numbers; 32 were asked for"):
+    with pytest.raises(ModelError, match="vectors of 24 numbers; 32 were requested"):
         load_pretrained(folder, "sentence-embedding", 32, scale=1.0, dropout=0.0)
 
 

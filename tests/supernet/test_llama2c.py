@@ -85,9 +85,9 @@ def test_the_model_computes_what_transformers_model_does(tmp_path: Path, tied: b
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "no dimensions"),
-        (b"ak42" + bytes(252), "no dimensions"),
-        (struct.pack("<7i", 64, 172, 5, 8, 3, 512, 512), "no dimensions"),
+        (b"", "not the dimensions"),
+        (b"ak42" + bytes(252), "not the dimensions"),
+        (struct.pack("<7i", 64, 172, 5, 8, 3, 512, 512), "not the dimensions"),
         (struct.pack("<7i", 8, 8, 1, 2, 2, 4, 4) + bytes(100), "has 128 bytes; its header asks for 2108"),
     ],
 )
@@ -181,7 +181,11 @@ def test_a_damaged_tokenizer_file_is_refused(tmp_path: Path, damage: str) -> Non
     data = path.read_bytes()
     last = {"cut": b"", "negative length": struct.pack("<fi", 0.0, -5), "no text": _entry(b"\xff", -1.0)}
     path.write_bytes(data[: -1 if damage == "cut" else None] + last.get(damage, b""))
-    says = "has 260 entries; the model's vocabulary has 300" if damage == "another vocabulary" else "no tokenizer file"
+    says = (
+        "has 260 entries; the model's vocabulary has 300"
+        if damage == "another vocabulary"
+        else "not a llama2.c tokenizer file"
+    )
     with pytest.raises(ModelError, match=says):
         load_llama2c_tokenizer(path, 300)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedistill.errors import GenerationError, SessionClosed
-from edgedistill.runtime.control.loop import Controller
+from edgedistill.runtime.control.controller import Controller
 from edgedistill.runtime.engine.kv_cache import capacity_for
 from edgedistill.runtime.finite import NOT_FINITE
 from edgedistill.runtime.forks import AFTER_FORK, leak

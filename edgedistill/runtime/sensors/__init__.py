@@ -5,7 +5,7 @@ so that a copied tree of a board can be read as well.
 """
 
 from edgedistill.runtime.sensors.cpu import CpuSensor
-from edgedistill.runtime.sensors.memory import free_memory_mb
+from edgedistill.runtime.sensors.free_memory import free_memory_mb
 from edgedistill.runtime.sensors.readings import Readings, Sensors
 from edgedistill.runtime.sensors.system import SystemSensors
 

@@ -14,8 +14,8 @@ from typing import Any
 from edgedistill.errors import InputError
 from edgedistill.runtime.onnx import usable_cores
 from edgedistill.runtime.sensors.cpu import CpuSensor, RunQueueSensor
+from edgedistill.runtime.sensors.free_memory import MemorySensor
 from edgedistill.runtime.sensors.guard import Guarded, Patient
-from edgedistill.runtime.sensors.memory import MemorySensor
 from edgedistill.runtime.sensors.power import PowerModeSensor, Supply, SupplySensor
 from edgedistill.runtime.sensors.pressure import PressureSensor
 from edgedistill.runtime.sensors.readings import Readings

@@ -1,4 +1,4 @@
-"""GPT-2 and what is built like it: DistilGPT-2."""
+"""Support GPT-2 and what is built like it: DistilGPT-2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PARTS = ("query", "key", "value")
 
 
 class Gpt2(Family):
-    """Learned positions, LayerNorm, a plain FFN, biases everywhere.
+    """Read GPT-2: learned positions, LayerNorm, a plain FFN, biases everywhere.
 
     Its checkpoints hold queries, keys and values as one matrix, and matrices as [in, out].
     """

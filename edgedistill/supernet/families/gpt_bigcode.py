@@ -1,4 +1,4 @@
-"""GPT-BigCode: SantaCoder and StarCoder."""
+"""Support GPT-BigCode: SantaCoder and StarCoder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["GptBigCode"]
 
 
 class GptBigCode(Gpt2):
-    """GPT-2 whose heads may all read one head of keys and values; its matrices are [out, in].
+    """Read a GPT-2 whose heads may all read one head of keys and values; its matrices are [out, in].
 
     Without multi-query attention its one matrix has the rows of a head's queries, keys and values together.
     """

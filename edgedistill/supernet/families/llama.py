@@ -1,4 +1,4 @@
-"""Llama and what is built like it: SmolLM, TinyLlama."""
+"""Support Llama and what is built like it: SmolLM, TinyLlama."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LLAMA_BLOCK: Mapping[str, Any] = MappingProxyType(
 
 
 class Llama(Family):
-    """Rotary positions, RMSNorm, a gated FFN, grouped queries; Mistral, Qwen2 and Qwen3 differ from it in little."""
+    """Read Llama: rotary positions, RMSNorm, a gated FFN, grouped queries. Mistral, Qwen2 and Qwen3 differ little."""
 
     model_types = ("llama",)
     causal = True

@@ -1,4 +1,4 @@
-"""Mistral, where each token sees all tokens before it: later versions, and any for texts within the window."""
+"""Support Mistral, where each token sees all tokens before it: later versions, and any for texts within the window."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Mistral"]
 
 
 class Mistral(Llama):
-    """Llama without biases."""
+    """Read Mistral, a Llama without biases."""
 
     model_types = ("mistral",)
 

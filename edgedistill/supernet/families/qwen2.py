@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5."""
+"""Support Qwen2 and Qwen2.5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Qwen2", "refuse_windows"]
 
 
 class Qwen2(Llama):
-    """Llama with biases on queries, keys and values alone."""
+    """Read Qwen2, a Llama with biases on queries, keys and values alone."""
 
     model_types = ("qwen2",)
 

@@ -1,4 +1,4 @@
-"""Qwen3, its dense models."""
+"""Support the dense models of Qwen3."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Qwen3"]
 
 
 class Qwen3(Llama):
-    """Llama with an RMSNorm on each head's queries and keys."""
+    """Read Qwen3, a Llama with an RMSNorm on each head's queries and keys."""
 
     model_types = ("qwen3",)
 

@@ -36,7 +36,7 @@ class Roberta(Family):
         """Refuse what the elastic transformer does not compute.
 
         Raises:
-            ModelError: as every family, and where there is no padding token to count positions from.
+            ModelError: as every family, and if a padding token, from which positions are counted, is missing.
         """
         super().check(config)
         if not isinstance(config.pad_token_id, int):

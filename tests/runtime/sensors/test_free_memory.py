@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from edgedistill.runtime.sensors import free_memory_mb
-from edgedistill.runtime.sensors.memory import MemorySensor
+from edgedistill.runtime.sensors.free_memory import MemorySensor
 from edgedistill.testing import FakeClock
 
 Plant = Callable[[Mapping[str, str]], Path]

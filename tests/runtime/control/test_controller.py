@@ -13,8 +13,8 @@ from waiting import wait_until
 from edgedistill.errors import LoadError, SessionClosed
 from edgedistill.palette import Manifest, load
 from edgedistill.runtime import residents
+from edgedistill.runtime.control.controller import Controller
 from edgedistill.runtime.control.decide import Policy, Reason
-from edgedistill.runtime.control.loop import Controller
 from edgedistill.runtime.limits import SensorLimit
 from edgedistill.runtime.predict.costs import ProfileCosts
 from edgedistill.runtime.predict.slowdown import Size
