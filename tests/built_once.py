@@ -1,4 +1,4 @@
-"""What several test processes need and is slow to make, made by the first of them."""
+"""Build what several test processes need once, in the first of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stress run changes in the runtime is there, and is put back."""
+"""Check that what a stress run changes in the runtime exists and is restored."""
 
 from __future__ import annotations
 

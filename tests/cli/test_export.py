@@ -1,4 +1,4 @@
-"""What ``export`` advises at its end: a command that answers, and the class for Python."""
+"""Check the advice at the end of ``export``: a command that answers, and the class for Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the registry promises: a line a task, and nothing of training before it is needed."""
+"""Check the registry: one line per task, and no training code imported before it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands can do with an architecture is what its exporters do."""
+"""Check that the capabilities of an architecture match its exporters."""
 
 from __future__ import annotations
 
