@@ -125,7 +125,8 @@ def test_copies_go_when_nobody_uses_them(folder: Path, tmp_path: Path, cache: Pa
 
 def test_an_emptied_cache_is_filled_again(folder: Path, cache: Path) -> None:
     with AdaptiveSession(folder, threads=1, interval_s=0.01) as session:
-        shutil.rmtree(cache)
+        # Moved away first: the session may be filling the cache while it is deleted.
+        shutil.rmtree(cache.rename(cache.with_name("emptied")))
         session.pin("small")
         wait_until(lambda: session.active == "small")
         private_copy(load(folder))  # which sweeps
